@@ -1,0 +1,43 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Durations as people write them: 90, 90s, 2m, 1h30m."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_WRITTEN = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s?)?")
+_FORMS = "90, 90s, 2m or 1h30m"
+
+
+def parse_duration(value: object) -> float:
+    """Return C(value) in seconds.
+
+    :param value: a number of seconds, or text such as C(90s), C(2m), C(1h30m).
+    :raises ValueError: for anything else, negative and infinite numbers and booleans included.
+    """
+    if isinstance(value, bool):
+        raise ValueError(f"is a boolean, not a duration such as {_FORMS}")
+    if isinstance(value, (int, float)):
+        if not math.isfinite(value) or value < 0:
+            raise ValueError(f"{value} is not a duration: give zero or more seconds")
+        return float(value)
+    if isinstance(value, str):
+        text = value.strip()
+        found = _WRITTEN.fullmatch(text)
+        if text and found:
+            hours, minutes, seconds = (int(found.group(unit) or 0) for unit in "hms")
+            return float(hours * 3600 + minutes * 60 + seconds)
+    raise ValueError(f"{value!r} is not a duration such as {_FORMS}")
+
+
+def format_duration(seconds: float) -> str:
+    """Return C(seconds) in the same notation, e.g. C(5m), C(1h30m), C(0.5s)."""
+    if seconds != int(seconds):
+        return f"{seconds:g}s"
+    hours, rest = divmod(int(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [f"{amount}{unit}" for amount, unit in ((hours, "h"), (minutes, "m"), (left, "s")) if amount]
+    return "".join(parts) or "0s"

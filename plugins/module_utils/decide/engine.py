@@ -1,0 +1,214 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine: one observation in, one decision out. No clock, no I/O, no memory but the state it is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from fractions import Fraction
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+    BROKER_METRICS,
+    QUEUE_DEPTH,
+    Choose,
+    Policy,
+    Rule,
+    Step,
+    StepRules,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.runs import EXACT, Run, Verdict, judge
+
+
+class Action(str, Enum):
+    """What a decision does: nothing, grow, shrink, or go where the bounds are."""
+
+    HOLD = "hold"
+    UP = "up"
+    DOWN = "down"
+    BOUNDS = "bounds"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """C(before) and C(after) are numbers of workers; C(after) is None where the count is unknown."""
+
+    at: float
+    action: Action
+    before: int | None
+    after: int | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the engine remembers from one observation to the next.
+
+    :param at: when the last observation was made, in seconds since the epoch.
+    :param last_up: when the fleet was last grown by the up rule; C(last_down) likewise.
+    :param runs_up: one run for each condition of the up rule; C(runs_down) likewise.
+    """
+
+    at: float | None = None
+    last_up: float | None = None
+    last_down: float | None = None
+    runs_up: tuple[Run, ...] = ()
+    runs_down: tuple[Run, ...] = ()
+
+    def restarted(self) -> State:
+        """Return what is left after a restart: runs begin anew, cooldowns are remembered."""
+        return State(at=self.at, last_up=self.last_up, last_down=self.last_down)
+
+    def at_time(self, now: float) -> State:
+        """Return the state on the clock that shows C(now).
+
+        A clock that was set back would make every cooldown and run look unfinished for as long as it was set
+        back; their ages are kept instead, as if no time had passed since the last observation.
+        """
+        if self.at is None or now >= self.at:
+            return replace(self, at=now)
+        seconds = now - self.at
+        return State(
+            at=now,
+            last_up=None if self.last_up is None else self.last_up + seconds,
+            last_down=None if self.last_down is None else self.last_down + seconds,
+            runs_up=tuple(run.shifted(seconds) for run in self.runs_up),
+            runs_down=tuple(run.shifted(seconds) for run in self.runs_down),
+        )
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    floor: int
+    ceiling: int
+    origin: str = field(compare=False)
+
+
+def decide(policy: Policy, state: State, seen: Observation) -> tuple[Decision, State]:
+    """Return the decision for C(seen) and the state to pass in with the next observation."""
+    rules = policy.rules
+    if not isinstance(rules, StepRules):
+        raise TypeError("target policies are decided by the sizing rule, not by steps")
+    state = state.at_time(seen.at)
+    ups, runs_up = _judge_all(rules.up, state.runs_up, seen)
+    downs, runs_down = _judge_all(rules.down, state.runs_down, seen)
+    state = replace(state, runs_up=runs_up, runs_down=runs_down)
+    current = seen.workers
+    if current is None:
+        reason = f"the number of workers is unknown ({seen.why_unknown('workers')}): nothing is changed"
+        return Decision(seen.at, Action.HOLD, None, None, (reason,)), state
+
+    bounds = _bounds(policy, seen.at)
+    if not bounds.floor <= current <= bounds.ceiling:
+        return _into_bounds(seen.at, current, bounds), state
+
+    blind = _blind(rules, seen)
+    grow = any(verdict.holds for verdict in ups)
+    if grow and blind is None:
+        return _grow(policy, rules.up, state, seen.at, current, bounds, ups)
+    if grow:
+        return Decision(seen.at, Action.HOLD, current, current, (f"{blind}: the fleet is left as it is",)), state
+    if all(verdict.holds for verdict in downs):
+        if seen.value(QUEUE_DEPTH) is None:
+            reason = f"{_unread(seen)}: the fleet is not shrunk on ignorance"
+            return Decision(seen.at, Action.HOLD, current, current, (reason,)), state
+        return _shrink(policy, rules.down, state, seen.at, current, bounds, downs)
+    reasons = tuple(f"no scale-up: {v.text}" for v in ups) + tuple(
+        f"no scale-down: {v.text}" for v in downs if not v.holds
+    )
+    return Decision(seen.at, Action.HOLD, current, current, reasons), state
+
+
+def _judge_all(rule: Rule, runs: tuple[Run, ...], seen: Observation) -> tuple[tuple[Verdict, ...], tuple[Run, ...]]:
+    # A state from before the policy was changed has runs of other conditions.
+    kept = runs if len(runs) == len(rule.conditions) else (Run(),) * len(rule.conditions)
+    judged = [judge(condition, run, seen) for condition, run in zip(rule.conditions, kept)]
+    return tuple(verdict for verdict, _run in judged), tuple(run for _verdict, run in judged)
+
+
+def _bounds(policy: Policy, at: float) -> _Bounds:
+    window = policy.schedule.in_force(at)
+    floor, ceiling = policy.limits.narrowed(window)
+    origin = "the limits" if window is None else f"window {window.name}"
+    return _Bounds(floor, ceiling, origin)
+
+
+def _into_bounds(at: float, current: int, bounds: _Bounds) -> Decision:
+    if current < bounds.floor:
+        reason = f"{current} workers are below the floor of {bounds.floor} ({bounds.origin})"
+        return Decision(at, Action.BOUNDS, current, bounds.floor, (reason,))
+    reason = f"{current} workers are above the ceiling of {bounds.ceiling} ({bounds.origin})"
+    return Decision(at, Action.BOUNDS, current, bounds.ceiling, (reason,))
+
+
+def _unread(seen: Observation) -> str:
+    return f"the broker could not be read: {QUEUE_DEPTH} is unknown ({seen.why_unknown(QUEUE_DEPTH)})"
+
+
+def _blind(rules: StepRules, seen: Observation) -> str | None:
+    """Return why nothing can be decided, where the policy looks at the broker and the broker was not read."""
+    if seen.value(QUEUE_DEPTH) is not None:
+        return None
+    looks = any(c.metric in BROKER_METRICS for rule in (rules.up, rules.down) for c in rule.conditions)
+    return _unread(seen) if looks else None
+
+
+def _grow(
+    policy: Policy, rule: Rule, state: State, at: float, current: int, bounds: _Bounds, ups: Sequence[Verdict]
+) -> tuple[Decision, State]:
+    reasons = [verdict.text for verdict in ups if verdict.holds]
+    left = _left(state.last_up, policy.limits.cooldown_up, at)
+    if left > 0:
+        reasons.append(f"scale-up is cooling down for another {left:g}s")
+        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
+    wanted = step_size(rule.step, current)
+    step = min(wanted, policy.limits.scale_up_max)
+    if step < wanted:
+        reasons.append(f"a step of {wanted} is cut to scale_up_max {step}")
+    after = min(current + step, bounds.ceiling)
+    if after < current + step:
+        reasons.append(f"{current + step} workers are cut to the ceiling of {bounds.ceiling} ({bounds.origin})")
+    if after == current:
+        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
+    return Decision(at, Action.UP, current, after, tuple(reasons)), replace(state, last_up=at)
+
+
+def _shrink(
+    policy: Policy, rule: Rule, state: State, at: float, current: int, bounds: _Bounds, downs: Sequence[Verdict]
+) -> tuple[Decision, State]:
+    reasons = [verdict.text for verdict in downs]
+    left = _left(state.last_down, policy.limits.cooldown_down, at)
+    if left > 0:
+        reasons.append(f"scale-down is cooling down for another {left:g}s")
+        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
+    wanted = step_size(rule.step, current)
+    step = min(wanted, policy.limits.scale_down_max)
+    if step < wanted:
+        reasons.append(f"a step of {wanted} is cut to scale_down_max {step}")
+    after = max(current - step, bounds.floor)
+    if after > current - step:
+        reasons.append(f"{current - step} workers are raised to the floor of {bounds.floor} ({bounds.origin})")
+    if after == current:
+        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
+    return Decision(at, Action.DOWN, current, after, tuple(reasons)), replace(state, last_down=at)
+
+
+def step_size(step: Step, current: int) -> int:
+    """Return how many workers C(step) is at C(current) workers; fractions of a worker round up."""
+    # Fractions of decimal text: 10 % of 30 is 3, where floats make it 3.0000000000000004 and round it to 4.
+    share = None if step.percent is None else math.ceil(current * Fraction(str(step.percent)) / 100)
+    if share is None or step.workers is None:
+        return share if share is not None else step.workers or 0
+    return max(step.workers, share) if step.choose is Choose.LARGER else min(step.workers, share)
+
+
+def _left(last: float | None, cooldown: float, at: float) -> float:
+    """Return how many seconds of C(cooldown) are left; none when it is met at exactly its length."""
+    if last is None:
+        return 0.0
+    left = cooldown - (at - last)
+    return left if left > EXACT else 0.0

@@ -1,0 +1,45 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was seen of a fleet at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
+
+PROCESSED_TOTAL = "processed_total"
+RUNNING = "running"
+RUNTIME_TOTAL = "runtime_total"
+
+OBSERVED = (QUEUE_DEPTH, "backlog", "wait_time", "cpu", "memory", PROCESSED_TOTAL, RUNNING, RUNTIME_TOTAL)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A look at the fleet and its queues.
+
+    :param at: seconds since the epoch.
+    :param workers: instances that take tasks or are about to, draining ones not among them; None is unknown.
+    :param starting: how many of C(workers) do not consume yet.
+    :param draining: instances on their way out.
+    :param metrics: values by name, in messages, seconds, per cent or tasks; what is absent is unknown.
+    :param unknown: why a metric is unknown, by name.
+    """
+
+    at: float
+    workers: int | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    starting: int = 0
+    draining: int = 0
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, metric: str) -> float | None:
+        """Return the metric's value, or None where it is unknown."""
+        return self.metrics.get(metric)
+
+    def why_unknown(self, metric: str) -> str:
+        """Return the reason that C(metric) has no value, for a person to read."""
+        return self.unknown.get(metric, "no value was observed")

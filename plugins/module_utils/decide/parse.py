@@ -1,0 +1,331 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the mapping a user wrote to a Policy, with every fault found in one go."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+    METRICS,
+    PERCENT_METRICS,
+    WAIT_TIME,
+    Choose,
+    Comparison,
+    Condition,
+    Limits,
+    Policy,
+    Rule,
+    Step,
+    StepRules,
+    WaitTarget,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Schedule, Window
+
+_FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DAY_NUMBERS = {name: number for names in (DAYS, _FULL_DAYS) for number, name in enumerate(names)}
+_CLOCK = r"(\d{1,2}):(\d{2})"
+_SPAN = re.compile(rf"\s*{_CLOCK}\s*-\s*{_CLOCK}\s*")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a policy, and where: C(path) is like C(scale_up.any[2].for)."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class PolicyError(ValueError):
+    """A policy was refused; C(faults) has all the reasons."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(map(str, self.faults)))
+
+
+def parse_policy(raw: object) -> Policy:
+    """Return the policy that C(raw), as read from YAML or JSON, describes.
+
+    What is left out takes its default; None is the same as an empty mapping.
+
+    :raises PolicyError: with every fault at once.
+    """
+    return _Parser().policy(raw)
+
+
+class _Parser:
+    """Collects faults while it reads; what a method returns after a fault is never used."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def policy(self, raw: object) -> Policy:
+        top = self.mapping(raw, "policy", ("limits", "scale_up", "scale_down", "target", "schedule"), root=True)
+        limits = self.limits(top.get("limits"))
+        rules: StepRules | WaitTarget
+        if top.get("target") is not None:
+            for key in ("scale_up", "scale_down"):
+                if key in top:
+                    self.fault(key, "stands beside target, which takes its place: keep one of them")
+            rules = self.target(top["target"])
+        else:
+            defaults = StepRules()
+            rules = StepRules(
+                up=self.rule(top.get("scale_up"), "scale_up", "any", "add", defaults.up, Choose.LARGER),
+                down=self.rule(top.get("scale_down"), "scale_down", "all", "remove", defaults.down, Choose.SMALLER),
+            )
+            self.thresholds_apart(rules)
+        sound = not any(fault.path.startswith("limits") for fault in self.faults)
+        schedule = self.schedule(top.get("schedule"), limits if sound else None)
+        if self.faults:
+            raise PolicyError(self.faults)
+        return Policy(limits=limits, rules=rules, schedule=schedule)
+
+    def fault(self, path: str, message: str) -> None:
+        self.faults.append(Fault(path, message))
+
+    def mapping(self, raw: object, path: str, known: Iterable[str], root: bool = False) -> Mapping[str, Any]:
+        """Return C(raw) as a mapping that has known keys only."""
+        if raw is None:
+            return {}
+        if not isinstance(raw, Mapping):
+            self.fault(path, f"is {_kind(raw)}, not a mapping")
+            return {}
+        known = tuple(known)
+        for key in raw:
+            if key not in known:
+                self.fault(str(key) if root else f"{path}.{key}", f"is not known here; known are {', '.join(known)}")
+        return {str(key): value for key, value in raw.items() if key in known}
+
+    def sequence(self, raw: object, path: str) -> Sequence[Any]:
+        if isinstance(raw, Sequence) and not isinstance(raw, (str, bytes)):
+            return raw
+        self.fault(path, f"is {_kind(raw)}, not a list")
+        return ()
+
+    def whole(self, raw: object, path: str, least: int) -> int:
+        """Return C(raw) as a whole number of workers, at least C(least)."""
+        if isinstance(raw, bool) or not isinstance(raw, int):
+            self.fault(path, f"is {_shown(raw)}, not a whole number of workers")
+        elif raw < least:
+            self.fault(path, f"is {raw}: " + ("a step of zero changes nothing" if raw == 0 else f"at least {least}"))
+        else:
+            return raw
+        return least
+
+    def number(self, raw: object, path: str) -> float:
+        if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw):
+            self.fault(path, f"is {_shown(raw)}, not a number")
+        elif raw < 0:
+            self.fault(path, f"is {raw:g}: no metric is ever negative")
+        else:
+            return float(raw)
+        return 0.0
+
+    def duration(self, raw: object, path: str) -> float:
+        try:
+            return parse_duration(raw)
+        except ValueError as error:
+            self.fault(path, str(error))
+            return 0.0
+
+    def limits(self, raw: object) -> Limits:
+        given = self.mapping(raw, "limits", (field.name for field in dataclasses.fields(Limits)))
+        values: dict[str, Any] = {}
+        before = len(self.faults)
+        for key, value in given.items():
+            path = f"limits.{key}"
+            if key.startswith("cooldown"):
+                values[key] = self.duration(value, path)
+            else:
+                values[key] = self.whole(value, path, least=1 if key.startswith("scale") else 0)
+        limits = Limits(**values)
+        if limits.min_workers > limits.max_workers and len(self.faults) == before:
+            self.floor_over_ceiling("limits", limits.min_workers, limits.max_workers)
+        return limits
+
+    def floor_over_ceiling(self, path: str, floor: int, ceiling: int) -> None:
+        self.fault(f"{path}.min_workers", f"a floor of {floor} is above the ceiling of {ceiling}")
+
+    def target(self, raw: object) -> WaitTarget:
+        given = self.mapping(raw, "target", ("wait_time",))
+        if "wait_time" not in given:
+            self.fault("target.wait_time", "is missing: say within which time tasks shall start, such as 30s")
+            return WaitTarget(1.0)
+        before = len(self.faults)
+        wait = self.duration(given["wait_time"], "target.wait_time")
+        if wait == 0 and len(self.faults) == before:
+            self.fault("target.wait_time", "is zero: no fleet starts every task at once; give a time such as 30s")
+        return WaitTarget(wait)
+
+    def rule(self, raw: object, path: str, joined: str, step: str, default: Rule, choose: Choose) -> Rule:
+        if raw is None:
+            return default
+        given = self.mapping(raw, path, (joined, step))
+        conditions = default.conditions
+        if joined in given:
+            listed = self.sequence(given[joined], f"{path}.{joined}")
+            read = (self.condition(item, f"{path}.{joined}[{place}]") for place, item in enumerate(listed))
+            conditions = tuple(condition for condition in read if condition)
+            if not listed:
+                self.fault(f"{path}.{joined}", "is empty: a rule needs a condition; leave the key out for the defaults")
+        return Rule(
+            conditions=conditions,
+            step=self.step(given[step], f"{path}.{step}", choose) if step in given else default.step,
+        )
+
+    def condition(self, raw: object, path: str) -> Condition | None:
+        if not isinstance(raw, Mapping):
+            self.fault(path, f"is {_kind(raw)}, not a condition such as {{metric: queue_depth, above: 100, for: 60s}}")
+            return None
+        comparisons = [comparison.value for comparison in Comparison]
+        given = self.mapping(raw, path, ("metric", *comparisons, "for"))
+        hold = self.duration(given["for"], f"{path}.for") if "for" in given else 0.0
+        metric = given.get("metric")
+        if metric not in METRICS:
+            problem = f"{metric!r} is not known" if "metric" in given else "is missing"
+            self.fault(f"{path}.metric", f"{problem}; known are {', '.join(METRICS)}")
+        named = [key for key in comparisons if key in given]
+        if len(named) != 1:
+            found = f"has {' and '.join(named)}" if named else "has no threshold"
+            self.fault(path, f"{found}: give one of {', '.join(comparisons)}")
+            return None
+        threshold = self.threshold(metric, given[named[0]], f"{path}.{named[0]}")
+        return Condition(str(metric), Comparison(named[0]), threshold, hold)
+
+    def threshold(self, metric: object, raw: object, path: str) -> float:
+        if metric == WAIT_TIME:
+            return self.duration(raw, path)
+        value = self.number(raw, path)
+        if metric in PERCENT_METRICS and not 0 <= value <= 100:
+            self.fault(path, f"is {value:g}: {metric} is in per cent, 0 to 100")
+        return value
+
+    def step(self, raw: object, path: str, choose: Choose) -> Step:
+        given = self.mapping(raw, path, ("workers", "percent", "choose"))
+        workers: int | None = None
+        percent: float | None = None
+        if "workers" in given:
+            workers = self.whole(given["workers"], f"{path}.workers", least=1)
+        if "percent" in given:
+            before = len(self.faults)
+            percent = self.number(given["percent"], f"{path}.percent")
+            if percent == 0 and len(self.faults) == before:
+                self.fault(f"{path}.percent", "is 0: a step of zero changes nothing")
+        if "choose" in given:
+            try:
+                choose = Choose(given["choose"])
+            except ValueError:
+                self.fault(f"{path}.choose", f"is {_shown(given['choose'])}; known are larger and smaller")
+        if "workers" not in given and "percent" not in given:
+            self.fault(path, "has neither workers nor percent: say how large a step is")
+        return Step(workers, percent, choose)
+
+    def thresholds_apart(self, rules: StepRules) -> None:
+        """Growing and shrinking on one metric must leave room between, or the fleet flaps for ever."""
+        lows = {c.metric: c.threshold for c in rules.down.conditions if c.comparison is Comparison.BELOW}
+        for place, condition in enumerate(rules.up.conditions):
+            low = lows.get(condition.metric)
+            if condition.comparison is Comparison.ABOVE and low is not None and condition.threshold <= low:
+                self.fault(
+                    f"scale_up.any[{place}].above",
+                    f"{condition.metric} above {condition.threshold:g} scales up and below {low:g} scales down: "
+                    "the up threshold must be the higher one",
+                )
+
+    def schedule(self, raw: object, limits: Limits | None) -> Schedule:
+        given = self.mapping(raw, "schedule", ("timezone", "windows"))
+        zone = given.get("timezone", "UTC")
+        if not _is_zone(zone):
+            self.fault("schedule.timezone", f"{zone!r} is not a time zone; zones are named like Europe/Berlin or UTC")
+            zone = "UTC"
+        listed = self.sequence(given["windows"], "schedule.windows") if given.get("windows") is not None else ()
+        windows = tuple(self.window(item, f"schedule.windows[{place}]", limits) for place, item in enumerate(listed))
+        return Schedule(timezone=zone, windows=windows)
+
+    def window(self, raw: object, path: str, limits: Limits | None) -> Window:
+        if not isinstance(raw, Mapping):
+            self.fault(path, f'is {_kind(raw)}, not a window such as {{name: peak, time: "08:00-18:00"}}')
+            return Window(path)
+        given = self.mapping(raw, path, ("name", "time", "days", "min_workers", "max_workers"))
+        name = given.get("name", path)
+        if not isinstance(name, str) or not name.strip():
+            self.fault(f"{path}.name", f"is {_shown(name)}, not a name")
+        start, end = self.span(given["time"], f"{path}.time") if given.get("time") is not None else (0, 24 * 60)
+        days = self.days(given["days"], f"{path}.days") if given.get("days") is not None else frozenset(range(7))
+        before = len(self.faults)
+        bounds = {
+            key: self.whole(given[key], f"{path}.{key}", least=0)
+            for key in ("min_workers", "max_workers")
+            if given.get(key) is not None
+        }
+        window = Window(str(name), start, end, days, **bounds)
+        if limits and len(self.faults) == before:
+            floor, ceiling = limits.narrowed(window)
+            if floor > ceiling:
+                self.floor_over_ceiling(path, floor, ceiling)
+        return window
+
+    def span(self, raw: object, path: str) -> tuple[int, int]:
+        found = _SPAN.fullmatch(raw) if isinstance(raw, str) else None
+        if not found:
+            self.fault(path, f'is {_shown(raw)}, not a time of day such as "08:00-18:00"')
+            return 0, 24 * 60
+        hours_from, minutes_from, hours_to, minutes_to = map(int, found.groups())
+        start, end = hours_from * 60 + minutes_from, hours_to * 60 + minutes_to
+        if minutes_from > 59 or minutes_to > 59 or start >= 24 * 60 or end > 24 * 60:
+            self.fault(path, f"is {raw!r}: the day goes from 00:00 to 24:00")
+        elif start == end:
+            self.fault(path, f"is {raw!r}, a window of zero length; leave out time for the whole day")
+        return start, end
+
+    def days(self, raw: object, path: str) -> frozenset[int]:
+        listed = self.sequence(raw, path)
+        numbers = set()
+        for place, day in enumerate(listed):
+            number = _DAY_NUMBERS.get(day.lower()) if isinstance(day, str) else None
+            if number is None:
+                self.fault(f"{path}[{place}]", f"{day!r} is not a day; days are {', '.join(DAYS)}")
+            else:
+                numbers.add(number)
+        if isinstance(raw, Sequence) and not isinstance(raw, str) and not listed:
+            self.fault(path, "is empty: name a day, or leave out days for every day")
+        return frozenset(numbers)
+
+
+def _is_zone(name: object) -> bool:
+    if not isinstance(name, str) or not name:
+        return False
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # not in the database, a folder of it, a path out of it
+        return False
+    return True
+
+
+def _kind(raw: object) -> str:
+    if raw is None:
+        return "empty"
+    if isinstance(raw, Mapping):
+        return "a mapping"
+    if isinstance(raw, (str, bytes)):
+        return f"the text {raw!r}"
+    if isinstance(raw, Sequence):
+        return "a list"
+    return _shown(raw)
+
+
+def _shown(raw: object) -> str:
+    return repr(raw)

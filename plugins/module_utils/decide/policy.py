@@ -1,0 +1,150 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a policy says, as values. How one is written and checked: parse.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Schedule, Window
+
+
+class Comparison(str, Enum):
+    """How a metric is held against a threshold; above and below are strict."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    EQUALS = "equals"
+
+    def holds(self, value: float, threshold: float) -> bool:
+        """Return whether C(value) satisfies the comparison with C(threshold)."""
+        if self is Comparison.ABOVE:
+            return value > threshold
+        if self is Comparison.BELOW:
+            return value < threshold
+        return value == threshold
+
+
+class Choose(str, Enum):
+    """Which of two step sizes counts."""
+
+    LARGER = "larger"
+    SMALLER = "smaller"
+
+
+QUEUE_DEPTH = "queue_depth"
+BACKLOG = "backlog"
+WAIT_TIME = "wait_time"
+CPU = "cpu"
+MEMORY = "memory"
+TASKS_PROCESSED = "tasks_processed"
+
+METRICS = (QUEUE_DEPTH, BACKLOG, WAIT_TIME, CPU, MEMORY, TASKS_PROCESSED)
+PERCENT_METRICS = (CPU, MEMORY)
+BROKER_METRICS = (QUEUE_DEPTH, BACKLOG, WAIT_TIME)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds in workers, steps in workers, cooldowns in seconds."""
+
+    min_workers: int = 2
+    max_workers: int = 20
+    scale_up_max: int = 5
+    scale_down_max: int = 2
+    cooldown_up: float = 60.0
+    cooldown_down: float = 300.0
+
+    def narrowed(self, window: Window | None) -> tuple[int, int]:
+        """Return the floor and the ceiling that hold inside C(window), or outside all windows."""
+        floor, ceiling = self.min_workers, self.max_workers
+        if window is not None:
+            if window.min_workers is not None:
+                floor = max(floor, window.min_workers)
+            if window.max_workers is not None:
+                ceiling = min(ceiling, window.max_workers)
+        return floor, ceiling
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One metric against one threshold, for C(hold) seconds without a break.
+
+    The unit of C(threshold) is the metric's: messages, seconds, per cent or tasks.
+    """
+
+    metric: str
+    comparison: Comparison
+    threshold: float
+    hold: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.metric} {self.comparison.value} {self.threshold:g}"
+        return f"{text} for {self.hold:g}s" if self.hold else text
+
+
+@dataclass(frozen=True)
+class Step:
+    """How many workers to add or remove: a number, a share of the current count, or the one of both."""
+
+    workers: int | None = None
+    percent: float | None = None
+    choose: Choose = Choose.LARGER
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When to move, and by how much. C(conditions) are joined by any (up) or all (down)."""
+
+    conditions: tuple[Condition, ...]
+    step: Step
+
+
+def _default_up() -> Rule:
+    return Rule(
+        conditions=(
+            Condition(QUEUE_DEPTH, Comparison.ABOVE, 100, 60),
+            Condition(CPU, Comparison.ABOVE, 80, 120),
+            Condition(MEMORY, Comparison.ABOVE, 85, 120),
+            Condition(WAIT_TIME, Comparison.ABOVE, 30),
+        ),
+        step=Step(workers=2, percent=50, choose=Choose.LARGER),
+    )
+
+
+def _default_down() -> Rule:
+    return Rule(
+        conditions=(
+            Condition(QUEUE_DEPTH, Comparison.BELOW, 10, 300),
+            Condition(CPU, Comparison.BELOW, 30, 300),
+            Condition(MEMORY, Comparison.BELOW, 40, 300),
+            Condition(TASKS_PROCESSED, Comparison.EQUALS, 0, 120),
+        ),
+        step=Step(workers=1, percent=25, choose=Choose.SMALLER),
+    )
+
+
+@dataclass(frozen=True)
+class StepRules:
+    """Grow by a step when the up rule holds, shrink by a step when the down rule does."""
+
+    up: Rule = field(default_factory=_default_up)
+    down: Rule = field(default_factory=_default_down)
+
+
+@dataclass(frozen=True)
+class WaitTarget:
+    """Size the fleet so that tasks start within C(wait_time) seconds."""
+
+    wait_time: float
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Everything a decision is made from, besides the observation and the state."""
+
+    limits: Limits = field(default_factory=Limits)
+    rules: StepRules | WaitTarget = field(default_factory=StepRules)
+    schedule: Schedule = field(default_factory=Schedule)

@@ -1,0 +1,92 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long each condition of a policy has held without a break."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import PROCESSED_TOTAL, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import TASKS_PROCESSED, Condition
+
+# Timestamps are floats of seconds since the epoch; a microsecond is finer than any observer's clock
+# and coarser than their rounding, so a duration is met at exactly its length.
+EXACT = 1e-6
+
+
+@dataclass(frozen=True)
+class Run:
+    """An unbroken stretch of observations, kept by one condition.
+
+    :param since: when the first observation of the run was made; None while there is no run.
+    :param counts: for a condition that counts: C((at, finished so far)) from the start of its window on.
+    """
+
+    since: float | None = None
+    counts: tuple[tuple[float, float], ...] = ()
+
+    def shifted(self, seconds: float) -> Run:
+        """Return the same run on a clock that was set by C(seconds)."""
+        return Run(
+            since=None if self.since is None else self.since + seconds,
+            counts=tuple((at + seconds, count) for at, count in self.counts),
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a condition holds now, and the sentence that says why."""
+
+    holds: bool
+    text: str
+
+
+def judge(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, Run]:
+    """Return what C(condition) says to the observation, and its run with the observation in it."""
+    if condition.metric == TASKS_PROCESSED:
+        return _judge_count(condition, run, seen)
+    value = seen.value(condition.metric)
+    if value is None:
+        return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run()
+    text = f"{condition.metric} {value:g}"
+    if not condition.comparison.holds(value, condition.threshold):
+        return Verdict(False, f"{text} is not {condition.comparison.value} {condition.threshold:g}"), Run()
+    since = seen.at if run.since is None else run.since
+    text = f"{text} is {condition.comparison.value} {condition.threshold:g}"
+    return _held(condition, text, seen.at - since), Run(since)
+
+
+def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, Run]:
+    """Count the tasks finished during the condition's window; both of its ends must be known."""
+    total = seen.value(PROCESSED_TOTAL)
+    if total is None:
+        return Verdict(False, f"tasks processed are unknown ({seen.why_unknown(PROCESSED_TOTAL)})"), Run()
+    counts = (*run.counts, (seen.at, total))
+    begins = seen.at - condition.hold + EXACT
+    covering = [place for place, (at, _count) in enumerate(counts) if at <= begins]
+    # Without a window of its own the condition looks back to the observation before.
+    first = covering[-1] if covering and condition.hold else max(0, len(counts) - 2)
+    if condition.hold and not covering:
+        first = 0
+    kept = counts[first:]
+    finished = sum(_finished(before, after) for (_, before), (_, after) in zip(kept, kept[1:]))
+    covered = len(kept) > 1 and (bool(covering) or not condition.hold)
+    span = seen.at - kept[0][0]
+    text = f"{finished:g} tasks finished in {span:g}s"
+    if not condition.comparison.holds(finished, condition.threshold):
+        return Verdict(False, f"{text}, not {condition.comparison.value} {condition.threshold:g}"), Run(None, kept)
+    if not covered:
+        return Verdict(False, f"{text}, of the {condition.hold:g}s asked for"), Run(None, kept)
+    return Verdict(True, text), Run(None, kept)
+
+
+def _finished(before: float, after: float) -> float:
+    # A count that fell belongs to a worker that started anew: what it did before is not known, but it did something.
+    return after - before if after >= before else max(after, 1.0)
+
+
+def _held(condition: Condition, text: str, held: float) -> Verdict:
+    if held + EXACT >= condition.hold:
+        return Verdict(True, f"{text} for {held:g}s" if condition.hold else text)
+    return Verdict(False, f"{text} for {held:g}s of {condition.hold:g}s")

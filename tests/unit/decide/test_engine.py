@@ -1,0 +1,272 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's meaning: examples that anyone can check by hand, and properties over a whole space of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import (
+    Action,
+    Decision,
+    State,
+    decide,
+    step_size,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Choose, Policy, Step
+
+CALM = {"queue_depth": 0.0, "cpu": 5.0, "memory": 10.0, "wait_time": 0.0, "processed_total": 100.0}
+BUSY = {**CALM, "queue_depth": 500.0}
+
+
+def look(at: float, workers: int | None = 4, /, **metrics: float | None) -> Observation:
+    values = {**CALM, **metrics}
+    return Observation(at, workers, {name: value for name, value in values.items() if value is not None})
+
+
+def play(policy: Policy, *looks: Observation, state: State | None = None) -> list[Decision]:
+    state = state or State()
+    decisions = []
+    for seen in looks:
+        decision, state = decide(policy, state, seen)
+        decisions.append(decision)
+    return decisions
+
+
+def moves(decisions: list[Decision]) -> list[tuple[float, str, int | None, int | None]]:
+    return [(d.at, d.action.value, d.before, d.after) for d in decisions if d.action is not Action.HOLD]
+
+
+def test_a_for_is_met_at_exactly_its_length() -> None:
+    decisions = play(Policy(), *(look(t, queue_depth=101) for t in (0, 30, 59, 60)))
+    assert moves(decisions) == [(60, "up", 4, 6)]
+
+
+def test_thresholds_are_strict() -> None:
+    assert moves(play(Policy(), *(look(t, queue_depth=100, wait_time=30) for t in range(0, 600, 30)))) == []
+
+
+def test_a_condition_without_for_holds_at_once() -> None:
+    assert moves(play(Policy(), look(0, wait_time=30.5))) == [(0, "up", 4, 6)]
+
+
+@pytest.mark.parametrize("gap", [{"queue_depth": None, "wait_time": 0}, {"queue_depth": 100}])
+def test_a_missing_or_calm_value_restarts_the_run(gap: dict[str, float | None]) -> None:
+    looks = [look(0, queue_depth=500), look(30, **gap), look(60, queue_depth=500), look(119, queue_depth=500)]
+    assert moves(play(Policy(), *looks)) == []
+    assert moves(play(Policy(), *looks, look(120, queue_depth=500))) == [(120, "up", 4, 6)]
+
+
+def test_runs_of_different_conditions_never_add_up() -> None:
+    decisions = play(Policy(), look(0, cpu=90), look(60, cpu=90), look(90, memory=90), look(150, memory=90))
+    assert moves(decisions) == []
+
+
+def test_acting_does_not_end_a_run() -> None:
+    decisions = play(Policy(), *(look(t, queue_depth=500) for t in range(0, 200, 20)))
+    assert [at for at, *_ in moves(decisions)] == [60, 120, 180]
+
+
+def test_scale_in_needs_everything_calm_and_nothing_finished() -> None:
+    decisions = play(Policy(), *(look(t, 8) for t in range(0, 901, 60)))
+    assert moves(decisions) == [(300, "down", 8, 7), (600, "down", 8, 7), (900, "down", 8, 7)]
+    working = [look(t, 8, processed_total=100 + t) for t in range(0, 901, 60)]
+    assert moves(play(Policy(), *working)) == []
+
+
+def test_none_finished_needs_a_known_count_at_both_ends() -> None:
+    looks = [look(t, 8) for t in range(0, 301, 60)]
+    looks[4] = look(240, 8, processed_total=None)
+    assert moves(play(Policy(), *looks)) == []
+    assert moves(play(Policy(), *looks, look(360, 8), look(420, 8))) == [(420, "down", 8, 7)]
+
+
+def test_a_falling_count_is_activity() -> None:
+    looks = [look(t, 8) for t in range(0, 241, 60)] + [look(t, 8, processed_total=3) for t in (300, 360, 420)]
+    assert moves(play(Policy(), *looks)) == [(420, "down", 8, 7)]
+
+
+def test_up_wins_over_down_even_while_it_may_not_act() -> None:
+    policy = parse_policy(
+        {
+            "scale_up": {"any": [{"metric": "wait_time", "above": 1}]},
+            "scale_down": {"all": [{"metric": "cpu", "below": 30}]},
+        }
+    )
+    assert moves(play(policy, look(0, wait_time=5), look(10, 6, wait_time=5))) == [(0, "up", 4, 6)]
+    assert moves(play(policy, look(0, 20, wait_time=5))) == []
+    assert moves(play(policy, look(0, 20))) == [(0, "down", 20, 19)]
+
+
+def test_an_action_that_the_bounds_swallow_starts_no_cooldown() -> None:
+    _, state = decide(Policy(), State(), look(0, 20, wait_time=60))
+    assert state.last_up is None
+    assert moves(play(Policy(), look(10, 19, wait_time=60), state=state)) == [(10, "up", 19, 20)]
+
+
+@pytest.mark.parametrize(
+    ("step", "current", "size"),
+    [
+        (Step(2, 50, Choose.LARGER), 5, 3),
+        (Step(1, 25, Choose.SMALLER), 2, 1),
+        (Step(2, 50, Choose.LARGER), 0, 2),
+        (Step(None, 50), 5, 3),
+        (Step(None, 10), 30, 3),
+        (Step(3, None), 30, 3),
+        (Step(1, 25, Choose.SMALLER), 100, 1),
+    ],
+)
+def test_fractions_of_a_worker_round_up(step: Step, current: int, size: int) -> None:
+    assert step_size(step, current) == size
+
+
+def test_steps_are_cut_to_the_step_limit_then_to_the_bounds() -> None:
+    assert moves(play(Policy(), look(0, 12, wait_time=60))) == [(0, "up", 12, 17)]
+    assert moves(play(Policy(), look(0, 18, wait_time=60))) == [(0, "up", 18, 20)]
+
+
+def test_bounds_apply_at_once_and_start_no_cooldown() -> None:
+    decisions = play(Policy(), look(0, 1, wait_time=60), look(1, 2, wait_time=60), look(2, 30))
+    assert moves(decisions) == [(0, "bounds", 1, 2), (1, "up", 2, 4), (2, "bounds", 30, 20)]
+
+
+def test_a_window_narrows_the_limits_at_its_edge() -> None:
+    windows = [{"name": "peak", "time": "08:00-18:00", "min_workers": 5}, {"name": "night", "time": "18:00-08:00"}]
+    windows[1]["max_workers"] = 3
+    policy = parse_policy({"schedule": {"windows": windows}})
+    eight, evening = 8 * 3600, 18 * 3600
+    decisions = play(policy, look(eight - 1, 2), look(eight, 2), look(evening - 1, 5), look(evening, 5))
+    assert moves(decisions) == [(eight, "bounds", 2, 5), (evening, "bounds", 5, 3)]
+    assert "peak" in decisions[1].reasons[0]
+
+
+def test_an_unknown_count_changes_nothing_and_the_runs_go_on() -> None:
+    decisions = play(Policy(), look(0, queue_depth=500), look(30, None, queue_depth=500), look(60, queue_depth=500))
+    assert (decisions[1].action, decisions[1].before, decisions[1].after) == (Action.HOLD, None, None)
+    assert moves(decisions) == [(60, "up", 4, 6)]
+
+
+def test_an_unreadable_broker_changes_nothing_but_the_bounds() -> None:
+    looks = [look(t, queue_depth=None, wait_time=None, cpu=99) for t in range(0, 301, 60)]
+    decisions = play(Policy(), *looks)
+    assert moves(decisions) == []
+    assert "broker" in decisions[-1].reasons[0]
+    assert moves(play(Policy(), look(0, 1, queue_depth=None))) == [(0, "bounds", 1, 2)]
+
+
+def test_a_policy_that_never_looks_at_the_broker_grows_without_it() -> None:
+    policy = parse_policy(
+        {
+            "scale_up": {"any": [{"metric": "cpu", "above": 80}]},
+            "scale_down": {"all": [{"metric": "cpu", "below": 30}]},
+        }
+    )
+    assert moves(play(policy, look(0, queue_depth=None, cpu=90))) == [(0, "up", 4, 6)]
+    assert moves(play(policy, look(0, queue_depth=None, cpu=1))) == []
+
+
+def test_runs_begin_anew_after_a_restart_and_cooldowns_do_not() -> None:
+    state = State()
+    for t in range(0, 61, 20):
+        decision, state = decide(Policy(), state, look(t, queue_depth=500))
+    assert decision.action is Action.UP
+    again = state.restarted()
+    decisions = play(Policy(), *(look(t, queue_depth=500, wait_time=60) for t in (70, 119, 120)), state=again)
+    assert moves(decisions) == [(120, "up", 4, 6)]
+    assert not again.runs_up
+
+
+def test_a_clock_that_is_set_back_keeps_the_age_of_runs_and_cooldowns() -> None:
+    looks = [look(t, queue_depth=500) for t in (10000, 10040, 6440, 6460)]
+    assert moves(play(Policy(), *looks)) == [(6460, "up", 4, 6)]
+
+
+values = st.one_of(st.none(), st.floats(0, 1000), st.sampled_from([0.0, 5.0, 9.0, 10.0, 100.0, 101.0]))
+percents = st.one_of(st.none(), st.floats(0, 100))
+
+
+@st.composite
+def histories(draw: st.DrawFn, known: bool = False) -> list[Observation]:
+    at, seen = 0.0, []
+    for _ in range(draw(st.integers(1, 40))):
+        at += draw(st.sampled_from([1.0, 15.0, 60.0, 120.0]))
+        metrics = {
+            "queue_depth": draw(values),
+            "wait_time": draw(values),
+            "cpu": draw(percents),
+            "memory": draw(percents),
+            "processed_total": draw(st.one_of(st.none(), st.integers(0, 5).map(float))),
+        }
+        count = draw(st.integers(0, 30)) if known else draw(st.one_of(st.none(), st.integers(0, 30)))
+        seen.append(look(at, count, **metrics))
+    return seen
+
+
+@given(histories())
+def test_bounds_are_never_broken_and_steps_never_exceeded(history: list[Observation]) -> None:
+    policy = Policy()
+    for decision in play(policy, *history):
+        if decision.after is None:
+            assert decision.before is None
+            continue
+        assert decision.before is not None
+        assert 2 <= decision.after <= 20
+        if decision.action is Action.UP:
+            assert 0 < decision.after - decision.before <= policy.limits.scale_up_max
+        elif decision.action is Action.DOWN:
+            assert 0 < decision.before - decision.after <= policy.limits.scale_down_max
+        elif decision.action is Action.HOLD:
+            assert decision.after == decision.before
+
+
+@given(histories())
+def test_cooldowns_are_kept(history: list[Observation]) -> None:
+    decisions = play(Policy(), *history)
+    for action, cooldown in ((Action.UP, 60), (Action.DOWN, 300)):
+        times = [d.at for d in decisions if d.action is action]
+        assert all(later - earlier >= cooldown for earlier, later in zip(times, times[1:]))
+
+
+@given(histories())
+def test_the_unknown_never_shrinks_a_fleet(history: list[Observation]) -> None:
+    for seen, decision in zip(history, play(Policy(), *history)):
+        if decision.action is Action.DOWN:
+            assert all(name in seen.metrics for name in ("queue_depth", "cpu", "memory", "processed_total"))
+
+
+@given(histories())
+def test_the_same_input_gives_the_same_decision(history: list[Observation]) -> None:
+    assert play(Policy(), *history) == play(Policy(), *history)
+
+
+@given(histories(known=True), st.floats(0, 500))
+def test_more_load_never_means_fewer_workers(history: list[Observation], more: float) -> None:
+    *before, last = history
+    state = State()
+    for seen in before:
+        _, state = decide(Policy(), state, seen)
+    if last.value("queue_depth") is None:
+        return
+    heavier = look(last.at, last.workers, **{**last.metrics, "queue_depth": last.metrics["queue_depth"] + more})
+    missing = {name: None for name in CALM if name not in last.metrics}
+    heavier = look(last.at, last.workers, **{**heavier.metrics, **missing})
+    lighter_decision, _ = decide(Policy(), state, last)
+    heavier_decision, _ = decide(Policy(), state, heavier)
+    assert lighter_decision.after is not None
+    assert heavier_decision.after is not None
+    assert heavier_decision.after >= lighter_decision.after
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 300))
+def test_a_share_of_a_fleet_is_never_less_than_it_says(current: int, percent: float) -> None:
+    size = step_size(Step(None, percent), current)
+    assert size >= current * percent / 100 - 1e-9
+    assert size < current * percent / 100 + 1 + 1e-9
+    assert math.floor(size) == size

@@ -1,0 +1,133 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a policy may say, and that everything wrong with one is told at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Choose, Policy, Step, WaitTarget
+
+BRIEF = {
+    "limits": {
+        "min_workers": 2,
+        "max_workers": 20,
+        "scale_up_max": 5,
+        "scale_down_max": 2,
+        "cooldown_up": "60s",
+        "cooldown_down": "5m",
+    },
+    "scale_up": {
+        "any": [
+            {"metric": "queue_depth", "above": 100, "for": "60s"},
+            {"metric": "cpu", "above": 80, "for": "2m"},
+            {"metric": "memory", "above": 85, "for": "2m"},
+            {"metric": "wait_time", "above": "30s"},
+        ],
+        "add": {"workers": 2, "percent": 50, "choose": "larger"},
+    },
+    "scale_down": {
+        "all": [
+            {"metric": "queue_depth", "below": 10, "for": "5m"},
+            {"metric": "cpu", "below": 30, "for": "5m"},
+            {"metric": "memory", "below": 40, "for": "5m"},
+            {"metric": "tasks_processed", "equals": 0, "for": "2m"},
+        ],
+        "remove": {"workers": 1, "percent": 25, "choose": "smaller"},
+    },
+}
+
+
+def faults(raw: object) -> dict[str, str]:
+    with pytest.raises(PolicyError) as refused:
+        parse_policy(raw)
+    return {fault.path: fault.message for fault in refused.value.faults}
+
+
+@pytest.mark.parametrize("raw", [None, {}, {"limits": None}, {"limits": {"min_workers": 2}}, BRIEF])
+def test_the_brief_s_policy_is_the_default(raw: object) -> None:
+    assert parse_policy(raw) == Policy()
+
+
+def test_sections_take_their_defaults_one_by_one() -> None:
+    policy = parse_policy({"limits": {"max_workers": 8}, "scale_up": {"any": [{"metric": "cpu", "above": 50}]}})
+    assert (policy.limits.min_workers, policy.limits.max_workers) == (2, 8)
+    assert policy.rules.up.step == Policy().rules.up.step  # type: ignore[union-attr]
+    assert policy.rules.down == Policy().rules.down  # type: ignore[union-attr]
+
+
+def test_a_step_of_one_kind_stands_alone() -> None:
+    policy = parse_policy({"scale_up": {"add": {"percent": 10}}})
+    assert policy.rules.up.step == Step(None, 10.0, Choose.LARGER)  # type: ignore[union-attr]
+
+
+def test_a_target_takes_the_place_of_the_rules() -> None:
+    assert parse_policy({"target": {"wait_time": "30s"}}).rules == WaitTarget(30)
+    assert set(faults({"target": {"wait_time": 30}, "scale_up": {}})) == {"scale_up"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ([], "policy"),
+        ({"limit": {}}, "limit"),
+        ({"limits": {"min": 1}}, "limits.min"),
+        ({"limits": {"min_workers": 2.5}}, "limits.min_workers"),
+        ({"limits": {"max_workers": True}}, "limits.max_workers"),
+        ({"limits": {"max_workers": "20"}}, "limits.max_workers"),
+        ({"limits": {"min_workers": -1}}, "limits.min_workers"),
+        ({"limits": {"min_workers": 5, "max_workers": 4}}, "limits.min_workers"),
+        ({"limits": {"scale_up_max": 0}}, "limits.scale_up_max"),
+        ({"limits": {"cooldown_up": "soon"}}, "limits.cooldown_up"),
+        ({"scale_up": {"any": [{"metric": "cpu", "above": 80, "for": "x"}]}}, "scale_up.any[0].for"),
+        ({"scale_up": {"any": [{"metric": "disk", "above": 80}]}}, "scale_up.any[0].metric"),
+        ({"scale_up": {"any": [{"above": 80}]}}, "scale_up.any[0].metric"),
+        ({"scale_up": {"any": [{"metric": "cpu"}]}}, "scale_up.any[0]"),
+        ({"scale_up": {"any": [{"metric": "cpu", "above": 1, "below": 2}]}}, "scale_up.any[0]"),
+        ({"scale_up": {"any": [{"metric": "cpu", "above": 101}]}}, "scale_up.any[0].above"),
+        ({"scale_up": {"any": [{"metric": "memory", "above": -1}]}}, "scale_up.any[0].above"),
+        ({"scale_up": {"any": [{"metric": "cpu", "above": True}]}}, "scale_up.any[0].above"),
+        ({"scale_up": {"any": [{"metric": "queue_depth", "above": 10}]}}, "scale_up.any[0].above"),
+        ({"scale_up": {"any": []}}, "scale_up.any"),
+        ({"scale_up": {"any": ["cpu"]}}, "scale_up.any[0]"),
+        ({"scale_up": {"all": []}}, "scale_up.all"),
+        ({"scale_up": {"add": {"workers": 0}}}, "scale_up.add.workers"),
+        ({"scale_up": {"add": {"percent": 0}}}, "scale_up.add.percent"),
+        ({"scale_up": {"add": {}}}, "scale_up.add"),
+        ({"scale_down": {"remove": {"workers": 1, "choose": "both"}}}, "scale_down.remove.choose"),
+        ({"target": {}}, "target.wait_time"),
+        ({"target": {"wait_time": 0}}, "target.wait_time"),
+        ({"schedule": {"timezone": "Europe/Atlantis"}}, "schedule.timezone"),
+        ({"schedule": {"windows": [{"time": "08:00-08:00"}]}}, "schedule.windows[0].time"),
+        ({"schedule": {"windows": [{"time": "8-18"}]}}, "schedule.windows[0].time"),
+        ({"schedule": {"windows": [{"time": "08:00-25:00"}]}}, "schedule.windows[0].time"),
+        ({"schedule": {"windows": [{"days": ["caturday"]}]}}, "schedule.windows[0].days[0]"),
+        ({"schedule": {"windows": [{"days": []}]}}, "schedule.windows[0].days"),
+        ({"schedule": {"windows": [{"min_workers": 9, "max_workers": 8}]}}, "schedule.windows[0].min_workers"),
+        ({"schedule": {"windows": [{"min_workers": 21}]}}, "schedule.windows[0].min_workers"),
+        ({"schedule": {"windows": [{"max_workers": 1}]}}, "schedule.windows[0].min_workers"),
+        ({"schedule": {"windows": [{"replicas": 1}]}}, "schedule.windows[0].replicas"),
+    ],
+)
+def test_a_fault_is_named_with_its_path(raw: object, path: str) -> None:
+    assert set(faults(raw)) == {path}
+
+
+def test_all_faults_come_at_once() -> None:
+    raw = {
+        "limits": {"min_workers": 2.5, "cooldown_up": "soon"},
+        "scale_up": {"any": [{"metric": "cpu", "above": 120}, {"metric": "cpu", "above": 80, "for": "soon"}]},
+        "schedule": {"timezone": "Moon/Base", "windows": [{"days": ["funday"]}]},
+        "extra": 1,
+    }
+    assert set(faults(raw)) == {
+        "limits.min_workers",
+        "limits.cooldown_up",
+        "scale_up.any[0].above",
+        "scale_up.any[1].for",
+        "schedule.timezone",
+        "schedule.windows[0].days[0]",
+        "extra",
+    }
