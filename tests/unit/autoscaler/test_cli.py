@@ -1,0 +1,109 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""celery-autoscaler as a user runs it: a program, files, a pipe."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[3] / "bin" / "celery-autoscaler"
+
+
+def autoscaler(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60, env={})
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yml"
+    path.write_text("limits: {min_workers: 2, max_workers: 20}\n", encoding="utf-8")
+    return path
+
+
+def line(at: object, **rest: Any) -> str:
+    return json.dumps({"at": at, **rest})
+
+
+def test_a_sound_policy_passes(policy: Path) -> None:
+    done = autoscaler("check", "--policy", policy)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_fault_is_listed(policy: Path) -> None:
+    policy.write_text("limits: {min_workers: 9, max_workers: 8, extra: 1}\n", encoding="utf-8")
+    done = autoscaler("check", "--policy", policy)
+    assert done.returncode == 1
+    assert "limits.min_workers: a floor of 9" in done.stderr
+    assert "limits.extra: is not known" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["limits: [", None])
+def test_a_file_that_cannot_be_read_is_an_error_without_a_traceback(policy: Path, content: str | None) -> None:
+    if content is None:
+        policy.unlink()
+    else:
+        policy.write_text(content, encoding="utf-8")
+    done = autoscaler("check", "--policy", policy)
+    assert done.returncode == 2
+    assert "Could not read the policy" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_replay_answers_every_line(policy: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "observations.jsonl"
+    moments = ["2026-03-04T12:00:00Z", "2026-03-04T12:00:30+00:00", "2026-03-04T12:01:00Z"]
+    lines = [line(at, workers=4, metrics={"queue_depth": 500}) for at in moments]
+    recording.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = autoscaler("replay", "--policy", policy, "--observations", recording)
+    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    assert [(a["at"], a["action"], a["from"], a["to"]) for a in answers] == [
+        (moments[0], "hold", 4, 4),
+        (moments[1], "hold", 4, 4),
+        (moments[2], "up", 4, 6),
+    ]
+    assert all(a["reasons"] for a in answers)
+
+
+def test_the_fleet_follows_only_where_a_line_has_no_workers(policy: Path) -> None:
+    busy = {"queue_depth": 0, "wait_time": 60}
+    lines = [
+        line(0, workers=4, metrics=busy),
+        line(60, metrics=busy),
+        line(120, workers=None, metrics=busy),
+        line(180, metrics=busy),
+    ]
+    done = autoscaler("replay", "--policy", policy, "--observations", "-", stdin="\n".join(lines))
+    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    assert [(a["from"], a["to"]) for a in answers] == [(4, 6), (6, 9), (None, None), (9, 14)]
+
+
+def test_a_line_is_answered_before_the_next_is_read(policy: Path) -> None:
+    command = [sys.executable, str(PROGRAM), "replay", "--policy", str(policy), "--observations", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin
+        assert program.stdout
+        for at in range(3):
+            program.stdin.write(line(at, workers=2, metrics={"queue_depth": 0}) + "\n")
+            program.stdin.flush()
+            assert json.loads(program.stdout.readline())["at"] == at
+        program.stdin.close()
+        assert program.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["{", "[]", '{"workers": 1}', '{"at": "noon"}', '{"at": 1, "workers": 2.5}', '{"at": 1, "metrics": {"cpu": "x"}}'],
+)
+def test_a_bad_line_is_named(policy: Path, bad: str) -> None:
+    done = autoscaler("replay", "--policy", policy, "--observations", "-", stdin=line(0, workers=2) + "\n" + bad)
+    assert done.returncode == 2
+    assert "line 2" in done.stderr
+    assert "Traceback" not in done.stderr
