@@ -1,0 +1,59 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the documentation fragment C(broker), and what of them is secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.libraries import TOOLS_PYTHON
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+BROKER_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "broker_url": {"type": "str", "required": True, "no_log": True},
+    "transport_options": {"type": "dict", "default": {}, "no_log": True},
+    "ssl": {"type": "raw", "no_log": True},
+    "timeout": {"type": "float", "default": 5.0},
+    "tools_python": {"type": "path", "default": TOOLS_PYTHON},
+}
+
+_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|credential", re.IGNORECASE)
+
+
+def mask_secrets_only(module: AnsibleModule) -> None:
+    """Narrow what Ansible masks in the module's output to what is secret.
+
+    C(no_log) keeps the options out of the logs, but it also masks each of their
+    values wherever it occurs in the output: C(priority_steps: [0, 3, 6, 9]) would
+    mask every number with one of these digits. Call it right after the module
+    object is made.
+    """
+    module.no_log_values = set(secret_values(module.params))
+
+
+def secret_values(params: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what nobody may see of C(params): URLs with a password in them, and what is named as a secret."""
+    for name, value in params.items():
+        if isinstance(value, str) and "://" in value and redact(value) != value:
+            yield value
+        elif isinstance(value, Mapping) and not _SECRET_NAME.search(name):
+            yield from secret_values(value)
+        elif _SECRET_NAME.search(name):
+            yield from _leaves(value)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _leaves(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner)
+    elif value is not None and not isinstance(value, bool) and str(value):
+        yield str(value)

@@ -1,0 +1,70 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The environment of a fleet's workers, split between the unit file and the root-only environment file.
+
+An environment file expands no specifiers, so values with the worker's number (`%i`) have to stand in the unit file,
+which everyone can read. Everything else, secrets above all, goes into the environment file.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders, systemd_text
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
+    """Every variable of a resolved fleet, with the placeholder `%i` still in the values."""
+    literal = placeholders.literal
+    found = {"CELERY_BROKER_URL": literal(fleet["broker_url"])}
+    if fleet["result_backend"]:
+        found["CELERY_RESULT_BACKEND"] = literal(fleet["result_backend"])
+    options = transport_options(fleet)
+    if options:
+        found["CELERY_LIFECYCLE_TRANSPORT_OPTIONS"] = literal(json.dumps(options, sort_keys=True))
+    found["CELERY_LIFECYCLE_PRIORITY"] = fleet["priority_order"]
+    found["CELERY_LIFECYCLE_STATUS_FILE"] = f"{names.RUNTIME_DIRECTORY}/{fleet['name']}-%i/status.json"
+    programs = f"{fleet['virtualenv']}/bin" if fleet["virtualenv"] else posixpath.dirname(fleet["command"][0])
+    found["PATH"] = f"{programs}:{_SYSTEM_PATH}"
+    found.update({name: str(value) for name, value in fleet["environment"].items()})
+    if fleet["notify"]:
+        own = found.get("PYTHONPATH")
+        found["PYTHONPATH"] = f"{names.LIFECYCLE_DIRECTORY}:{own}" if own else names.LIFECYCLE_DIRECTORY
+    return found
+
+
+def transport_options(fleet: Mapping[str, Any]) -> dict[str, Any]:
+    """The broker's transport options, the visibility timeout among them."""
+    options = dict(fleet["broker_transport_options"])
+    if fleet["visibility_timeout"] is not None:
+        options["visibility_timeout"] = fleet["visibility_timeout"]
+    return options
+
+
+def unit_lines(fleet: Mapping[str, Any]) -> list[str]:
+    """Values of the unit's `Environment=` lines: the variables that hold the worker's number."""
+    return [
+        systemd_text.unit_variable(name, text)
+        for name, text in sorted(variables(fleet).items())
+        if placeholders.uses_number(text)
+    ]
+
+
+def file_lines(fleet: Mapping[str, Any]) -> list[str]:
+    """Lines of the environment file: every other variable. They hold secrets."""
+    return [
+        systemd_text.file_variable(name, placeholders.plain(text))
+        for name, text in sorted(variables(fleet).items())
+        if not placeholders.uses_number(text)
+    ]
+
+
+def of_worker(fleet: Mapping[str, Any], number: int) -> dict[str, str]:
+    """The variables as worker `number` gets them."""
+    return {name: placeholders.filled(text, number) for name, text in variables(fleet).items()}

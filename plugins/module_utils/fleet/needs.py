@@ -1,0 +1,50 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host needs for its fleets, each thing once even when fleets share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
+
+
+def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Users, virtualenvs, programs and directories of resolved fleets that are to be present.
+
+    `programs` and `directories` are those that somebody else has to have put there. `brokers` names one fleet for
+    each different broker.
+    """
+    users: dict[str, dict[str, str]] = {}
+    virtualenvs: dict[str, dict[str, Any]] = {}
+    brokers: dict[str, str] = {}
+    programs, directories, own_directories = [], [], []
+    for fleet in fleets:
+        name = fleet["name"]
+        users.setdefault(fleet["user"], {"name": fleet["user"], "group": fleet["group"]})
+        if fleet["packages"]:
+            made = virtualenvs.setdefault(
+                fleet["virtualenv"], {"path": fleet["virtualenv"], "python": fleet["python"], "packages": []}
+            )
+            made["packages"] += [package for package in fleet["packages"] if package not in made["packages"]]
+        elif fleet["command"]:
+            programs.append({"fleet": name, "path": fleet["command"][0]})
+        else:
+            programs.append({"fleet": name, "path": f"{fleet['virtualenv']}/bin/celery"})
+        own = names.state_directory(name)
+        if fleet["working_directory"] != own:
+            directories.append({"fleet": name, "path": fleet["working_directory"]})
+        own_directories.append({"path": own, "user": fleet["user"], "group": fleet["group"]})
+        brokers.setdefault(repr((fleet["broker_url"], fleet["broker_transport_options"])), name)
+    made_here = tuple(f"{path}/" for path in virtualenvs)
+    return {
+        "users": list(users.values()),
+        "groups": sorted({fleet["group"] for fleet in fleets}),
+        "virtualenvs": list(virtualenvs.values()),
+        "programs": [program for program in programs if not program["path"].startswith(made_here)],
+        "directories": directories,
+        "own_directories": own_directories,
+        "brokers": list(brokers.values()),
+    }

@@ -1,0 +1,165 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules that tie values of a fleet to each other: what a pool can do, the chain of timeouts, memory of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders, spec, values
+
+
+def of_one(fleet: spec.Fleet, own: Mapping[str, Any], path: str) -> list[str]:
+    """Faults of one resolved fleet; `own` is what the user wrote for it, without defaults."""
+    return [f"{path}.{fault}" for check in _CHECKS for fault in check(fleet, own)]
+
+
+def of_memory(fleets: Sequence[tuple[str, spec.Fleet]], host_memory: int | None, label: str) -> list[str]:
+    """Workers times their memory limit against the memory of the host, fleet by fleet and all together."""
+    if not host_memory:
+        return []
+    found = []
+    total = 0
+    for path, fleet in fleets:
+        if fleet["memory_max"] is None or fleet["allow_memory_overcommit"]:
+            continue
+        needed = fleet["workers"] * (values.memory_bytes(fleet["memory_max"], host_memory) or 0)
+        total += needed
+        if needed > host_memory:
+            found.append(
+                f"{path}.memory_max: {fleet['workers']} workers of {fleet['memory_max']} may take "
+                f"{_mebibytes(needed)}, the host has {_mebibytes(host_memory)}: lower workers or memory_max, "
+                "or set allow_memory_overcommit: true"
+            )
+    if total > host_memory and not found:
+        found.append(
+            f"{label}: the fleets together may take {_mebibytes(total)}, the host has {_mebibytes(host_memory)}: "
+            "lower workers or memory_max, or set allow_memory_overcommit: true on a fleet"
+        )
+    return found
+
+
+def of_virtualenvs(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
+    """Fleets that share a virtualenv must agree on the Python that it is made with."""
+    found = []
+    first: dict[str, tuple[str, object]] = {}
+    for path, fleet in fleets:
+        if not fleet["packages"]:
+            continue
+        other, python = first.setdefault(fleet["virtualenv"], (path, fleet["python"]))
+        if python != fleet["python"]:
+            found.append(f"{path}.python: {other} makes the same virtualenv with another Python, give both the same")
+    return found
+
+
+def _mebibytes(amount: int) -> str:
+    return f"{amount // 1024**2} MiB"
+
+
+def _start(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    if fleet["app"] and fleet["command"]:
+        yield "command: given beside app, keep the one that starts this fleet"
+    elif not fleet["app"] and not fleet["command"]:
+        yield "app: missing, name the Celery app as `celery -A` takes it, such as proj.celery:app (or give command)"
+    if fleet["app"] and not fleet["virtualenv"]:
+        yield "virtualenv: missing, give the path of the app's virtualenv, or packages to make one from"
+    if fleet["command"]:
+        fault = values.path(fleet["command"][0])
+        if fault:
+            yield f"command[0]: {fault}"
+        for key, known in spec.KEYS.items():
+            if known.builds_command and key != "pool" and own.get(key) is not None:
+                yield f"{key}: has no effect beside command, put it into the command"
+    if not fleet["broker_url"]:
+        yield "broker_url: missing, workers are read and drained through the broker"
+
+
+def _pool(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    pool = str(fleet["pool"])
+    for key in sorted(spec.unsuitable_keys(pool)):
+        # What is merely inherited was left out when the fleet was resolved.
+        if fleet[key] not in (None, {}, []):
+            yield f"{key}: the {pool} pool does not have it, remove it or use pool prefork"
+    if own.get("concurrency") is not None and own.get("autoscale"):
+        yield "concurrency: given beside autoscale, which sets it: keep one of the two"
+    if fleet["watchdog"] and not fleet["notify"]:
+        yield "watchdog: needs notify: true, as only the lifecycle module feeds it; remove it"
+    if fleet["watchdog"] < 0:
+        yield "watchdog: must be 0 (off) or more seconds"
+    elif 0 < fleet["watchdog"] < 10:
+        yield f"watchdog: {fleet['watchdog']} s is shorter than a busy worker's loop may take, use 10 or more, or 0"
+
+
+def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    soft, hard, drain = fleet["soft_time_limit"], fleet["time_limit"], fleet["drain_timeout"]
+    longest = hard or soft
+    for key in ("soft_time_limit", "time_limit", "drain_timeout", "start_timeout", "visibility_timeout"):
+        if fleet[key] is not None and fleet[key] <= 0:
+            yield f"{key}: must be more than 0 seconds"
+    if soft and hard and soft >= hard:
+        yield f"soft_time_limit: {soft} s is not under time_limit, {hard} s: lower it, or raise time_limit"
+    if longest and drain < longest:
+        yield (
+            f"drain_timeout: {drain} s is under the time limit of {longest} s, so a stop could kill a task: "
+            f"use {longest} or more"
+        )
+    if not spec.is_redis(fleet["broker_url"]):
+        if fleet["visibility_timeout"] is not None and own.get("visibility_timeout") is not None:
+            yield "visibility_timeout: only Redis has one, remove it"
+        return
+    visible = visibility_timeout(fleet)
+    if longest and visible is not None and visible <= longest:
+        yield (
+            f"visibility_timeout: {visible} s is not above the time limit of {longest} s, so Redis would deliver "
+            f"a running task again: use more than {longest}"
+        )
+
+
+def visibility_timeout(fleet: spec.Fleet) -> float | None:
+    """Seconds after which Redis delivers an unacknowledged message again, as far as the fleet's own values tell."""
+    if fleet["visibility_timeout"] is not None:
+        return spec.number(fleet["visibility_timeout"])
+    option = fleet["broker_transport_options"].get("visibility_timeout")
+    return spec.REDIS_VISIBILITY_TIMEOUT if option is None else spec.number(option)
+
+
+def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
+    """Faults that show only when the app's own settings fill in what the fleet leaves open.
+
+    :param answer: what the probe of the app found: `app_time_limit`, `app_soft_time_limit` and
+        `app_visibility_timeout`, each a number of seconds or `None`.
+    """
+    unsuitable = spec.unsuitable_keys(fleet["pool"])
+    merged = dict(fleet)
+    for key in ("time_limit", "soft_time_limit"):
+        if fleet[key] is None and key not in unsuitable:
+            merged[key] = answer.get(f"app_{key}")
+    options = fleet["broker_transport_options"]
+    if fleet["visibility_timeout"] is None and options.get("visibility_timeout") is None:
+        merged["broker_transport_options"] = {
+            **options,
+            "visibility_timeout": answer.get("app_visibility_timeout"),
+        }
+    known = set(_timeouts(fleet, {}))
+    return [
+        f"{fault} (limits that the fleet does not set are the app's)"
+        for fault in _timeouts(merged, {})
+        if fault not in known
+    ]
+
+
+def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    seen = set()
+    for index, queue in enumerate(fleet["queues"]):
+        if queue in seen:
+            yield f"queues[{index}]: {queue!r} is there twice, remove one"
+        seen.add(queue)
+    if fleet["command"] and not any(placeholders.uses_number(word) for word in fleet["command"]):
+        wanted = f"{fleet['name']}-%i@%h"
+        if not any(placeholders.uses_number(str(value)) for value in fleet["environment"].values()):
+            yield f"command: nothing in it tells the workers apart, name the node {wanted} in it"
+
+
+_CHECKS = (_start, _pool, _timeouts, _lists)

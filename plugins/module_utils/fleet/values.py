@@ -1,0 +1,217 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Single values of a fleet: is this text a path, a user, a size, an environment variable? What is wrong, if not?
+
+Every check returns what to change as a sentence, or `None` for a good value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders
+
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
+_PATH = re.compile(r"/[^\s\x00-\x1f\x7f\"'\\$%*?]*")
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[KMGT%]?)")
+_QUOTA = re.compile(r"[0-9]+(?:\.[0-9]+)?%")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]*")
+_SETTING = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
+_BROKERS = (
+    "redis",
+    "rediss",
+    "sentinel",
+    "redis+socket",
+    "valkey",
+    "valkeys",
+    "amqp",
+    "amqps",
+    "pyamqp",
+)
+_SECRET_NAME = re.compile(r"passw|secret|token|credential|api_?key|private|dsn|_url$|_uri$", re.IGNORECASE)
+_URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:[^/\s@]+@", re.IGNORECASE)
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+RESERVED_VARIABLES = {
+    "CELERY_BROKER_URL": "use the key broker_url",
+    "CELERY_RESULT_BACKEND": "use the key result_backend",
+    "NOTIFY_SOCKET": "systemd sets it",
+    "WATCHDOG_USEC": "use the key watchdog",
+    "WATCHDOG_PID": "use the key watchdog",
+}
+
+
+def user(value: str) -> str | None:
+    """A user's or group's name, as `useradd` takes it."""
+    return None if _USER.fullmatch(value) else "is no user or group name: lower-case letters, digits, '-' and '_' only"
+
+
+def path(value: str) -> str | None:
+    """An absolute path that needs no quoting in a unit file."""
+    if not value.startswith("/"):
+        return f"{value!r} is not absolute: begin it with '/'"
+    if ".." in value.split("/") or not _PATH.fullmatch(value):
+        return f"{value!r} cannot stand in a unit file: leave out blanks, quotes, '..', and \\ $ % * ?"
+    return None
+
+
+def queue(value: str) -> str | None:
+    """A queue's name as `--queues` takes it: a comma would end it."""
+    if not value or "," in value or value != value.strip() or has_control_characters(value):
+        return f"{value!r} is no queue name: no commas, no control characters, no blanks at its ends"
+    return None
+
+
+def broker_url(value: str) -> str | None:
+    """A URL of a broker that the collection can read and drain."""
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme.lower() not in _BROKERS or not rest:
+        return "is no URL of Redis, Valkey or RabbitMQ: write redis://..., rediss://..., sentinel://... or amqp://..."
+    return line(value)
+
+
+def line(value: str) -> str | None:
+    """A text of one line."""
+    return "holds a line break or another control character: remove it" if has_control_characters(value) else None
+
+
+def has_control_characters(value: str, allowed: str = "") -> bool:
+    """Whether a text holds characters that would end a line, a value or a file early."""
+    return any((ord(char) < 32 or ord(char) == 127) and char not in allowed for char in value)
+
+
+def memory(value: str) -> str | None:
+    """A size as systemd's `MemoryMax=` takes it."""
+    if value == "infinity":
+        return None
+    found = _SIZE.fullmatch(value)
+    if not found or float(found["number"]) == 0:
+        return f"{value!r} is no amount of memory: write it as 512M, 2G or 25%"
+    return None
+
+
+def memory_bytes(value: object, host_memory: int) -> int | None:
+    """The number of bytes that `value` stands for, a percentage being one of `host_memory`; `None` for no limit."""
+    found = _SIZE.fullmatch(str(value))
+    if not found:
+        return None
+    if found["unit"] == "%":
+        return int(float(found["number"]) / 100 * host_memory)
+    return int(float(found["number"]) * _UNITS[found["unit"]])
+
+
+def quota(value: str) -> str | None:
+    """A share of CPU time as systemd's `CPUQuota=` takes it: 100% is one core."""
+    if not _QUOTA.fullmatch(value) or float(value[:-1]) == 0:
+        return f"{value!r} is no share of CPU time: write it as 150% for one and a half cores"
+    return None
+
+
+def variable(name: object, value: object) -> str | None:
+    """One environment variable: its name, and a value that systemd passes on unchanged."""
+    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        return "is no name of an environment variable: letters, digits and '_' only, no digit first"
+    if name in RESERVED_VARIABLES:
+        return f"is not yours to set: {RESERVED_VARIABLES[name]}"
+    if name.startswith("CELERY_LIFECYCLE_"):
+        return "is not yours to set: names that begin with CELERY_LIFECYCLE_ are set by the role"
+    if isinstance(value, bool) or value is None or not isinstance(value, (str, int, float)):
+        return "must be a text or a number: quote it (true and null have no spelling that every program shares)"
+    text = str(value)
+    if has_control_characters(text, allowed="\n\t"):
+        return "holds a control character that systemd refuses in an environment: remove it"
+    if placeholders.uses_number(text) and (_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(text)):
+        return (
+            "looks like a secret and holds %i, and values with the worker's number stand in the unit file, "
+            "which everyone can read: write %%i if the text itself is meant, or move the number to another variable"
+        )
+    return None
+
+
+def directive(name: object, value: object) -> str | None:
+    """One further line (or lines) of a unit's [Service] section."""
+    if not isinstance(name, str) or not _DIRECTIVE.fullmatch(name):
+        return "is no systemd directive: write it as systemd.exec(5) does, such as LimitNOFILE"
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    for one in values:
+        if not isinstance(one, (str, int, float)):
+            return "must be a text, a number, a truth value or a list of them"
+        if has_control_characters(str(one)):
+            return "holds a line break or another control character: give a list for several lines"
+    return None
+
+
+def celery_setting(name: object, value: object) -> str | None:
+    """One setting to pass as Celery's own command-line configuration, which everyone can see in `ps`."""
+    if not isinstance(name, str) or not _SETTING.fullmatch(name):
+        return (
+            "cannot be set on a command line: Celery takes only lower-case names with an underscore there, "
+            "such as task_acks_late; set it in the app"
+        )
+    instead = {
+        "broker_url": "broker_url",
+        "result_backend": "result_backend",
+        "broker_transport_options": "broker_transport_options",
+        "worker_prefetch_multiplier": "prefetch_multiplier",
+        "task_acks_late": "acks_late",
+        "task_queue_max_priority": "queue_max_priority",
+        "task_time_limit": "time_limit",
+        "task_soft_time_limit": "soft_time_limit",
+    }.get(name)
+    if instead:
+        return f"has a key of its own: use {instead}"
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        return "has a value that JSON cannot hold"
+    if _SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(text) or '"password"' in text:
+        return "looks like a secret, and settings stand on the command line where `ps` shows them: set it in the app"
+    return None
+
+
+def argument(value: str) -> str | None:
+    """One argument of a command line, which everyone can see in `ps`."""
+    if has_control_characters(value):
+        return "holds a line break or another control character: remove it"
+    if _URL_WITH_PASSWORD.search(value):
+        return "holds a password, and `ps` shows command lines to everyone: pass it in environment"
+    return None
+
+
+def package(value: str) -> str | None:
+    """One requirement as pip takes it; it is on pip's command line and in Ansible's output."""
+    if _URL_WITH_PASSWORD.search(value):
+        return "holds a password, which pip's command line shows: use a netrc file or pip's own configuration"
+    return line(value)
+
+
+CheckText = Callable[[str], "str | None"]
+
+TEXTS: Mapping[str, CheckText] = {
+    "app": line,
+    "working_directory": path,
+    "virtualenv": path,
+    "python": line,
+    "user": user,
+    "group": user,
+    "broker_url": broker_url,
+    "result_backend": line,
+    "memory_max": memory,
+    "cpu_quota": quota,
+}
+LISTS: Mapping[str, CheckText] = {
+    "command": argument,
+    "extra_args": argument,
+    "packages": package,
+    "queues": queue,
+    "read_write_paths": path,
+}
+MAPPINGS: Mapping[str, Callable[[object, object], str | None]] = {
+    "environment": variable,
+    "unit_options": directive,
+    "celery_settings": celery_setting,
+}

@@ -1,0 +1,207 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Open a broker through kombu and read its queues, whichever of the supported kinds it is."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl as tls
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_queues import AmqpQueues
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading, Warn
+from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_queues import RedisQueues
+from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+
+try:
+    import kombu
+except ImportError:
+    kombu = None
+
+# Closing politely is a courtesy to the broker's log, not worth more of anybody's time.
+_CLOSE_SECONDS = 1.0
+
+SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
+"""Schemes of the URLs that can be read."""
+
+_CERT_REQS = {
+    "required": tls.CERT_REQUIRED,
+    "optional": tls.CERT_OPTIONAL,
+    "none": tls.CERT_NONE,
+}
+
+
+class Broker:
+    """An open connection to a broker, made by C(open_broker).
+
+    C(connection) is kombu's, for what else a caller has to ask. Not for use by
+    several threads at once.
+    """
+
+    def __init__(self, connection: Any, url: str, timeout: float, reader: RedisQueues | AmqpQueues) -> None:
+        self.connection = connection
+        self.url = redact(url)
+        self.timeout = timeout
+        self.reader = reader
+
+    @property
+    def driver_type(self) -> str:
+        """C(redis) or C(amqp)."""
+        return str(self.connection.transport.driver_type)
+
+    @property
+    def skips_verification(self) -> bool:
+        """Whether TLS is on and any certificate is accepted."""
+        settings = self.connection.ssl
+        return isinstance(settings, dict) and settings.get("ssl_cert_reqs") == tls.CERT_NONE
+
+    def close(self) -> None:
+        """Close the connection, within a second even where the broker does not answer."""
+        with contextlib.suppress(Exception):
+            TimeLimit(_CLOSE_SECONDS).run(self.connection.release)
+            return
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection without a word, which also ends a read that waits in another thread."""
+        self.reader.abort()
+        with contextlib.suppress(Exception):
+            TimeLimit(_CLOSE_SECONDS).run(lambda: self.connection.collect(socket_timeout=_CLOSE_SECONDS))
+
+
+@contextlib.contextmanager
+def open_broker(
+    url: str,
+    transport_options: Mapping[str, Any] | None = None,
+    ssl: bool | Mapping[str, Any] | None = None,
+    timeout: float = 5.0,
+    management_url: str | None = None,
+    warn: Warn = lambda text: None,
+) -> Iterator[Broker]:
+    """Connect to a broker for the length of a with block.
+
+    :param url: as Celery's C(broker_url); several joined by C(;) are tried in turn.
+    :param transport_options: as Celery's C(broker_transport_options).
+    :param ssl: as Celery's C(broker_use_ssl); names with and without C(ssl_) both do.
+    :param timeout: seconds for connecting; also what C(read_queues) takes when not told otherwise.
+    :param management_url: RabbitMQ's management API with its login, for what AMQP does not tell.
+    :param warn: called with a sentence on what is legal but unwise.
+    :raises OperationError: with what is wrong and what to do, when the broker cannot be reached or refuses.
+    """
+    tried = f"connect to the broker {redact(url)}"
+    if kombu is None:
+        raise OperationError(tried, "the Python library kombu is missing", "Install celery for this interpreter.")
+    limit = TimeLimit(timeout)
+    try:
+        broker = limit.run(
+            lambda: _connect(url, dict(transport_options or {}), ssl, timeout, management_url),
+            undo=Broker.close,
+        )
+    except Exception as error:
+        raise explain(error, tried, opening=True) from error
+    if ssl is None and broker.skips_verification:
+        warn(
+            "The broker's certificate is not verified, as is kombu's default for rediss://. Set ssl to true, or give "
+            "ca_certs in it, so that nobody can pose as the broker."
+        )
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+def read_queues(
+    broker: Broker, names: Sequence[str] | None = None, *, timeout: float | None = None, warn: Warn = lambda text: None
+) -> list[QueueReading]:
+    """Read queues, in the order of C(names); with None all that the broker knows, by name.
+
+    Changes nothing at the broker.
+
+    :param timeout: seconds for the whole reading, by default the broker's.
+    :param warn: called with a sentence for each thing that could not be learned (and is None in the reading).
+    :raises OperationError: when the broker cannot be read; there is then no reading at all.
+    """
+    limit = TimeLimit(broker.timeout if timeout is None else timeout)
+    wanted = None if names is None else list(dict.fromkeys(names))
+    try:
+        readings = limit.run(lambda: broker.reader.read(wanted, limit, warn))
+    except Exception as error:
+        broker.abort()
+        raise explain(error, f"read the queues of the broker {broker.url}", opening=False) from error
+    if names is None:
+        return readings
+    by_name = {reading.name: reading for reading in readings}
+    return [by_name[name] for name in names]
+
+
+def _connect(
+    url: str, options: dict[str, Any], ssl: bool | Mapping[str, Any] | None, timeout: float, management_url: str | None
+) -> Broker:
+    addresses = max(1, len([part for part in url.split(";") if part]))
+    # One dead address must leave time for the next.
+    each = timeout / addresses
+    scheme, separator, _rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise OperationError(
+            f"connect to the broker {url}",
+            f"{scheme}:// is not supported" if separator else "this is not the URL of a broker",
+            f"Write broker_url as for Celery, beginning with {', '.join(SCHEMES)} and ://.",
+        )
+    connection = kombu.Connection(url, transport_options=options, connect_timeout=each)
+    driver = connection.transport.driver_type
+    if driver == "redis":
+        if management_url:
+            raise OperationError(
+                f"use management_url with the broker {url}", "only RabbitMQ has one", "Leave management_url out."
+            )
+        options.update(
+            socket_timeout=min(timeout, float(options.get("socket_timeout") or timeout)),
+            socket_connect_timeout=min(each, float(options.get("socket_connect_timeout") or each)),
+        )
+    settings = tls_settings(ssl, driver)
+    if settings is not None:
+        connection.ssl = settings
+    try:
+        connection.ensure_connection(
+            # Each address once: trying again is for those who wait for a broker, not for those who ask how it is.
+            max_retries=addresses - 1,
+            interval_start=0,
+            interval_step=0,
+            reraise_as_library_errors=False,
+        )
+        channel = connection.channel()
+        reader = RedisQueues(channel) if driver == "redis" else AmqpQueues(connection, channel, management_url)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            connection.collect(socket_timeout=_CLOSE_SECONDS)
+        raise
+    return Broker(connection, url, timeout, reader)
+
+
+def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> bool | dict[str, Any] | None:
+    """Return the option C(ssl) in the form that a transport takes; None leaves it to the URL.
+
+    Redis wants C(ssl_) before each name and AMQP none; both want the constants of
+    Python's ssl module for C(cert_reqs), which YAML cannot write.
+
+    :raises ValueError: on a C(cert_reqs) that does not exist, or a value of the wrong kind.
+    """
+    if ssl is None or ssl is False or str(ssl).lower() in ("", "false", "no"):
+        return None
+    if not isinstance(ssl, Mapping):
+        if str(ssl).lower() not in ("true", "yes"):
+            raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
+        # kombu's Redis transport takes true without a word for no TLS at all.
+        return {"ssl_cert_reqs": tls.CERT_REQUIRED} if driver == "redis" else True
+    plain = {str(name)[4:] if str(name).startswith("ssl_") else str(name): value for name, value in ssl.items()}
+    if isinstance(plain.get("cert_reqs"), str):
+        word = plain["cert_reqs"].lower().replace("cert_", "")
+        if word not in _CERT_REQS:
+            raise ValueError(f"cert_reqs in ssl is required, optional or none, not {plain['cert_reqs']!r}")
+        plain["cert_reqs"] = _CERT_REQS[word]
+    return {f"ssl_{name}": value for name, value in plain.items()} if driver == "redis" else plain

@@ -1,0 +1,101 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Listen to the heartbeats of Celery workers on RabbitMQ."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+try:
+    from kombu import Consumer, Exchange, Queue
+except ImportError:
+    # Whoever opened the connection given to us has said what is missing.
+    Consumer = Exchange = Queue = None
+
+EVENT_EXCHANGE = "celeryev"
+"""Celery's default for C(event_exchange)."""
+
+HEARTBEAT_SECONDS = 2.0
+"""Celery's default interval between two heartbeats of a worker."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What a worker last said of itself.
+
+    :ivar active: tasks that run now, None when not told.
+    :ivar processed: tasks started since the worker started, None when not told.
+    :ivar interval: seconds until its next heartbeat.
+    """
+
+    active: int | None
+    processed: int | None
+    interval: float = HEARTBEAT_SECONDS
+
+
+def heartbeats_in(body: Any) -> dict[str, Heartbeat | None]:
+    """Return the workers that an event message tells of; None for one that says it goes."""
+    found: dict[str, Heartbeat | None] = {}
+    for event in body if isinstance(body, list) else [body]:
+        if not isinstance(event, dict) or "hostname" not in event:
+            continue
+        node = str(event["hostname"])
+        if event.get("type") == "worker-offline":
+            found[node] = None
+        elif event.get("type") in ("worker-online", "worker-heartbeat"):
+            found[node] = Heartbeat(
+                active=_count(event.get("active")),
+                processed=_count(event.get("processed")),
+                interval=float(event.get("freq") or HEARTBEAT_SECONDS),
+            )
+    return found
+
+
+class HeartbeatListener:
+    """Hears the workers of one broker while its connection is drained by somebody.
+
+    Its queue is its own and disappears with the connection. C(heard) holds who is there;
+    C(listening) is false where no worker has ever sent an event.
+    """
+
+    def __init__(self, connection: Any, exchange: str = EVENT_EXCHANGE) -> None:
+        self.heard: dict[str, Heartbeat] = {}
+        self.listening = False
+        self._channel = connection.channel()
+        try:
+            # Made by the workers' first events; making it ourselves would change the broker.
+            self._channel.exchange_declare(exchange, "topic", passive=True)
+        except connection.channel_errors as error:
+            if getattr(error, "code", None) != 404:
+                raise
+            return
+        name = f"{exchange}.{uuid.uuid4()}"
+        queue = Queue(
+            name,
+            exchange=Exchange(exchange, type="topic", passive=True),
+            routing_key="worker.#",
+            durable=False,
+            exclusive=True,
+            auto_delete=True,
+        )
+        Consumer(self._channel, [queue], no_ack=True, accept=["json"], callbacks=[self._on_event]).consume()
+        self.listening = True
+
+    @property
+    def interval(self) -> float:
+        """Seconds after which everybody who sends heartbeats has sent one."""
+        return max([HEARTBEAT_SECONDS, *(beat.interval for beat in self.heard.values())])
+
+    def _on_event(self, body: Any, _message: Any) -> None:
+        for node, beat in heartbeats_in(body).items():
+            if beat is None:
+                self.heard.pop(node, None)
+            else:
+                self.heard[node] = beat
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

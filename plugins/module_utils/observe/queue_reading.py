@@ -1,0 +1,53 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one reading of the broker says about a queue."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Warn = Callable[[str], None]
+"""Receives what limits a reading, in one sentence."""
+
+BOOKKEEPING_EXCHANGES = (".pidbox", "celeryev")
+"""Ends of the names of exchanges that carry remote control and events, not tasks."""
+
+_BOOKKEEPING_QUEUE_START = "celeryev."
+_BOOKKEEPING_QUEUE_END = ".pidbox"
+
+
+@dataclasses.dataclass(frozen=True)
+class QueueReading:
+    """A queue as the broker showed it. None is unknown, and never stands for zero.
+
+    C(waiting): messages that nobody has taken yet, all priorities together.
+    C(waiting_by_priority): the same by priority step (Redis only).
+    C(unacknowledged): messages delivered to a worker and not acknowledged.
+    C(consumers): how many consumers the broker knows.
+    """
+
+    name: str
+    exists: bool | None = None
+    waiting: int | None = None
+    waiting_by_priority: Mapping[str, int] | None = None
+    unacknowledged: int | None = None
+    consumers: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the reading as a module returns it."""
+        return {
+            "name": self.name,
+            "exists": self.exists,
+            "waiting": self.waiting,
+            "waiting_by_priority": None if self.waiting_by_priority is None else dict(self.waiting_by_priority),
+            "unacknowledged": self.unacknowledged,
+            "consumers": self.consumers,
+        }
+
+
+def is_bookkeeping(queue: str) -> bool:
+    """Tell whether a queue carries remote control or events, by the names that Celery gives them."""
+    return queue.startswith(_BOOKKEEPING_QUEUE_START) or queue.endswith(_BOOKKEEPING_QUEUE_END)

@@ -1,0 +1,92 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of a broker that need no broker to be tested."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+from yaml import safe_load
+
+from ansible_collections.muejam.celery.plugins.doc_fragments.broker import ModuleDocFragment
+from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, secret_values
+from ansible_collections.muejam.celery.plugins.module_utils.libraries import libraries_for
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import pack
+
+
+@pytest.mark.parametrize(
+    ("given", "redis", "amqp"),
+    [
+        (None, None, None),
+        (False, None, None),
+        ("no", None, None),
+        (True, {"ssl_cert_reqs": ssl.CERT_REQUIRED}, True),
+        ("True", {"ssl_cert_reqs": ssl.CERT_REQUIRED}, True),
+        (
+            {"ssl_ca_certs": "ca", "ssl_cert_reqs": "CERT_REQUIRED"},
+            {"ssl_ca_certs": "ca", "ssl_cert_reqs": ssl.CERT_REQUIRED},
+            {"ca_certs": "ca", "cert_reqs": ssl.CERT_REQUIRED},
+        ),
+        ({"cert_reqs": "none"}, {"ssl_cert_reqs": ssl.CERT_NONE}, {"cert_reqs": ssl.CERT_NONE}),
+        ({"cert_reqs": 2}, {"ssl_cert_reqs": 2}, {"cert_reqs": 2}),
+    ],
+)
+def test_tls_settings(given: Any, redis: Any, amqp: Any) -> None:
+    assert tls_settings(given, "redis") == redis
+    assert tls_settings(given, "amqp") == amqp
+
+
+@pytest.mark.parametrize("given", ["perhaps", 3, {"cert_reqs": "maybe"}])
+def test_tls_settings_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match="ssl"):
+        tls_settings(given, "redis")
+
+
+def test_secret_values() -> None:
+    params = {
+        "broker_url": "redis://:not-a-real-password@broker/0",
+        "management_url": "http://broker:15672",
+        "transport_options": {
+            "priority_steps": [0, 3, 6, 9],
+            "visibility_timeout": 3600,
+            "sep": ":",
+            "unacked_key": "taken",
+            "sentinel_kwargs": {"password": "not-real-either", "username": "shop"},
+            "credentials": {"a": ["b", 7, None, True]},
+        },
+        "ssl": {"ssl_keyfile": "/etc/key", "ssl_password": "nor-this"},
+        "queues": None,
+        "timeout": 5.0,
+    }
+    assert set(secret_values(params)) == {
+        "redis://:not-a-real-password@broker/0",
+        "not-real-either",
+        "b",
+        "7",
+        "nor-this",
+    }
+
+
+def test_documentation_names_the_options_there_are() -> None:
+    documented = safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    assert documented.keys() == BROKER_ARGUMENTS.keys()
+    for name, spec in BROKER_ARGUMENTS.items():
+        for attribute in ("type", "required", "default"):
+            assert documented[name].get(attribute) == spec.get(attribute), name
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+socket", "sentinel"])
+def test_libraries(scheme: str) -> None:
+    assert libraries_for(f"{scheme}://broker/0") == ("celery", "kombu", "redis")
+    assert libraries_for("amqp://broker//") == ("celery", "kombu")
+
+
+def test_pack() -> None:
+    assert (
+        pack(("LLEN", "größe", b"\xff", 12))
+        == b"*4\r\n$4\r\nLLEN\r\n$7\r\ngr\xc3\xb6\xc3\x9fe\r\n$1\r\n\xff\r\n$2\r\n12\r\n"
+    )
