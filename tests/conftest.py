@@ -5,28 +5,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-
-
-def _collection_root() -> Path:
-    """Return a directory in which ansible_collections/muejam/celery is a link to this checkout."""
-    owner = f"muejam-celery-{os.getuid()}"
-    key = hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]
-    root = Path(tempfile.gettempdir(), owner, f"collections-{key}")
-    link = root / "ansible_collections" / "muejam" / "celery"
-    link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        link.symlink_to(CHECKOUT, target_is_directory=True)
-    except FileExistsError:
-        if link.resolve() != CHECKOUT:
-            raise RuntimeError(f"{link} leads elsewhere than {CHECKOUT}: remove it and try again") from None
-    return root
+from muejam_bed.collection import collections_path
 
 
 def _put_first(variable: str, path: Path) -> None:
@@ -34,8 +17,8 @@ def _put_first(variable: str, path: Path) -> None:
     os.environ[variable] = os.pathsep.join([str(path), *rest])
 
 
-COLLECTION_ROOT = _collection_root()
+COLLECTIONS = collections_path()
 # For this process, for Python programs it starts, and for Ansible that it starts.
-sys.path.insert(0, str(COLLECTION_ROOT))
-_put_first("PYTHONPATH", COLLECTION_ROOT)
-_put_first("ANSIBLE_COLLECTIONS_PATH", COLLECTION_ROOT)
+sys.path.insert(0, str(COLLECTIONS))
+_put_first("PYTHONPATH", COLLECTIONS)
+_put_first("ANSIBLE_COLLECTIONS_PATH", COLLECTIONS)

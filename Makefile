@@ -1,0 +1,108 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= python3
+export PYTHON
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PY := $(BIN)/python
+
+# Programs of the virtual environment find this checkout as the collection muejam.celery.
+WITH_COLLECTION = collections=$$($(PY) tests/bed/collections_path.py) && \
+	PATH="$(BIN):$$PATH" PYTHONPATH="$$collections" ANSIBLE_COLLECTIONS_PATH="$$collections"
+
+# Its packages are no installed ones to mypy: it would look for their stubs.
+TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:molecule/shared/python"
+
+# Molecule looks elsewhere in a collection unless it is told.
+export MOLECULE_GLOB := molecule/*/molecule.yml
+SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
+ARGS ?=
+
+.PHONY: help
+help: ## Show this text
+	@echo 'make TARGET, on Debian or Ubuntu with make and git, as root or with sudo:'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+	@echo 'ARGS="-k name -x" goes to pytest, molecule or ansible-test.'
+
+.PHONY: demo
+demo: venv image ## Deploy a fleet to a real systemd host, feed it, scale it 2 to 6 to 2, and count what was lost
+	@$(WITH_COLLECTION) $(PY) demo/run.py $(ARGS)
+
+.PHONY: demo-down
+demo-down: venv ## Remove what the demo left
+	@$(WITH_COLLECTION) $(PY) demo/run.py down
+
+.PHONY: test
+test: venv brokers ## Everything: lint, sanity, unit and broker tests, molecule, tests on systemd hosts
+	@tests/bed/stages.sh lint sanity unit molecule host
+
+.PHONY: lint
+lint: venv ## Style, types, Ansible's production rules, and the built collection with its documentation
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(TYPED) $(BIN)/mypy --no-error-summary -p ansible_collections.muejam.celery.plugins
+	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/conftest.py tests/host/conftest.py molecule/conftest.py
+	@$(BIN)/yamllint --strict .
+	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog lint
+	@$(WITH_COLLECTION) $(BIN)/ansible-lint --offline --quiet
+	@$(PY) tests/bed/artifact.py
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity, nothing ignored
+	@$(PY) tests/bed/sanity.py $(ARGS)
+
+.PHONY: unit
+unit: venv brokers ## Unit tests, and tests with real brokers
+	@$(PY) -m pytest tests/unit $(wildcard tests/broker) $(ARGS)
+
+.PHONY: broker
+broker: venv brokers ## Tests with real brokers alone
+	@$(PY) -m pytest tests/broker $(ARGS)
+
+.PHONY: molecule
+molecule: venv image $(SCENARIOS:%=molecule-%) ## Every molecule scenario, on real systemd hosts
+
+.PHONY: $(SCENARIOS:%=molecule-%)
+$(SCENARIOS:%=molecule-%): molecule-%: venv image
+	@$(WITH_COLLECTION) $(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
+
+.PHONY: host
+host: venv image ## Tests on real systemd hosts
+	@$(PY) -m pytest tests/host $(ARGS)
+
+.PHONY: exactly-once
+exactly-once: venv image ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
+	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) -m pytest tests/host -m exactly_once $(ARGS)
+
+.PHONY: build
+build: venv ## The collection's archive, in build/
+	@$(BIN)/ansible-galaxy collection build --force --output-path build .
+
+.PHONY: changelog
+changelog: venv ## Write CHANGELOG.md anew from changelogs/fragments
+	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog release --update-existing --refresh --reload-plugins
+
+.PHONY: clean
+clean: ## Remove what make and the tests put into this checkout, and the hosts they started
+	@if command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1; then $(PYTHON) tests/bed/host.py clean; fi
+	@rm -rf $(VENV) build .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# What the targets above stand on; each does nothing when it is there.
+
+.PHONY: venv
+venv:
+	@tests/bed/venv.sh $(VENV)
+
+.PHONY: brokers
+brokers:
+	@tests/bed/packages.sh brokers
+
+.PHONY: image
+image: venv
+	@$(PY) tests/bed/host.py image >/dev/null

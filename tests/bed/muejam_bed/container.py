@@ -1,0 +1,184 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A systemd host in a container: up, down, run something in it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from .image import ensure_image, extra_authorities
+from .shell import CHECKOUT, BedError, cache_dir, run, say, wait_until
+
+LABEL = "muejam.celery.bed"
+BOOT_SECONDS = 90.0
+PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+# systemd as PID 1 without --privileged, on cgroup version 1 and 2.
+SYSTEMD_FLAGS = (
+    "--cap-add=SYS_ADMIN",
+    "--cap-add=NET_ADMIN",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--cgroupns=host",
+    "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
+    "--stop-signal=SIGRTMIN+3",
+    "--tmpfs=/run",
+    "--tmpfs=/run/lock",
+    "--tmpfs=/tmp:exec",
+    "--env=container=docker",
+)
+# Read by systemd as if from the kernel's command line. Newer ones refuse cgroup version 1 without it.
+SYSTEMD_ARGUMENTS = ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",)
+
+
+def docker(*arguments: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the Docker client."""
+    return run(["docker", *arguments], check=check, stdin=stdin)
+
+
+def execute(name: str, command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in a host as root and return it with its output."""
+    return docker("exec", name, *command, check=check)
+
+
+def is_running(name: str) -> bool:
+    """Say whether a container of this name runs."""
+    return docker("inspect", "--format", "{{.State.Running}}", name, check=False).stdout.strip() == "true"
+
+
+def address(name: str) -> str:
+    """Return the host's IP address, reachable from this machine."""
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    return docker("inspect", "--format", form, name).stdout.strip()
+
+
+def up(name: str, release: str = "bookworm", *, fresh: bool = False) -> None:
+    """Bring a host up and return when its systemd has booted.
+
+    A running host of this name and image is kept unless fresh is set. Raises BedError when it does not boot.
+    """
+    image = ensure_image(release)
+    if not fresh and is_running(name) and _image_of(name) == image:
+        say(f"{name} is up already")
+    else:
+        down(name)
+        _start(name, release, image)
+    _wait_for_boot(name)
+
+
+def down(name: str) -> None:
+    """Remove a host with everything on it; nothing happens when there is none."""
+    if docker("inspect", name, check=False).returncode == 0:
+        release = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}.release"}}}}', name).stdout.strip()
+        docker("rm", "--force", "--volumes", name)
+        _keep_packages(name, release)
+
+
+def names_of_checkout() -> list[str]:
+    """Return the hosts that this checkout started."""
+    return docker("ps", "--all", "--filter", f"label={LABEL}={CHECKOUT}", "--format", "{{.Names}}").stdout.split()
+
+
+def journal(name: str, pattern: str = "celery-worker-*", lines: int = 200) -> str:
+    """Return what the matching units logged, for a test that failed."""
+    return execute(
+        name, ["journalctl", "--no-pager", "-o", "short-precise", "-n", str(lines), "-u", pattern], check=False
+    ).stdout
+
+
+def _image_of(name: str) -> str:
+    return docker("inspect", "--format", "{{.Config.Image}}", name).stdout.strip()
+
+
+def _start(name: str, release: str, image: str) -> None:
+    say(f"starting {name} ({release})")
+    environment = [f"--env={key}={os.environ[key]}" for key in PROXY_VARIABLES if key in os.environ]
+    docker(
+        "run",
+        "--detach",
+        f"--name={name}",
+        f"--hostname={name}",
+        f"--label={LABEL}={CHECKOUT}",
+        f"--label={LABEL}.release={release}",
+        *SYSTEMD_FLAGS,
+        *environment,
+        f"--volume={cache_dir('pip')}:/root/.cache/pip",
+        f"--volume={_packages_for(name, release)}:/var/cache/apt/archives",
+        image,
+        "/lib/systemd/systemd",
+        *SYSTEMD_ARGUMENTS,
+    )
+    # pip brings certificates of its own, so it has to be told of those the host trusts.
+    settings = {key: os.environ[key] for key in PIP_VARIABLES if key in os.environ}
+    if extra_authorities():
+        settings["PIP_CERT"] = "/etc/ssl/certs/ca-certificates.crt"
+    if settings:
+        lines = ["[global]"] + [f"{key[4:].lower().replace('_', '-')} = {value}" for key, value in settings.items()]
+        docker("exec", "--interactive", name, "tee", "/etc/pip.conf", stdin="\n".join(lines) + "\n")
+
+
+def _wait_for_boot(name: str) -> None:
+    state = ""
+
+    def booted() -> bool:
+        nonlocal state
+        if not is_running(name):
+            raise BedError(f"{name} stopped while booting:\n{docker('logs', name, check=False).stdout[-2000:]}")
+        state = execute(name, ["systemctl", "is-system-running"], check=False).stdout.strip()
+        return state in ("running", "degraded")
+
+    if not wait_until(booted, BOOT_SECONDS):
+        jobs = execute(name, ["systemctl", "list-jobs", "--no-pager"], check=False).stdout
+        raise BedError(f"{name} is still '{state}' after {BOOT_SECONDS:.0f} s; systemd waits for:\n{jobs}")
+    if state == "degraded":
+        failed = execute(name, ["systemctl", "list-units", "--failed", "--no-pager", "--plain"], check=False).stdout
+        say(f"{name} booted degraded, these units failed:\n{failed}")
+
+
+# apt locks its archive directory, so hosts do not share one: each gets links to the packages kept so far,
+# and what it downloaded is kept when it goes.
+def _packages_for(name: str, release: str) -> Path:
+    own = cache_dir("apt", "hosts", name)
+    shutil.rmtree(own)
+    own.mkdir()
+    for package in cache_dir("apt", release).glob("*.deb"):
+        (own / package.name).hardlink_to(package)
+    return own
+
+
+def _keep_packages(name: str, release: str) -> None:
+    own = cache_dir("apt", "hosts", name)
+    kept = cache_dir("apt", release or "unknown")
+    for package in own.glob("*.deb"):
+        target = kept / package.name
+        if not target.exists():
+            package.rename(target)
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def inventory(name: str) -> str:
+    """Return an inventory, as YAML, in which this host is both the broker and a place for workers."""
+    return "\n".join(
+        (
+            "all:",
+            "  hosts:",
+            f"    {shlex.quote(name)}:",
+            "      ansible_connection: community.docker.docker",
+            "      ansible_pipelining: true",
+            "      ansible_python_interpreter: /usr/bin/python3",
+            "  children:",
+            "    celery_broker:",
+            "      hosts:",
+            f"        {shlex.quote(name)}:",
+            "    celery_workers:",
+            "      hosts:",
+            f"        {shlex.quote(name)}:",
+            "",
+        )
+    )

@@ -1,0 +1,70 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run ansible-test sanity on this checkout, on this machine alone: no container, nothing ignored.
+
+ansible-test wants a path that ends in ansible_collections/muejam/celery and no link, so it gets a copy. It makes
+virtual environments and would download a script that puts pip into them; they get the pip that Python carries.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from muejam_bed.collection import copy_tracked
+from muejam_bed.shell import BedError, cache_dir
+
+PIP_SCRIPT = "import ensurepip\n\nensurepip.bootstrap()\n"
+
+
+def _pip_version() -> str:
+    """Return the version of pip that this ansible-test asks for, as the script it looks for is named after it."""
+    spec = find_spec("ansible_test")
+    if spec is None or not spec.submodule_search_locations:
+        raise BedError("ansible-test is not installed for this Python: run this by 'make sanity'")
+    source = Path(spec.submodule_search_locations[0], "_internal", "python_requirements.py")
+    found = re.search(r"pip=['\"]([0-9.]+)['\"]", source.read_text(encoding="utf-8"))
+    if found is None:
+        raise BedError(f"which pip ansible-test asks for is no longer said in {source}: mend this search")
+    return found[1]
+
+
+def main() -> int:
+    """Copy, prepare, and run."""
+    home = cache_dir("sanity")
+    script = home / ".ansible" / "test" / "cache" / f"get_pip_{_pip_version().replace('.', '_')}.py"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(PIP_SCRIPT, encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="muejam-sanity-") as scratch:
+        root = Path(scratch, "ansible_collections", "muejam", "celery")
+        copy_tracked(root)
+        ignores = sorted(root.glob("tests/sanity/ignore*.txt"))
+        if ignores:
+            raise BedError(f"nothing is ignored here: remove {', '.join(path.name for path in ignores)}")
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        program = shutil.which("ansible-test", path=str(Path(sys.executable).parent))
+        if program is None:
+            raise BedError("ansible-test is not beside this Python: run this by 'make sanity'")
+        environment = {
+            **os.environ,
+            "HOME": str(home),
+            "ANSIBLE_COLLECTIONS_PATH": scratch,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        command = [program, "sanity", "--local", "--python", version, "--color", "no", *sys.argv[1:]]
+        return subprocess.run(command, cwd=root, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BedError as error:
+        print(f"sanity: {error}", file=sys.stderr)
+        sys.exit(1)
