@@ -1,0 +1,96 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters over fleets: thin, the rules are in `module_utils/fleet`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
+    command,
+    environment,
+    fingerprint,
+    names,
+    needs,
+    problems,
+    rules,
+    spec,
+    systemd_text,
+)
+
+
+def resolve_fleets(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None) -> list[spec.Fleet]:
+    """Every fleet with all of its keys."""
+    if not isinstance(fleets, Sequence) or isinstance(fleets, str) or not all(isinstance(f, Mapping) for f in fleets):
+        raise AnsibleFilterError("resolve_fleets needs a list of dictionaries; see what fleet_problems says")
+    return spec.resolve(fleets, defaults)
+
+
+def fleet_problems(fleets: object, defaults: object = None, host_memory_mb: int | None = None) -> list[str]:
+    """Every fault of the fleets, each with its path."""
+    return problems.find(fleets, defaults, host_memory=host_memory_mb * 1024**2 if host_memory_mb else None)
+
+
+def fleet_needs(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What a host needs for its fleets, each thing once."""
+    return needs.of_fleets(fleets)
+
+
+def fleet_service(fleet: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resolved fleet means to systemd."""
+    argv = command.argv(fleet)
+    return {
+        "name": fleet["name"],
+        "template": names.unit_template(fleet["name"]),
+        "unit_path": names.unit_path(fleet["name"]),
+        "environment_path": names.env_file(fleet["name"]),
+        "command": shlex.join(argv),
+        "exec_start": " ".join(systemd_text.argument(word) for word in argv),
+        "unit_environment": environment.unit_lines(fleet),
+        "file_environment": environment.file_lines(fleet),
+        "transport_options": environment.transport_options(fleet),
+        "visibility_timeout": rules.visibility_timeout(fleet) if spec.is_redis(fleet["broker_url"]) else None,
+        "probe": {
+            "app": fleet["app"],
+            "pool": fleet["pool"],
+            "python": f"{fleet['virtualenv']}/bin/python",
+            "user": fleet["user"],
+            "group": fleet["group"],
+            "directory": fleet["working_directory"],
+            "environment": environment.of_worker(fleet, 1),
+            "include": names.LIFECYCLE_MODULE if fleet["notify"] else None,
+            "settings": command.settings(fleet),
+            "setting_arguments": command.setting_arguments(fleet),
+            "timeout": fleet["start_timeout"],
+        },
+    }
+
+
+def fleet_config_id(unit: str, file_environment: Sequence[str], *others: str) -> str:
+    """An id of everything that a running worker was started with."""
+    return fingerprint.config_id(unit, file_environment, *others)
+
+
+def fleet_app_problems(fleet: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
+    """Faults that show only beside the settings of the fleet's app."""
+    return rules.of_app(dict(fleet), answer)
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by the names that playbooks use."""
+        return {
+            "resolve_fleets": resolve_fleets,
+            "fleet_needs": fleet_needs,
+            "fleet_problems": fleet_problems,
+            "fleet_service": fleet_service,
+            "fleet_app_problems": fleet_app_problems,
+            "fleet_config_id": fleet_config_id,
+        }

@@ -1,0 +1,47 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the collection puts on a host besides the apps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+
+DOCUMENTATION = r"""
+name: tools_tree
+author:
+  - muejam.celery contributors (@muejam)
+version_added: 0.1.0
+short_description: The Python files that the collection runs on hosts
+description:
+  - Reads the collection's own C(module_utils), which the role P(muejam.celery.worker#role) installs on hosts.
+options:
+  _terms:
+    description: Takes no terms.
+    required: false
+"""
+
+EXAMPLES = r"""
+- name: Show which files there are
+  ansible.builtin.debug:
+    msg: "{{ lookup('muejam.celery.tools_tree') | list }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: One dictionary of the files' texts by their paths below C(module_utils).
+  type: list
+  elements: dict
+"""
+
+
+class LookupModule(LookupBase):
+    """Ansible's way to find the lookup."""
+
+    def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[dict[str, str]]:
+        """Read the files of the collection that this plugin came with."""
+        root = Path(__file__).parent.parent / "module_utils"
+        return [{path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in root.rglob("*.py")}]

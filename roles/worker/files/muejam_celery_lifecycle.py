@@ -1,0 +1,663 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a Celery worker tell its service manager the truth, and drain before it stops.
+
+Load it into a worker with ``celery worker --include muejam_celery_lifecycle`` or by the app's ``include`` setting.
+The app itself is not touched. It needs nothing but Celery (5.3 to 5.7) and Python 3.8 or newer, and reads these
+environment variables, each optional:
+
+``NOTIFY_SOCKET``, ``WATCHDOG_USEC``, ``WATCHDOG_PID``
+    systemd's own. READY=1 is sent when the worker consumes, WATCHDOG=1 while its event loop turns, STOPPING=1 when
+    the drain is over.
+``CELERY_LIFECYCLE_STATUS_FILE``
+    Path of a small JSON file with the worker's state, replaced atomically about once a second.
+``CELERY_LIFECYCLE_TRANSPORT_OPTIONS``
+    JSON object merged over the app's ``broker_transport_options``.
+``CELERY_LIFECYCLE_PRIORITY``
+    ``high_first`` (default): on Redis, 9 is the most urgent priority, as on RabbitMQ. ``low_first``: kombu's order.
+``CELERY_LIFECYCLE_CONFIG``
+    Opaque text, repeated in the status file.
+
+On the first SIGTERM a consuming worker cancels its consumers, finishes what it runs and what it has reserved, lets
+the acknowledgements out, and only then runs Celery's own handler. A second SIGTERM runs Celery's handler at once.
+Celery's remote control command `shutdown` drains in the same way.
+
+Who does what: the worker's event loop only moves a pulse forward and drains; one native thread does the writing and
+the notifying, so that a broker being reconnected, or a task of the solo pool that runs in the event loop itself,
+does not look like a dead worker. Signal handlers only set flags.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from celery import bootsteps, current_app, signals
+from celery.utils.log import get_logger
+from celery.worker import control
+from celery.worker import state as worker_state
+
+logger = get_logger("celery.worker.lifecycle")
+
+PULSE = 0.5  # seconds between two proofs that the event loop turns
+DRAIN_PULSE = 0.1  # the same while draining
+WRITE_INTERVAL = 1.0  # seconds between two status files
+STALE_AFTER = 5.0  # seconds without a pulse after which the event loop counts as stuck; more with a long watchdog
+STALL_AFTER = 30.0  # seconds in which a connected consumer on Redis asks for no message, or gets no answer
+ACKNOWLEDGE_WITHIN = 2.0  # seconds to wait for acknowledgements that may never come (a terminated task has none)
+DEFAULT_PRIORITY_STEPS = (0, 3, 6, 9)
+
+
+class HighFirst(list):
+    """Redis priority steps, most urgent first.
+
+    kombu's Redis transport reads its lists in the order in which it iterates over the steps, and finds the list of a
+    message by bisection, which indexes. Iterating from high to low while indexing from low to high therefore reverses
+    the order of reading and leaves every message in the list where any other producer or consumer puts it.
+    """
+
+    def __init__(self, steps=DEFAULT_PRIORITY_STEPS):
+        super().__init__(sorted(steps))
+
+    def __iter__(self):
+        return super().__reversed__()
+
+    def __reversed__(self):
+        return super().__iter__()
+
+    def __reduce__(self):
+        return (HighFirst, (sorted(self),))
+
+
+current = None  # the Lifecycle of this process's worker
+held_reports = []
+remote_shutdown = control.shutdown
+
+
+def report(text):
+    """Log an error of ours. While the worker is being set up it has no log yet: the text waits for one."""
+    held_reports.append("muejam_celery_lifecycle: " + text)
+    if current is not None and current.attached:
+        report_held()
+
+
+def report_held():
+    while held_reports:
+        logger.error("%s", held_reports.pop(0))
+
+
+def read_transport_options(text):
+    """Return the options of the environment; raises ValueError, without the text as it may hold a password."""
+    if not text:
+        return {}
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise ValueError("CELERY_LIFECYCLE_TRANSPORT_OPTIONS is not a JSON object; it is ignored")
+    keepalive = options.get("socket_keepalive_options")
+    if isinstance(keepalive, dict):
+        # Socket option numbers: JSON knows only text as a key.
+        options["socket_keepalive_options"] = {
+            int(key) if key.isdigit() else key: value for key, value in keepalive.items()
+        }
+    return options
+
+
+def configure_transport(app, environ):
+    """Put transport options and the order of priorities into the app, before a connection is made."""
+    options = dict(app.conf.broker_transport_options or {})
+    try:
+        given = read_transport_options(environ.get("CELERY_LIFECYCLE_TRANSPORT_OPTIONS"))
+    except ValueError as error:
+        given = {}
+        report(str(error))
+    options.update(given)
+    changed = bool(given)
+    order = environ.get("CELERY_LIFECYCLE_PRIORITY") or "high_first"
+    if order not in ("high_first", "low_first"):
+        report("CELERY_LIFECYCLE_PRIORITY must be high_first or low_first; high_first is used")
+        order = "high_first"
+    if order == "high_first" and app.connection_for_read().transport.driver_type == "redis":
+        options["priority_steps"] = HighFirst(options.get("priority_steps") or DEFAULT_PRIORITY_STEPS)
+        changed = True
+    if changed:
+        app.conf.broker_transport_options = options
+
+
+def native_start_new_thread():
+    """Return the function that starts a real thread, whatever gevent or eventlet have patched."""
+    if "gevent.monkey" in sys.modules:
+        return sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
+    if "eventlet.patcher" in sys.modules:
+        return sys.modules["eventlet.patcher"].original("_thread").start_new_thread
+    return _thread.start_new_thread
+
+
+def pool_name(pool):
+    """Return prefork, threads, solo, gevent ... for a pool, its class, or its name."""
+    if not isinstance(pool, str):
+        pool = (pool if isinstance(pool, type) else type(pool)).__module__
+    name = pool.split(":")[0].rsplit(".", 1)[-1]
+    return "threads" if name == "thread" else name
+
+
+def watchdog_seconds(environ, pid):
+    """Return the watchdog's time in seconds, 0 where there is none or it watches another process."""
+    owner = environ.get("WATCHDOG_PID")
+    if owner and owner != str(pid):
+        return 0.0
+    try:
+        return max(int(environ.get("WATCHDOG_USEC") or 0), 0) / 1e6
+    except ValueError:
+        return 0.0
+
+
+class NotifySocket:
+    """systemd's notification socket, by C sockets only: gevent does not patch them and they take no lock."""
+
+    def __init__(self, path):
+        self.address = "\0" + path[1:] if path.startswith("@") else path
+        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+        self.socket.settimeout(1.0)
+
+    def send(self, lines):
+        """Send one message; return whether it was accepted."""
+        try:
+            self.socket.sendto("\n".join(lines).encode(), self.address)
+        except OSError:
+            return False
+        return True
+
+
+class Reporter:
+    """The native thread: writes the status file and notifies systemd from what the lifecycle says.
+
+    It takes no lock, does not log and uses nothing that is patched or must not be held while the pool forks.
+    """
+
+    def __init__(self, lifecycle, environ):
+        self.lifecycle = lifecycle
+        self.path = environ.get("CELERY_LIFECYCLE_STATUS_FILE") or None
+        path = environ.get("NOTIFY_SOCKET") or ""
+        self.notify_socket = NotifySocket(path) if path[:1] in ("/", "@") else None
+        self.watchdog = watchdog_seconds(environ, os.getpid()) if self.notify_socket else 0.0
+        self.stale_after = max(STALE_AFTER, self.watchdog / 2)
+        self.last_write = self.last_ping = self.last_text = 0.0
+        self.sent = set()
+        self.text = ""
+        self.fault = None
+        self.finished = False
+        self.waiter, self.waker = _socket.socketpair()
+        self.waker.setblocking(False)
+        self.interval = min(WRITE_INTERVAL, self.watchdog / 3) if self.watchdog else WRITE_INTERVAL
+        self.waiter.settimeout(max(self.interval, 0.05))
+
+    def start(self):
+        if self.path or self.notify_socket:
+            native_start_new_thread()(self.run, ())
+
+    def wake(self):
+        """Report now instead of at the next turn. Safe in a signal handler."""
+        with contextlib.suppress(OSError):
+            self.waker.send(b".")
+
+    def run(self):
+        while not self.finished:
+            try:
+                self.turn(time.monotonic())
+            except Exception as error:
+                self.fault = self.fault or error
+            with contextlib.suppress(OSError):
+                self.waiter.recv(64)
+
+    def turn(self, now):
+        """Report once; `now` is in seconds of the monotonic clock."""
+        proven_at = self.lifecycle.proven_at(now)
+        snapshot = self.lifecycle.snapshot()
+        if self.path:
+            self.write(snapshot, proven_at)
+        if self.notify_socket:
+            self.notify(snapshot, now, alive=now - proven_at < self.stale_after)
+
+    def write(self, snapshot, proven_at):
+        # The age of the file is the age of the last proof of life, not of the last run of this thread.
+        age = max(time.monotonic() - proven_at, 0.0)
+        document = dict(snapshot, monotonic=proven_at, at=time.time() - age)
+        temporary = self.path + ".tmp"
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                os.fchmod(descriptor, 0o644)
+                os.write(descriptor, json.dumps(document).encode())
+            finally:
+                os.close(descriptor)
+            if not self.finished:
+                Path(temporary).replace(self.path)
+        except OSError as error:
+            self.fault = self.fault or error
+
+    def notify(self, snapshot, now, alive):
+        lines = []
+        for line, due in (("READY=1", self.lifecycle.ready), ("STOPPING=1", self.lifecycle.stopping)):
+            if due and line not in self.sent:
+                lines.append(line)
+        text = self.lifecycle.describe(snapshot)
+        urgent = bool(lines) or text.split(":")[0] != self.text.split(":")[0]
+        changed = text != self.text and (urgent or now - self.last_text >= WRITE_INTERVAL)
+        ping = self.watchdog and alive and now - self.last_ping >= self.watchdog / 3 - 0.05
+        message = lines + (["STATUS=" + text] if changed else []) + (["WATCHDOG=1"] if ping else [])
+        if not message or not self.notify_socket.send(message):
+            return
+        self.sent.update(lines)
+        if changed:
+            self.text, self.last_text = text, now
+        if ping:
+            self.last_ping = now
+
+    def finish(self):
+        """Stop reporting, and take the file away: a worker that is gone has no state."""
+        self.finished = True
+        self.wake()
+        if self.path:
+            for path in (self.path, self.path + ".tmp"):
+                with contextlib.suppress(OSError):
+                    Path(path).unlink()
+
+
+class Lifecycle:
+    """What is known of one worker: its pulse, whether it consumes, and its drain.
+
+    Everything but :meth:`proven_at`, :meth:`snapshot` and :meth:`describe` runs in the worker's main thread.
+    """
+
+    def __init__(self, worker, environ):
+        self.worker = worker
+        self.pid = os.getpid()
+        self.config = environ.get("CELERY_LIFECYCLE_CONFIG", "")
+        self.beat = time.monotonic()
+        self.attached = False  # a connection is up, so the event loop must turn
+        self.up = False  # ... and has turned since
+        self.consuming = False
+        self.withdrawn = False  # consumers were cancelled on purpose
+        self.ready = False
+        self.stopping = False
+        self.queues = ()
+        self.generation = 0
+        self.pulse_queued = False
+        self.previous_handler = None
+        self.drain_requested = False
+        self.drain = None
+        self.chained = False
+        self.asked = 0
+        self.asked_before = -1
+        self.silent_since = None
+        self.faults = set()
+        self.reporter = Reporter(self, environ)
+
+    # Read by the reporter's thread.
+
+    def active(self):
+        return len(worker_state.active_requests)
+
+    def reserved(self):
+        return max(len(worker_state.reserved_requests) - self.active(), 0)
+
+    def runs_tasks_in_the_loop(self):
+        return pool_name(getattr(self.worker, "pool", None) or self.worker.pool_cls) == "solo"
+
+    def proven_at(self, now):
+        """Return when the worker was last known to be alive, in seconds of the monotonic clock.
+
+        Without a connection the event loop legitimately stands still (Celery sleeps and retries in it), as it does
+        in a task of the solo pool; a shutdown has its own time limit.
+        """
+        if self.stopping or not self.attached or (self.runs_tasks_in_the_loop() and self.active()):
+            self.beat = max(self.beat, now)
+        return self.beat
+
+    def state(self):
+        if self.drain_requested or self.stopping:
+            return "draining"
+        if self.up and self.withdrawn:
+            return "draining"
+        if self.up and self.consuming:
+            return "consuming"
+        return "reconnecting" if self.ready else "starting"
+
+    def snapshot(self):
+        """Return the status file's content, but for the times."""
+        worker = self.worker
+        pool = getattr(worker, "pool", None)
+        return {
+            "version": 1,
+            "node": worker.hostname,
+            "pid": self.pid,
+            "state": self.state(),
+            "active": self.active(),
+            "reserved": self.reserved(),
+            "processed": worker_state.all_total_count[0],
+            "pool": pool_name(pool or worker.pool_cls),
+            "concurrency": getattr(pool, "num_processes", None) or worker.concurrency,
+            "config": self.config,
+        }
+
+    def describe(self, snapshot):
+        """Return one line for people, as `systemctl status` shows it."""
+        state = "stopping" if self.stopping else snapshot["state"]
+        if state == "consuming":
+            names = list(self.queues[:5])
+            if len(self.queues) > 5:
+                names.append(f"and {len(self.queues) - 5} more")
+            return f"consuming {','.join(names)}: {snapshot['active']} running, {snapshot['processed']} done"
+        if state == "starting":
+            return "starting: connecting to the broker"
+        if state == "reconnecting" and self.attached:
+            return f"reconnecting: connected, but not consuming; {snapshot['active']} running"
+        return f"{state}: {snapshot['active']} running, {snapshot['reserved']} reserved"
+
+    # The connection's life, called by the bootstep.
+
+    def connected(self, consumer):
+        """The consumer is set up; the event loop is about to start."""
+        self.generation += 1
+        self.beat = time.monotonic()
+        self.attached, self.up, self.pulse_queued = True, False, False
+        self.asked_before, self.silent_since = -1, None
+        self.wrap_handler()
+        self.count_questions(consumer)
+        self.schedule(consumer, self.generation, 0.0)
+
+    def disconnected(self, consumer):
+        """The connection is lost, or the worker shuts down."""
+        self.generation += 1
+        self.attached = self.up = self.consuming = False
+        if consumer.blueprint.state in (bootsteps.CLOSE, bootsteps.TERMINATE):
+            self.stopping = True
+        elif self.drain_requested and not self.chained:
+            logger.warning("The broker's connection is lost while draining: going on with Celery's warm shutdown")
+            self.chain()
+        self.reporter.wake()
+
+    def schedule(self, consumer, generation, delay):
+        consumer.timer.call_after(delay, self.tick, (consumer, generation))
+
+    def tick(self, consumer, generation):
+        """Run by the worker's timer, which is the event loop itself or, without one, a greenlet or a thread."""
+        if generation != self.generation:
+            return
+        try:
+            if consumer.hub:
+                self.pulse(consumer, generation)
+            elif not self.pulse_queued:
+                self.pulse_queued = True
+                consumer.call_soon(self.pulse, consumer, generation)
+        finally:
+            if generation == self.generation:
+                self.schedule(consumer, generation, DRAIN_PULSE if self.drain_requested else PULSE)
+
+    def pulse(self, consumer, generation):
+        """Prove that the main loop turns, note whether it consumes, and move the drain on. Runs in the main loop."""
+        self.pulse_queued = False
+        if generation != self.generation:
+            return
+        self.beat = time.monotonic()
+        try:
+            self.look(consumer)
+            self.report_fault(self.reporter.fault, "reporting the worker's state")
+        except Exception as error:
+            self.report_fault(error, "watching the worker")
+        if self.drain_requested and not self.chained:
+            try:
+                self.move_drain_on(consumer)
+            except Exception as error:
+                logger.error("Draining failed (%r): going on with Celery's own shutdown", error, exc_info=True)
+                self.chain()
+            return
+        self.demand_answers(consumer)
+
+    def look(self, consumer):
+        task_consumer = consumer.task_consumer
+        queues = tuple(sorted(queue.name for queue in task_consumer.queues)) if task_consumer else ()
+        consuming = bool(queues) and all(task_consumer.consuming_from(name) for name in queues)
+        before = (self.up, self.consuming, self.withdrawn, self.queues)
+        self.up, self.consuming, self.queues = True, consuming, queues
+        self.withdrawn = task_consumer is not None and not queues
+        self.ready = self.ready or consuming
+        if before != (self.up, self.consuming, self.withdrawn, self.queues):
+            self.reporter.wake()
+
+    def report_fault(self, error, doing):
+        """Log a failure of ours once; the worker goes on."""
+        if error is not None and doing not in self.faults:
+            self.faults.add(doing)
+            report(f"{doing} failed: {error!r}")
+        report_held()
+
+    # A consumer that is connected but gets nothing.
+
+    def count_questions(self, consumer):
+        """Count the BRPOPs that the Redis transport sends, to know that it goes on asking for messages."""
+        channel = getattr(consumer.task_consumer, "channel", None)
+        ask = getattr(channel, "_brpop_start", None)
+        if ask is None or not consumer.hub:
+            return
+
+        def counted(*args, **kwargs):
+            self.asked += 1
+            return ask(*args, **kwargs)
+
+        channel._brpop_start = counted
+
+    def demand_answers(self, consumer):
+        """Make Celery reconnect when Redis has been silent for long, which no timeout of kombu's notices everywhere.
+
+        Only while nothing is held: a late acknowledgement could not be sent on the new connection.
+        """
+        channel = getattr(consumer.task_consumer, "channel", None)
+        if not consumer.hub or not self.consuming or "_brpop_start" not in getattr(channel, "__dict__", ()):
+            return
+        if self.asked != self.asked_before or not channel.qos.can_consume() or worker_state.reserved_requests:
+            self.asked_before, self.silent_since = self.asked, None
+            return
+        self.silent_since = self.silent_since or self.beat
+        limit = STALL_AFTER + 2 * (getattr(channel, "brpop_timeout", None) or 1)
+        if self.beat - self.silent_since > limit:
+            self.silent_since = None
+            raise ConnectionError(f"connected, but no message was asked for or answered in {limit:g} seconds")
+
+    # Draining.
+
+    def wrap_handler(self):
+        """Put our SIGTERM handler before Celery's, which is in place since before the first connection."""
+        try:
+            installed = signal.getsignal(signal.SIGTERM)
+            # Once only: a handler that the app has put before ours leads back to us.
+            if self.previous_handler is not None or not callable(installed):
+                return
+            signal.signal(signal.SIGTERM, self.on_sigterm)
+            self.previous_handler = installed
+        except ValueError:
+            # An embedded worker, not in the main thread: it has no handlers of its own either.
+            return
+
+    def on_sigterm(self, signum, frame):
+        ours = os.getpid() == self.pid
+        if ours and self.request_drain():
+            return
+        if ours:
+            self.chained = True
+        self.previous_handler(signum, frame)
+
+    def request_drain(self):
+        """Begin to drain where that is possible and new; return whether it is. Safe in a signal handler."""
+        if not self.up or self.previous_handler is None:
+            return False
+        if self.drain_requested or self.stopping or self.shutdown_begun():
+            return False
+        self.drain_requested = True
+        self.reporter.wake()
+        return True
+
+    def shutdown_begun(self):
+        # 0 is an exit code, and means yes.
+        flags = (worker_state.should_stop, worker_state.should_terminate)
+        return any(flag is not None and flag is not False for flag in flags)
+
+    def chain(self):
+        """Hand over to Celery's own SIGTERM handler, once."""
+        if not self.chained:
+            self.chained = True
+            self.previous_handler(signal.SIGTERM, None)
+
+    def move_drain_on(self, consumer):
+        if self.drain is None:
+            self.drain = Drain(self.beat)
+            logger.warning(
+                "Stop requested: consuming no more; %d running and %d reserved tasks are finished first",
+                self.active(),
+                self.reserved(),
+            )
+            if not consumer.hub:
+                shorten_waits(consumer.connection)
+        for name in self.queues:
+            consumer.cancel_task_queue(name)
+        self.look(consumer)
+        if self.drain.is_over(consumer, self.beat):
+            logger.warning("Drained in %.1f seconds", self.beat - self.drain.began)
+            hold_back_scheduled(consumer)
+            self.chain()
+        self.reporter.wake()
+
+
+class Drain:
+    """One drain: which requests are still to be finished and acknowledged."""
+
+    def __init__(self, now):
+        self.began = now
+        self.held = set()
+        self.quiet_since = None
+
+    def is_over(self, consumer, now):
+        """Return whether nothing was left at two looks in a row, acknowledgements included."""
+        try:
+            # Strong references: a finished request leaves Celery's own sets before it is acknowledged.
+            self.held.update(worker_state.reserved_requests, worker_state.active_requests)
+        except RuntimeError:
+            # A pool thread changed a set meanwhile: it is not over.
+            self.quiet_since = None
+            return False
+        self.held = {request for request in self.held if not request.acknowledged}
+        busy = worker_state.active_requests or worker_state.reserved_requests
+        if busy or getattr(consumer, "_pending_operations", None):
+            self.quiet_since = None
+            return False
+        if self.quiet_since is None:
+            self.quiet_since = now
+            return False
+        return not self.held or now - self.quiet_since > ACKNOWLEDGE_WITHIN
+
+
+def shorten_waits(connection):
+    """Let the blocking loop of gevent and eventlet look at its pending operations at a drain's pace."""
+    drain_events = connection.drain_events
+
+    def drain_events_shortly(**kwargs):
+        return drain_events(**dict(kwargs, timeout=DRAIN_PULSE))
+
+    connection.drain_events = drain_events_shortly
+
+
+def hold_back_scheduled(consumer):
+    """Cancel the timers that would still start held tasks (ETA, rate limit): the broker gets them back unacknowledged.
+
+    Without this, one that falls due between the end of the drain and the end of the loop would run here and, when it
+    acknowledges late, run again elsewhere.
+    """
+    starters = [
+        getattr(consumer, name, None) for name in ("apply_eta_task", "_limit_post_eta", "_schedule_bucket_request")
+    ]
+    for waiting in list(consumer.timer.schedule.queue):
+        if waiting.entry.fun in starters:
+            # gevent's timers are greenlets, which are cancelled themselves; the others cancel the entry.
+            getattr(waiting, "cancel", waiting.entry.cancel)()
+
+
+class LifecycleStep(bootsteps.StartStopStep):
+    """Starts with each connection to the broker, after the task consumer is made and before the event loop."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    label = "Lifecycle"
+
+    def start(self, c):
+        if current is not None:
+            guarded(current.connected, c)
+
+    def stop(self, c):
+        if current is not None:
+            guarded(current.disconnected, c)
+
+    terminate = stop
+
+
+def guarded(function, *args):
+    """Call a hook of ours; its failure is logged and never the worker's."""
+    try:
+        function(*args)
+    except Exception as error:
+        report(f"{function.__name__} failed: {error!r}")
+
+
+def begin(worker):
+    global current
+    worker.app.steps["consumer"].add(LifecycleStep)
+    control.Panel.data["shutdown"] = drain_on_remote_shutdown
+    current = Lifecycle(worker, os.environ)
+    current.reporter.start()
+
+
+def drain_on_remote_shutdown(state, **kwargs):
+    """Take the place of Celery's `shutdown` remote control command (Flower's button, `celery control shutdown`)."""
+    if current is not None and current.request_drain():
+        return {"ok": "draining; the worker ends when its tasks are done"}
+    return remote_shutdown(state, **kwargs)
+
+
+@signals.worker_init.connect
+def on_worker_init(sender=None, **kwargs):
+    guarded(configure_transport, sender.app, os.environ)
+    guarded(begin, sender)
+
+
+@signals.worker_process_init.connect
+def on_worker_process_init(sender=None, **kwargs):
+    if current is not None and current.pid == os.getpid():
+        return  # the solo pool: its one process is the worker itself
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        os.environ.pop(name, None)
+    if current is None:
+        # A spawned, not forked, pool process starts from the app's bare configuration.
+        guarded(configure_transport, current_app._get_current_object(), os.environ)
+
+
+@signals.worker_shutting_down.connect
+def on_worker_shutting_down(sender=None, **kwargs):
+    # Sent from inside Celery's signal handler.
+    if current is not None and current.pid == os.getpid():
+        current.stopping = True
+        current.reporter.wake()
+
+
+@signals.worker_shutdown.connect
+def on_worker_shutdown(sender=None, **kwargs):
+    if current is not None and current.pid == os.getpid():
+        current.reporter.finish()

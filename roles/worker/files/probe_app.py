@@ -1,0 +1,273 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load a Celery app as its worker would, and say what is wrong with it, before a worker is touched.
+
+Started twice from one text. As root by the role, with the request on standard input (the environment of a worker
+holds secrets, so it is on no command line): becomes the fleet's user and starts the app's own Python. There, it
+imports the app and answers with one line of JSON: {"problems": [...], "celery": "5.6.3", ...}.
+"""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+MARK = "muejam-celery-probe:"
+CONFIG = "the configuration"
+
+
+def main():
+    """Answer with one line of JSON, whatever happens."""
+    source, request = sys.argv[1], json.load(sys.stdin)
+    if len(sys.argv) > 2:
+        answer = inside(request)
+        print("\n" + MARK + json.dumps(answer), flush=True)
+        # Threads and exit handlers of an app are not to hold up the answer.
+        os._exit(0)
+    print(json.dumps(outside(source, request)))
+
+
+def outside(source, request):
+    """Start the app's Python as the fleet's user, in its directory and environment."""
+    missing = [path for path in request["needs"] if not Path(path).exists()]
+    if missing and request["rehearsal"]:
+        return {"problems": [], "missing": missing}
+    try:
+        ids = identity(request["user"], request["group"])
+    except KeyError as error:
+        return {"problems": [str(error.args[0])]}
+
+    def become():
+        if os.geteuid() == 0:
+            os.setgroups(ids["groups"])
+            os.setgid(ids["gid"])
+            os.setuid(ids["uid"])
+        os.chdir(request["directory"])
+        os.umask(0o027)
+
+    environment = dict(request["environment"], HOME=ids["home"], USER=request["user"], LOGNAME=request["user"])
+    environment.setdefault("LANG", "C.UTF-8")
+    environment.pop("CELERY_LIFECYCLE_STATUS_FILE", None)
+    try:
+        done = subprocess.run(
+            [request["python"], "-c", source, source, "inside"],
+            input=json.dumps(request),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            preexec_fn=become,
+            timeout=request["timeout"],
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {
+            "problems": [
+                "app: loading {app} took longer than start_timeout, {timeout} s: raise it, or see what the app waits "
+                "for while it is imported".format(**request)
+            ]
+        }
+    except (OSError, subprocess.SubprocessError) as error:
+        return {
+            "problems": [
+                "user: cannot run {python} as {user} in {directory}: {error}".format(error=error, **request)
+                + "; see that the user may enter the directory and run the program"
+            ]
+        }
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith(MARK):
+            return json.loads(line[len(MARK) :])
+    tail = redact(" | ".join(done.stdout.strip().splitlines()[-3:]), request)
+    return {
+        "problems": [
+            "app: Python ended with code {} while it loaded {}: {}".format(
+                done.returncode, request["app"], tail or "it said nothing"
+            )
+        ]
+    }
+
+
+def identity(user, group):
+    """The numbers of the user that workers run as, and of all groups that systemd would give it."""
+    import grp
+    import pwd
+
+    try:
+        person = pwd.getpwnam(user)
+    except KeyError:
+        raise KeyError(f"user: there is no user {user}") from None
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise KeyError(f"group: there is no group {group}") from None
+    return {"uid": person.pw_uid, "gid": gid, "home": person.pw_dir, "groups": os.getgrouplist(user, gid)}
+
+
+def inside(request):
+    """Run in the app's own Python: import, look, answer."""
+    answer = {"problems": []}
+    say = answer["problems"].append
+    try:
+        import celery
+        import kombu
+    except Exception as error:
+        say(
+            "virtualenv: {} has no usable celery: {}; install celery into it, or add it to packages".format(
+                request["python"], reason(error, request)
+            )
+        )
+        return answer
+    answer.update(celery=celery.__version__, kombu=kombu.__version__, python=sys.version.split()[0])
+    if request["pool"] == "gevent":
+        try:
+            import gevent  # noqa: F401
+        except Exception as error:
+            say(
+                "pool: gevent cannot be imported by {}: {}; install gevent there, or add it to packages".format(
+                    request["python"], reason(error, request)
+                )
+            )
+            return answer
+        celery.maybe_patch_concurrency(["celery", "worker", "--pool=gevent"])
+    app = load(request, say)
+    if app is not None:
+        look(app, request, answer, say)
+    return answer
+
+
+def load(request, say):
+    """The app object, or None with the reason said."""
+    from celery.app.utils import find_app
+
+    name = request["app"]
+    module = name.partition(":")[0]
+    # As the `celery` command does, which finds an app beside it.
+    sys.path.insert(0, str(Path.cwd()))
+    # One by one, because `find_app` takes some failed imports for a missing attribute and hides what failed.
+    try:
+        package = imported(module)
+        if package is None and ":" not in name and "." in module:
+            package = imported(module.rpartition(".")[0])
+        if package is None:
+            say(
+                f"app: there is no module {module}: check app, working_directory ({request['directory']}) "
+                "and PYTHONPATH"
+            )
+            return None
+        if hasattr(package, "__path__") and ":" not in name:
+            imported(module + ".celery")
+    except BaseException as error:
+        say(f"app: {reason(error, request)} while importing {module}{place(error)}")
+        return None
+    try:
+        app = find_app(name)
+    except (AttributeError, ImportError) as error:
+        say(f"app: there is no Celery app at {name}: {reason(error, request)}; name it, such as {module}:app")
+        return None
+    if not hasattr(app, "connection_for_read"):
+        say(f"app: {name} is no Celery app but a {type(app).__name__}; name the app, such as {module}:app")
+        return None
+    return app
+
+
+def imported(module):
+    """The module, or None when there is no such module; what goes wrong inside of it is raised."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(error.name + ".")):
+            return None
+        raise
+
+
+def look(app, request, answer, say):
+    """What only the loaded app can tell: its settings, its broker, whether our module loads beside it."""
+    conf = app.conf
+    try:
+        _ = conf.worker_state_db
+    except BaseException as error:
+        say("app: {} while reading {} of {}{}".format(reason(error, request), CONFIG, request["app"], place(error)))
+        return
+    settings(app, request, say)
+    options = conf.broker_transport_options or {}
+    answer["app_visibility_timeout"] = options.get("visibility_timeout")
+    answer["app_time_limit"] = conf.task_time_limit
+    answer["app_soft_time_limit"] = conf.task_soft_time_limit
+    answer["acks_late"] = bool(conf.task_acks_late)
+    try:
+        connection = app.connection_for_read()
+        connection.transport  # noqa: B018  (needs the client library of this broker)
+        wanted = kombu_connection(request["environment"]["CELERY_BROKER_URL"])
+        if (connection.hostname, connection.virtual_host) != (wanted.hostname, wanted.virtual_host):
+            say(
+                f"broker_url: the app insists on another broker, {connection.as_uri()}: remove broker_read_url from "
+                "its settings"
+            )
+    except Exception as error:
+        say(f"broker_url: the app's virtualenv cannot use this broker: {reason(error, request)}")
+    if request["include"]:
+        try:
+            __import__(request["include"])
+        except BaseException as error:
+            say("notify: {} cannot be loaded beside the app: {}".format(request["include"], reason(error, request)))
+
+
+def kombu_connection(url):
+    """How kombu reads a URL."""
+    from kombu import Connection
+
+    return Connection(url)
+
+
+def settings(app, request, say):
+    """Whether every setting that goes on the command line arrives there."""
+    from celery.app.defaults import SETTING_KEYS
+
+    for name in request["settings"]:
+        if name not in SETTING_KEYS and name not in app.conf:
+            say(f"celery_settings.{name}: neither celery nor the app knows this setting, check its name")
+    app.config_from_cmdline(request["setting_arguments"], namespace="worker")
+    for name, value in request["settings"].items():
+        if app.conf.get(name) != value:
+            say(
+                "{}: celery {} lets the app's own value of {} win over the command line: change it in the app, or use "
+                "a newer celery".format(
+                    {"task_acks_late": "acks_late", "task_queue_max_priority": "queue_max_priority"}.get(
+                        name, "celery_settings." + name
+                    ),
+                    sys.modules["celery"].__version__,
+                    name,
+                )
+            )
+
+
+def place(error):
+    """Where in the app the import stopped, innermost frame outside of Python's own import machinery."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    inner = [frame for frame in frames if "/celery/" not in frame.filename and "importlib" not in frame.filename]
+    return f" ({inner[-1].filename}, line {inner[-1].lineno})" if inner else ""
+
+
+def reason(error, request):
+    """One line about an exception, without any secret of the environment."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, ImportError):
+        text = f"{type(error).__name__}: {text}"
+    return redact(text, request)[:500]
+
+
+def redact(text, request):
+    """`text` without values of the environment that may be secret, and without passwords in URLs."""
+    for name, value in request["environment"].items():
+        if len(value) > 5 and re.search("passw|secret|token|key|url|dsn|credential|options", name, re.IGNORECASE):
+            text = text.replace(value, "********")
+    return re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:)[^\s/]*@", r"\1********@", text)
+
+
+main()

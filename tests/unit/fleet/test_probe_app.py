@@ -1,0 +1,161 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The probe of an app, run as the role runs it, on real apps that are broken in the ways that apps are."""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROBE = (Path(__file__).parents[3] / "roles/worker/files/probe_app.py").read_text(encoding="utf-8")
+APP = "from celery import Celery\napp = Celery('proj')\n"
+
+
+def probe(directory: Path, files: dict[str, str], **request: Any) -> dict[str, Any]:
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    whole = {
+        "app": "proj",
+        "pool": "prefork",
+        "python": sys.executable,
+        "user": getpass.getuser(),
+        "group": grp.getgrgid(os.getgid()).gr_name,
+        "directory": str(directory),
+        "environment": {"CELERY_BROKER_URL": "redis://:not-a-real-password@127.0.0.1/0", "PATH": "/usr/bin:/bin"},
+        "include": None,
+        "settings": {},
+        "setting_arguments": [],
+        "timeout": 60,
+        "needs": [],
+        "rehearsal": False,
+        **request,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, PROBE], input=json.dumps(whole), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert "not-a-real-password" not in done.stdout + done.stderr
+    return dict(answer)
+
+
+def test_a_good_app_has_no_problem_and_tells_its_limits(tmp_path: Path) -> None:
+    settings = (
+        "app.conf.update(task_time_limit=60, broker_transport_options={'visibility_timeout': 99})\nprint('noise')"
+    )
+    answer = probe(tmp_path, {"proj.py": APP + settings})
+    assert answer["problems"] == []
+    assert (answer["app_time_limit"], answer["app_visibility_timeout"]) == (60, 99)
+    assert answer["celery"].startswith("5.")
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"proj.py": APP}, "proj"),
+        ({"proj.py": APP}, "proj:app"),
+        ({"proj.py": APP}, "proj.app"),
+        ({"proj.py": APP.replace("app =", "other =")}, "proj"),
+        ({"proj/__init__.py": "", "proj/celery.py": APP}, "proj"),
+        ({"proj/__init__.py": "from .celery import app\n", "proj/celery.py": APP}, "proj.celery:app"),
+    ],
+)
+def test_apps_are_found_where_celery_finds_them(tmp_path: Path, files: dict[str, str], name: str) -> None:
+    assert probe(tmp_path, files, app=name)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("files", "request_", "says"),
+    [
+        ({}, {}, ["app: there is no module proj", "working_directory"]),
+        (
+            {"proj.py": "import foo_missing\n" + APP},
+            {},
+            ["No module named 'foo_missing' while importing proj", "line 1"],
+        ),
+        (
+            {
+                "proj/__init__.py": "",
+                "proj/celery.py": "from proj.tasks import x\n",
+                "proj/tasks.py": "import nope_x\n",
+            },
+            {"app": "proj.celery"},
+            ["No module named 'nope_x' while importing proj.celery", "tasks.py, line 1"],
+        ),
+        ({"proj.py": "from os import nonesuch\n" + APP}, {}, ["cannot import name 'nonesuch'", "proj.py, line 1"]),
+        ({"proj.py": APP}, {"app": "proj:other"}, ["app: there is no Celery app at proj:other"]),
+        ({"proj.py": "x = 1\n"}, {}, ["app: there is no Celery app at proj:", "such as proj:app"]),
+        ({"proj.py": "x = 1\n"}, {"app": "proj:x"}, ["app: proj:x is no Celery app but a int"]),
+        (
+            {"proj/__init__.py": "", "proj/celery.py": "import nope_y\n"},
+            {},
+            ["No module named 'nope_y' while importing proj", "celery.py, line 1"],
+        ),
+        ({"proj.py": "def f(:\n"}, {}, ["SyntaxError", "while importing proj"]),
+        ({"proj.py": "1 / 0\n"}, {}, ["ZeroDivisionError", "proj.py, line 1"]),
+        ({"proj.py": "None.x\n"}, {}, ["NoneType", "proj.py, line 1"]),
+        (
+            {"proj.py": "import os; raise RuntimeError(os.environ['CELERY_BROKER_URL'])\n"},
+            {},
+            ["RuntimeError: ********"],
+        ),
+        ({"proj.py": "import os; print('bye', flush=True); os._exit(3)\n"}, {}, ["ended with code 3", "bye"]),
+        ({"proj.py": "import time; time.sleep(60)\n"}, {"timeout": 2}, ["longer than start_timeout, 2 s"]),
+        ({"proj.py": APP}, {"python": "/nonexistent/python"}, ["user: cannot run /nonexistent/python"]),
+        ({"proj.py": APP}, {"user": "nobody-such"}, ["user: there is no user nobody-such"]),
+        ({"proj.py": APP}, {"include": "no_lifecycle"}, ["notify: no_lifecycle cannot be loaded"]),
+        (
+            {"proj.py": APP + "app.conf.broker_read_url = 'redis://127.0.0.2/3'\n"},
+            {},
+            ["broker_url: the app insists on another broker"],
+        ),
+        (
+            {"proj.py": APP},
+            {"settings": {"task_akcs_late": True}, "setting_arguments": ["task.akcs_late=(json)true"]},
+            ["celery_settings.task_akcs_late: neither celery nor the app knows"],
+        ),
+        (
+            {"proj.py": APP, "gevent.py": "raise ImportError('No module named gevent')\n"},
+            {"pool": "gevent", "environment": {"CELERY_BROKER_URL": "redis://h", "PYTHONPATH": "."}},
+            ["pool: gevent cannot be imported by"],
+        ),
+        (
+            {"proj.py": APP, "celery.py": "raise ImportError('No module named celery')\n"},
+            {"environment": {"CELERY_BROKER_URL": "redis://h", "PYTHONPATH": "."}},
+            ["virtualenv:", "has no usable celery", "install celery into it"],
+        ),
+    ],
+)
+def test_a_broken_app_is_told_apart(
+    tmp_path: Path, files: dict[str, str], request_: dict[str, Any], says: list[str]
+) -> None:
+    problems = probe(tmp_path, files, **request_)["problems"]
+    assert len(problems) == 1, problems
+    for part in says:
+        assert part in problems[0]
+
+
+def test_settings_arrive_in_the_app(tmp_path: Path) -> None:
+    answer = probe(
+        tmp_path,
+        {"proj.py": APP},
+        settings={"task_acks_late": True, "task_routes": {"a.*": {"queue": "b"}}},
+        setting_arguments=["task.acks_late=(json)true", 'task.routes=(json){"a.*": {"queue": "b"}}'],
+    )
+    assert answer["problems"] == []
+
+
+def test_a_rehearsal_says_what_is_missing(tmp_path: Path) -> None:
+    answer = probe(tmp_path, {}, needs=[str(tmp_path / "python")], rehearsal=True)
+    assert answer == {"problems": [], "missing": [str(tmp_path / "python")]}

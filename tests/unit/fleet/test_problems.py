@@ -1,0 +1,191 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every fault of a list of fleets is found, named by its place, and found at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, spec
+
+GIB = 1024**3
+BASE: dict[str, Any] = {"broker_url": "redis://10.0.0.5/0", "virtualenv": "/srv/venv"}
+
+
+def fleet(**given: Any) -> dict[str, Any]:
+    return {"name": "web", **({} if "command" in given else {"app": "proj"}), **given}
+
+
+def faults_of(**given: Any) -> list[str]:
+    return problems.find([fleet(**given)], BASE, host_memory=4 * GIB)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"workers": 0},
+        {"workers": "3", "concurrency": "4"},
+        {"autoscale": {"max": 10, "min": 3}},
+        {"autoscale": {"max": 1, "min": 0}},
+        {"pool": "gevent", "concurrency": 100, "time_limit": 30},
+        {"pool": "solo"},
+        {"pool": "threads", "concurrency": 8},
+        {"soft_time_limit": 270, "time_limit": 300, "drain_timeout": 300},
+        {"time_limit": 7200, "drain_timeout": 7200, "visibility_timeout": 7201},
+        {"time_limit": 7200, "drain_timeout": 7200, "broker_url": "amqp://10.0.0.5//"},
+        {"environment": {"PORT": "900%i", "TOKEN": "100%%i", "KEY": "two\nlines", "N": 3}},
+        {"workers": 4, "memory_max": "1G"},
+        {"workers": 9, "memory_max": "1G", "allow_memory_overcommit": True},
+        {"memory_max": "infinity"},
+        {"command": ["/opt/airflow/bin/airflow", "celery", "worker", "--celery-hostname", "web-%i@%H"]},
+        {"celery_settings": {"worker_proc_alive_timeout": 20.5, "task_routes": {"a.*": {"queue": "b"}}}},
+        {"unit_options": {"LimitNOFILE": 1024, "PrivateTmp": False, "ReadWritePaths": ["", "/srv"]}},
+        {"state": "absent"},
+    ],
+)
+def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
+    assert faults_of(**given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "says"),
+    [
+        ({"workrs": 2}, ".workrs", "did you mean workers"),
+        ({"name": "Web"}, ".name", "no fleet name"),
+        ({"name": "w" * 41}, ".name", "at most 40"),
+        ({"name": None}, ".name", "missing"),
+        ({"workers": -1}, ".workers", "too small"),
+        ({"workers": 2.5}, ".workers", "whole number, is 2.5"),
+        ({"workers": True}, ".workers", "whole number, is true"),
+        ({"workers": "many"}, ".workers", "whole number"),
+        ({"pool": "prefrok"}, ".pool", "prefork, gevent, solo, threads"),
+        ({"autoscale": {"max": 3, "min": 5}}, ".autoscale.min", "more than max"),
+        ({"autoscale": {"max": 3}}, ".autoscale.min", "whole number"),
+        ({"autoscale": {"max": 3, "min": 1, "mid": 2}}, ".autoscale.mid", "unknown key"),
+        ({"autoscale": "10,3"}, ".autoscale", "a dictionary"),
+        ({"pool": "gevent", "autoscale": {"max": 3, "min": 1}}, ".autoscale", "gevent pool does not have it"),
+        ({"pool": "solo", "concurrency": 2}, ".concurrency", "solo pool does not have it"),
+        ({"pool": "gevent", "max_tasks_per_child": 5}, ".max_tasks_per_child", "gevent pool"),
+        ({"pool": "threads", "max_memory_per_child": 5}, ".max_memory_per_child", "threads pool"),
+        ({"pool": "threads", "time_limit": 5}, ".time_limit", "threads pool"),
+        ({"pool": "gevent", "soft_time_limit": 5}, ".soft_time_limit", "gevent pool"),
+        ({"concurrency": 2, "autoscale": {"max": 3, "min": 1}}, ".concurrency", "beside autoscale"),
+        ({"soft_time_limit": 30, "time_limit": 30}, ".soft_time_limit", "not under time_limit"),
+        ({"time_limit": 600}, ".drain_timeout", "under the time limit of 600 s"),
+        ({"soft_time_limit": 600}, ".drain_timeout", "under the time limit of 600 s"),
+        ({"time_limit": 3600, "drain_timeout": 3600}, ".visibility_timeout", "more than 3600"),
+        ({"time_limit": 60, "visibility_timeout": 60}, ".visibility_timeout", "more than 60"),
+        (
+            {"time_limit": 60, "broker_transport_options": {"visibility_timeout": 50}},
+            ".visibility_timeout",
+            "more than 60",
+        ),
+        ({"broker_url": "amqp://h//", "visibility_timeout": 60}, ".visibility_timeout", "only Redis"),
+        ({"time_limit": 0}, ".time_limit", "more than 0"),
+        ({"memory_max": "lots"}, ".memory_max", "512M"),
+        ({"memory_max": "5G"}, ".memory_max", "the host has 4096 MiB"),
+        ({"workers": 5, "memory_max": "1G"}, ".memory_max", "allow_memory_overcommit"),
+        ({"workers": 3, "memory_max": "50%"}, ".memory_max", "6144 MiB"),
+        ({"cpu_quota": "1.5"}, ".cpu_quota", "150%"),
+        ({"app": None}, ".app", "missing"),
+        ({"command": ["/bin/x", "%i"], "app": "proj"}, ".command", "beside app"),
+        ({"command": ["celery", "%i"]}, ".command[0]", "not absolute"),
+        ({"command": ["/bin/x"]}, ".command", "tells the workers apart"),
+        ({"command": ["/bin/x", "%i"], "concurrency": 2}, ".concurrency", "no effect beside command"),
+        ({"broker_url": "http://h"}, ".broker_url", "no URL of Redis"),
+        ({"queues": ["a,b"]}, ".queues[0]", "no commas"),
+        ({"queues": ["a", "a"]}, ".queues[1]", "twice"),
+        ({"queues": "celery"}, ".queues", "a list of texts"),
+        ({"environment": {"A-B": "1"}}, ".environment.A-B", "no name"),
+        ({"environment": {"A": "x\0y"}}, ".environment.A", "control character"),
+        ({"environment": {"A": "x\ry"}}, ".environment.A", "control character"),
+        ({"environment": {"A": True}}, ".environment.A", "quote it"),
+        ({"environment": {"CELERY_BROKER_URL": "redis://h"}}, ".environment.CELERY_BROKER_URL", "broker_url"),
+        ({"environment": {"CELERY_LIFECYCLE_CONFIG": "1"}}, ".environment.CELERY_LIFECYCLE_CONFIG", "the role"),
+        ({"environment": {"DB_PASSWORD": "a%ib"}}, ".environment.DB_PASSWORD", "%%i"),
+        ({"environment": {"CACHE": "redis://:pw@h/%i"}}, ".environment.CACHE", "%%i"),
+        ({"user": "a b"}, ".user", "no user or group name"),
+        ({"working_directory": "srv"}, ".working_directory", "not absolute"),
+        ({"virtualenv": "/srv/a b"}, ".virtualenv", "leave out blanks"),
+        ({"read_write_paths": ["/srv/../etc"]}, ".read_write_paths[0]", "'..'"),
+        ({"celery_settings": {"timezone": "UTC"}}, ".celery_settings.timezone", "underscore"),
+        ({"celery_settings": {"task_acks_late": True}}, ".celery_settings.task_acks_late", "use acks_late"),
+        ({"celery_settings": {"security_key_password": "x"}}, ".celery_settings.security_key_password", "`ps`"),
+        ({"extra_args": ["--x=redis://:pw@h"]}, ".extra_args[0]", "`ps`"),
+        ({"packages": ["git+https://u:pw@h/x"]}, ".packages[0]", "password"),
+        ({"unit_options": {"Foo Bar": 1}}, ".unit_options.Foo Bar", "no systemd directive"),
+        ({"unit_options": {"Nice": "1\nUser=root"}}, ".unit_options.Nice", "line break"),
+        ({"watchdog": 2}, ".watchdog", "10 or more"),
+        ({"notify": False, "watchdog": 30}, ".watchdog", "needs notify"),
+        ({"state": "gone"}, ".state", "present, absent"),
+    ],
+)
+def test_a_fault_is_named_by_its_place(given: dict[str, Any], path: str, says: str) -> None:
+    found = faults_of(**given)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"celery_worker_fleets[0]{path}: ")
+    assert says in found[0]
+
+
+def test_faults_are_found_at_once() -> None:
+    found = problems.find(
+        [fleet(pool="x", soft_time_limit=9, time_limit=8), "mail", fleet(workers=-1)], {**BASE, "wrkers": 1}
+    )
+    assert [fault.split(": ")[0] for fault in found] == [
+        "celery_worker_fleet_defaults.wrkers",
+        "celery_worker_fleets[0].pool",
+        "celery_worker_fleets[0].soft_time_limit",
+        "celery_worker_fleets[1]",
+        "celery_worker_fleets[2].workers",
+        "celery_worker_fleets[2].name",
+    ]
+    assert "celery_worker_fleets[0]" in found[-1]
+
+
+def test_nothing_given_is_named_as_missing() -> None:
+    found = problems.find([{"name": "web"}])
+    assert [fault.split(": ")[0] for fault in found] == [
+        "celery_worker_fleets[0].app",
+        "celery_worker_fleets[0].broker_url",
+    ]
+
+
+def test_all_fleets_share_the_memory_of_the_host() -> None:
+    fleets = [fleet(name=name, workers=3, memory_max="1G") for name in ("a", "b")]
+    found = problems.find(fleets, BASE, host_memory=4 * GIB)
+    assert len(found) == 1
+    assert found[0].startswith("celery_worker_fleets: the fleets together may take 6144 MiB")
+
+
+def test_fleets_that_share_a_virtualenv_agree_on_its_python() -> None:
+    fleets = [fleet(name=name, packages=["x"], python=name) for name in ("a", "b")]
+    assert problems.find(fleets, BASE)[0].startswith("celery_worker_fleets[1].python: celery_worker_fleets[0]")
+
+
+def test_no_password_is_repeated() -> None:
+    text = str(
+        problems.find([fleet(broker_url="http://:not-a-real-password@h", app="redis://:not-a-real-password@h\n")])
+    )
+    assert "not-a-real-password" not in text
+
+
+def test_an_absent_fleet_needs_only_its_name() -> None:
+    assert problems.find([{"name": "web", "state": "absent"}]) == []
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(spec.KEYS)), ANYTHING, max_size=6) | ANYTHING, max_size=3))
+def test_no_input_is_too_strange(fleets: Any) -> None:
+    assert all(isinstance(fault, str) for fault in problems.find(fleets, BASE, host_memory=GIB))

@@ -1,0 +1,45 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role says of itself is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, spec
+
+ROLE = Path(__file__).parents[3] / "roles" / "worker"
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROLE / name).read_text(encoding="utf-8"))
+
+
+def test_every_default_is_described_and_no_other() -> None:
+    described = read("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert {name: option["default"] for name, option in described.items()} == read("defaults/main.yml")
+    assert all(option["description"] for option in described.values())
+
+
+def test_every_key_of_a_fleet_is_described_and_no_other() -> None:
+    options = read("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    described = [re.match(r"C\((\w+)\) \(", text) for text in options["celery_worker_fleets"]["description"]]
+    assert [found[1] for found in described if found] == list(spec.KEYS)
+    readme = (ROLE / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| ", readme.split("### Keys of a fleet")[1].split("\n## ")[0], re.M) == list(
+        spec.KEYS
+    )
+
+
+def test_the_examples_of_the_readme_are_good() -> None:
+    readme = (ROLE / "README.md").read_text(encoding="utf-8")
+    play, own = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", readme, re.S)]
+    variables = play[0]["roles"][0]["vars"]
+    assert problems.find(variables["celery_worker_fleets"], variables["celery_worker_fleet_defaults"]) == []
+    fleet = {**own["celery_worker_fleets"][0], "broker_url": "redis://h"}
+    assert problems.find([fleet]) == []
