@@ -149,11 +149,14 @@ def systemd_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     yield from _host(purpose, tmp_path_factory.mktemp(purpose))
 
 
-@pytest.fixture(scope="module")
-def bring_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], SystemdHost]]:
-    """Bring up hosts of names of the test's own, for the tests of one file; they go when those are done."""
-    with ExitStack() as hosts:
-        yield lambda purpose: hosts.enter_context(contextmanager(_host)(purpose, tmp_path_factory.mktemp(purpose)))
+@pytest.fixture(scope="session")
+def host_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ExitStack, str], SystemdHost]:
+    """Bring up a host for a purpose that the test names; it goes when the stack does."""
+
+    def up(stack: ExitStack, purpose: str) -> SystemdHost:
+        return stack.enter_context(contextmanager(_host)(purpose, tmp_path_factory.mktemp(purpose)))
+
+    return up
 
 
 @pytest.fixture

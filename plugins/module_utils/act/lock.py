@@ -1,0 +1,68 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One at a time: nobody else scales or restarts a fleet of this host meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+LOCK_DIRECTORY = "/run/lock"
+LOCK_WAIT = 10.0
+"""Seconds to wait for another one that is about to finish."""
+
+_POLL = 0.1
+
+
+@contextlib.contextmanager
+def fleet_lock(fleet: str, wait: float = LOCK_WAIT, directory: str = LOCK_DIRECTORY) -> Iterator[None]:
+    """Hold the fleet's lock; it ends with the process, however that ends.
+
+    :param wait: seconds to wait for another holder.
+    :raises OperationError: when another one holds it for longer, or it cannot be made.
+    """
+    path = f"{directory}/celery-worker-{fleet}.lock"
+    tried = f"lock fleet {fleet} ({path})"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OperationError(tried, error, f"See what {path} is, and remove it when it is not a lock.") from None
+    try:
+        details = os.fstat(descriptor)
+        # Anyone may make files in that directory; a lock that another user can hold would let him stop all scaling.
+        if not stat.S_ISREG(details.st_mode) or details.st_uid != os.geteuid():
+            raise OperationError(tried, "it is no file of this user", f"Remove {path} and try again.")
+        deadline = time.monotonic() + wait
+        while not _take(descriptor):
+            if time.monotonic() >= deadline:
+                raise OperationError(
+                    tried,
+                    f"another scaling or restart of this fleet is running{_holder(descriptor)}",
+                    "Nothing was changed. Wait until it is done and try again.",
+                )
+            time.sleep(_POLL)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, 32, 0).strip()
+    return f" (process {text.decode()})" if text.isdigit() else ""

@@ -1,0 +1,195 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait for one worker, or drain it, by remote control: for workers that cannot load our lifecycle module."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.remote_control import (
+    CONTROL_EXCHANGE,
+    RemoteControl,
+)
+
+T = TypeVar("T")
+
+Connect = Callable[[float], AbstractContextManager[Any]]
+"""Opens a kombu connection within so many seconds, raising OperationError for everything that fails on it."""
+
+CONNECT_SECONDS = 5.0
+"""Longest time for one attempt to connect."""
+
+ANSWER_SECONDS = 2.0
+"""How long an answer is waited for before the question is asked again."""
+
+POLL_SECONDS = 0.3
+"""Pause between an answer and the next question."""
+
+UNREACHABLE_SECONDS = 15.0
+"""How long a drain waits for a broker that is gone: a worker without a broker is not given tasks either."""
+
+_LISTEN_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Drained:
+    """How a drain ended.
+
+    :ivar there: false when there was no such worker.
+    :ivar queues: from which the worker stopped consuming.
+    """
+
+    there: bool
+    queues: tuple[str, ...] = ()
+
+
+def wait_until_consuming(
+    connect: Connect, node: str, timeout: float, exchange: str = CONTROL_EXCHANGE
+) -> tuple[str, ...]:
+    """Return the queues of a worker as soon as it consumes from any.
+
+    A broker that cannot be reached is tried again: at boot it may come later than the worker.
+
+    :param node: node name such as C(web-1@host1).
+    :param timeout: seconds.
+    :raises OperationError: not within C(timeout).
+    """
+    deadline = time.monotonic() + timeout
+
+    def watch(control: RemoteControl) -> tuple[str, ...]:
+        answered = False
+        while True:
+            answers = _ask(control, node, ["active_queues"], deadline)
+            queues = _names(answers.get("active_queues"))
+            if queues:
+                return queues
+            answered = answered or bool(answers)
+            if time.monotonic() >= deadline:
+                why = (
+                    f"it answers, but consumes from no queue after {timeout:g} s"
+                    if answered
+                    else f"it has not answered within {timeout:g} s"
+                )
+                raise OperationError(
+                    f"see worker {node} consuming", why, "Look at the worker's log, and check that it uses this broker."
+                )
+            _pause(control, deadline)
+
+    return _persist(connect, exchange, deadline, watch)
+
+
+def drain(connect: Connect, node: str, timeout: float, exchange: str = CONTROL_EXCHANGE) -> Drained:
+    """Make a worker stop consuming and return when it has finished all it had received.
+
+    Tasks with a later start time stay with the worker; the broker gets them back when it stops.
+
+    :param node: node name such as C(web-1@host1).
+    :param timeout: seconds.
+    :raises OperationError: not within C(timeout). The worker goes on with its tasks and does not take new ones.
+    """
+    deadline = time.monotonic() + timeout
+    cancelled: set[str] = set()
+    commands = ("active_queues", "active", "reserved")
+
+    def empty(control: RemoteControl) -> Drained:
+        idle = 0
+        held: tuple[int | None, int | None] = (None, None)
+        answered = False
+        while True:
+            answers = _ask(control, node, commands, deadline)
+            if not answers and not control.is_there(node, min(ANSWER_SECONDS, deadline - time.monotonic())):
+                return Drained(there=bool(cancelled), queues=tuple(sorted(cancelled)))
+            queues = _names(answers.get("active_queues"))
+            for queue in queues:
+                cancelled.add(queue)
+                control.ask({"cancel_consumer": {"queue": queue}}, [node])
+            if _all_in(answers, commands):
+                answered = True
+                held = _held(answers)
+            # Twice, as a pool of threads ends a task and acknowledges it in two steps.
+            idle = idle + 1 if _all_in(answers, commands) and held == (0, 0) and not queues else 0
+            if idle == 2:
+                return Drained(there=True, queues=tuple(sorted(cancelled)))
+            if time.monotonic() >= deadline:
+                raise OperationError(
+                    f"drain worker {node}",
+                    _why_not_drained(answered, held, timeout),
+                    "Give it longer, or find out what its tasks wait for.",
+                    active=held[0],
+                    reserved=held[1],
+                )
+            _pause(control, deadline)
+
+    return _persist(connect, exchange, deadline, empty, patience=UNREACHABLE_SECONDS)
+
+
+def _persist(
+    connect: Connect,
+    exchange: str,
+    deadline: float,
+    work: Callable[[RemoteControl], T],
+    patience: float = float("inf"),
+) -> T:
+    """Do C(work) over a connection, and again over a new one when the broker goes away; for C(patience) seconds."""
+    reached_at = time.monotonic()
+    while True:
+        try:
+            with connect(max(0.5, min(CONNECT_SECONDS, deadline - time.monotonic()))) as connection:
+                reached_at = time.monotonic()
+                with RemoteControl(connection, exchange) as control:
+                    return work(control)
+        except OperationError:
+            now = time.monotonic()
+            if now >= min(deadline, reached_at + patience):
+                raise
+            time.sleep(min(1.0, deadline - now))
+
+
+def _ask(control: RemoteControl, node: str, commands: Sequence[str], deadline: float) -> Mapping[str, Any]:
+    """Return the worker's answers; without some or all of them when they do not come soon."""
+    asked = control.ask(commands, [node], ANSWER_SECONDS)
+    give_up = min(deadline, time.monotonic() + ANSWER_SECONDS)
+    while not asked.nobody and not _all_in(asked.answers.get(node, {}), commands):
+        left = give_up - time.monotonic()
+        if left <= 0:
+            break
+        control.listen(min(left, _LISTEN_SECONDS))
+    return asked.answers.get(node, {})
+
+
+def _all_in(answers: Mapping[str, Any], commands: Sequence[str]) -> bool:
+    return all(command in answers for command in commands)
+
+
+def _pause(control: RemoteControl, deadline: float) -> None:
+    until = min(deadline, time.monotonic() + POLL_SECONDS)
+    while (left := until - time.monotonic()) > 0:
+        control.listen(left)
+
+
+def _names(answer: Any) -> tuple[str, ...]:
+    if not isinstance(answer, list):
+        return ()
+    return tuple(sorted(str(queue["name"]) for queue in answer if isinstance(queue, dict) and queue.get("name")))
+
+
+def _held(answers: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Tasks that run and tasks received but not started, as far as told."""
+    active, reserved = answers.get("active"), answers.get("reserved")
+    return (
+        len(active) if isinstance(active, list) else None,
+        len(reserved) if isinstance(reserved, list) else None,
+    )
+
+
+def _why_not_drained(answered: bool, held: tuple[int | None, int | None], timeout: float) -> str:
+    if not answered:
+        return f"it is connected to the broker and has not answered within {timeout:g} s"
+    active, reserved = ("unknown" if count is None else str(count) for count in held)
+    return f"after {timeout:g} s it is still at work (running: {active}, received and not started: {reserved})"

@@ -1,0 +1,283 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Talk to systemd by way of `systemctl`: argument lists in, values out. What to do is decided elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
+    PROBE_NUMBER,
+    PROPERTIES,
+    FleetState,
+    Unit,
+    fleet_state,
+    parse_blocks,
+    parse_jobs,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
+    UNIT_PREFIX,
+    instance_of,
+    unit_glob,
+    unit_name,
+    unit_template,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+
+SYSTEM_DIRECTORY = Path("/run/systemd/system")
+"""Exists exactly where systemd runs the host (sd_booted(3))."""
+
+UNIT_DIRECTORIES = (Path("/etc/systemd/system"), Path("/run/systemd/system"))
+"""Where enabling and masking leave their links, for good and until the next boot."""
+
+COMMAND_TIMEOUT = 90.0
+"""Seconds for a call that does not wait for a worker. systemctl itself gives up on a silent bus after 25 s."""
+
+_SYSTEMCTL = ("systemctl", "--no-pager", "--no-ask-password")
+_SNAPSHOTS = 5
+_JOURNAL_PATIENCE = 5.0
+_JOURNAL_POLL = 0.2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended. `code` is `None` when it was not waited for any longer."""
+
+    code: int | None
+    output: str
+    error: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command did what it was asked for."""
+        return self.code == 0
+
+    @property
+    def problem(self) -> str:
+        """What a person should read about a failure."""
+        if self.code is None:
+            return "it did not come to an end in time"
+        return redact(self.error.strip() or f"systemctl ended with status {self.code}")
+
+
+def require_root_on_systemd(tried: str) -> None:
+    """Refuse early where nothing could be done later.
+
+    :raises OperationError: when this is not root or the host is not run by systemd.
+    """
+    if not SYSTEM_DIRECTORY.is_dir():
+        raise OperationError(
+            tried,
+            f"this host is not run by systemd ({SYSTEM_DIRECTORY} does not exist)",
+            "Run this on the hosts that the role worker has deployed to.",
+        )
+    if os.geteuid() != 0:
+        raise OperationError(
+            tried, "only root may start, stop and enable the workers' units", "Run the task with become: true."
+        )
+
+
+class Systemd:
+    """The systemd of this host, asked through `systemctl`."""
+
+    def read_fleet(self, fleet: str) -> FleetState:
+        """Read all workers of a fleet: loaded, enabled and masked ones.
+
+        :raises OperationError: when systemd cannot be asked or does not answer
+            in full; never an empty fleet for want of an answer.
+        """
+        tried = f"read the workers of fleet {fleet} from systemd"
+        # A pattern matches only units that systemd has loaded, which an enabled but stopped one need not be.
+        names = [unit_name(fleet, PROBE_NUMBER), *_units_on_disk(fleet)]
+        blocks, jobs = self._read_units([*names, unit_glob(fleet)], tried)
+        state = fleet_state(fleet, blocks, jobs)
+        missing = set(names) - {block.get("Id", "") for block in blocks}
+        if state is None or missing:
+            raise OperationError(
+                tried,
+                f"systemctl said nothing about {', '.join(sorted(missing)) or unit_template(fleet)}",
+                "Check that systemd answers: systemctl status.",
+            )
+        return state
+
+    def fleets(self) -> list[str]:
+        """The names of all fleets that this host has a template unit for.
+
+        :raises OperationError: when systemd cannot be asked.
+        """
+        listed = self._read(
+            ["list-unit-files", "--no-legend", "--full", "--", f"{UNIT_PREFIX}*@.service"],
+            tried="list the fleets of this host",
+            # Nothing found is an exit status of 1 since systemd 246.
+            accept=(0, 1),
+        )
+        names = (line.split()[0] for line in listed.splitlines() if line.strip())
+        instances = (instance_of(name.replace("@.service", "@1.service")) for name in names)
+        return sorted({instance[0] for instance in instances if instance})
+
+    def unit_text(self, unit: str) -> str:
+        """The unit's files as they lie on disk, drop-ins included, whether systemd has read them or not.
+
+        :raises OperationError: when systemd cannot be asked.
+        """
+        return self._read(["cat", "--", unit], tried=f"read the files of {unit}")
+
+    def start(self, units: Sequence[str], timeout: float, meanwhile: Callable[[], None]) -> Answer:
+        """Start units together and wait until each is up or has failed; no longer than `timeout` seconds.
+
+        What came of it is to be read afterwards.
+
+        :param meanwhile: called while they start.
+        """
+        deadline = time.monotonic() + timeout
+        starting = _Running([*_SYSTEMCTL, "start", "--", *units])
+        try:
+            meanwhile()
+        finally:
+            # Whatever happened meanwhile, nothing is judged before the workers had their time.
+            answer = starting.end(max(0.1, deadline - time.monotonic()))
+        return answer
+
+    def start_no_wait(self, units: Sequence[str]) -> Answer:
+        """Let systemd start units."""
+        return self._run(["start", "--no-block", "--", *units], COMMAND_TIMEOUT)
+
+    def restart_no_wait(self, unit: str) -> Answer:
+        """Let systemd stop a unit, in its own time, and start it again."""
+        return self._run(["restart", "--no-block", "--", unit], COMMAND_TIMEOUT)
+
+    def stop_no_wait(self, units: Sequence[str]) -> Answer:
+        """Tell units to stop, each in its own time."""
+        return self._run(["stop", "--no-block", "--", *units], COMMAND_TIMEOUT)
+
+    def stop(self, units: Sequence[str], timeout: float) -> Answer:
+        """Stop units and wait until they are gone, no longer than `timeout` seconds."""
+        return self._run(["stop", "--", *units], timeout)
+
+    def enable(self, units: Sequence[str]) -> Answer:
+        """Have units started at every boot."""
+        return self._run(["enable", "--quiet", "--", *units], COMMAND_TIMEOUT)
+
+    def disable(self, units: Sequence[str]) -> Answer:
+        """Have units not started at boot any more."""
+        return self._run(["disable", "--quiet", "--", *units], COMMAND_TIMEOUT)
+
+    def reset_failed(self, units: Sequence[str]) -> None:
+        """Forget the failures of units and how often they were started lately.
+
+        A unit that systemd has not loaded has nothing to forget, and a start
+        that is refused all the same is seen when it is made: so no failure of
+        this matters by itself.
+        """
+        # Without a name it would be for every unit of the host.
+        if units:
+            self._run(["reset-failed", "--", *units], COMMAND_TIMEOUT)
+
+    def reload(self) -> None:
+        """Make systemd read the unit files again.
+
+        :raises OperationError: when it does not.
+        """
+        self._read(["daemon-reload"], tried="make systemd read its unit files again")
+
+    def journal_tail(self, unit: str, since: float, failed: bool, lines: int = 8) -> list[str]:
+        """The last lines that a unit logged since `since` (seconds of the wall clock), passwords masked.
+
+        :param failed: whether the unit has failed, so that there must be lines that say so.
+        """
+        # Without --reverse, --since makes the lines the first ones instead of the last.
+        arguments = ["--unit", unit, f"--since=@{since:.0f}", f"--lines={lines}", "--reverse", "--output=cat"]
+        deadline = time.monotonic() + _JOURNAL_PATIENCE
+        while True:
+            answer = _call(["journalctl", "--no-pager", "--quiet", *arguments], COMMAND_TIMEOUT)
+            # The journal takes a moment to get what a unit printed just before it died.
+            if not failed or f"{unit}: Failed with result" in answer.output or time.monotonic() >= deadline:
+                return [redact(line.strip()) for line in reversed(answer.output.splitlines()) if line.strip()]
+            time.sleep(_JOURNAL_POLL)
+
+    def _read_units(self, patterns: Sequence[str], tried: str) -> tuple[list[dict[str, str]], dict[str, str]]:
+        blocks: list[dict[str, str]] = []
+        jobs: dict[str, str] = {}
+        for _attempt in range(_SNAPSHOTS):
+            blocks = parse_blocks(
+                self._read(["show", f"--property={','.join(PROPERTIES)}", "--", *patterns], tried=tried)
+            )
+            with_job = {block.get("Id", "") for block in blocks if block.get("Job", "") not in ("", "0")}
+            if not with_job:
+                return blocks, {}
+            jobs = parse_jobs(self._read(["list-jobs", "--no-legend", "--plain", "--full"], tried=tried))
+            # A job that ended between the two calls has changed its unit's state since.
+            if with_job <= set(jobs):
+                break
+        return blocks, jobs
+
+    def _read(self, arguments: Sequence[str], tried: str, accept: tuple[int, ...] = (0,)) -> str:
+        answer = self._run(arguments, COMMAND_TIMEOUT)
+        if answer.code not in accept:
+            raise OperationError(
+                tried, answer.problem, "Nothing was decided on it. Check that systemd answers: systemctl status."
+            )
+        return answer.output
+
+    def _run(self, arguments: Sequence[str], timeout: float) -> Answer:
+        return _call([*_SYSTEMCTL, *arguments], timeout)
+
+
+def describe(unit: Unit | None) -> str:
+    """A unit's state in a few words for a message."""
+    if unit is None:
+        return "gone"
+    return f"{unit.phase.value} ({unit.sub_state or 'unknown'}, result {unit.result or 'unknown'})"
+
+
+class _Running:
+    """A command on its way."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        plain = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
+        environment = {key: value for key, value in os.environ.items() if key != "SYSTEMD_LOG_LEVEL"}
+        self.command = command
+        self.process: subprocess.Popen[bytes] | None = None
+        # Not found is an answer like others: it is met where the command's answer is looked at.
+        with contextlib.suppress(FileNotFoundError):
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**environment, **plain},
+            )
+
+    def end(self, timeout: float) -> Answer:
+        """Wait for its end; after `timeout` seconds end it and say so."""
+        if self.process is None:
+            return Answer(127, "", f"the command {self.command[0]} is not installed")
+        try:
+            output, error = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            return Answer(None, "", "")
+        return Answer(self.process.returncode, output.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
+
+
+def _call(command: Sequence[str], timeout: float) -> Answer:
+    return _Running(command).end(timeout)
+
+
+def _units_on_disk(fleet: str) -> list[str]:
+    """Workers of a fleet that a link or file on disk speaks of: enabled or masked ones, or ones of their own."""
+    pattern = unit_glob(fleet)
+    names: set[str] = set()
+    for directory in UNIT_DIRECTORIES:
+        for place in (pattern, f"*.wants/{pattern}", f"*.requires/{pattern}"):
+            names.update(path.name for path in directory.glob(place))
+    return sorted(name for name in names if (instance_of(name) or ("",))[0] == fleet)

@@ -1,0 +1,313 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What systemd says about the units of a fleet, read out of `systemctl`'s text. Pure: no process is run here."""
+
+from __future__ import annotations
+
+import enum
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of, unit_name
+
+PROBE_NUMBER = 0
+"""Workers are numbered from 1, so instance 0 can be asked for at any time to learn what the template says."""
+
+PROPERTIES = (
+    "Id",
+    "LoadState",
+    "LoadError",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "UnitFileState",
+    "MainPID",
+    "Job",
+    "NeedDaemonReload",
+    "TimeoutStopUSec",
+    "ExecStop",
+    "InactiveExitTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
+    "ActiveExitTimestampMonotonic",
+    "InactiveEnterTimestampMonotonic",
+    "ExecMainStartTimestampMonotonic",
+    "FragmentPath",
+    "DropInPaths",
+    "Environment",
+    "EnvironmentFiles",
+)
+"""Everything that is asked of `systemctl show`, in one call for all units."""
+
+_SECONDS_OF = {
+    "y": 31557600.0,
+    "month": 2629800.0,
+    "w": 604800.0,
+    "d": 86400.0,
+    "h": 3600.0,
+    "min": 60.0,
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+}
+_SPAN_PART = re.compile(r"(\d+(?:\.\d+)?)(y|month|w|d|h|min|s|ms|us)")
+
+
+class Phase(enum.Enum):
+    """Where a unit stands in the life of a worker."""
+
+    RUNNING = "running"
+    """It is up. With `Type=notify`, or a start that waits for readiness, this means that it consumes."""
+    STARTING = "starting"
+    """It is on its way up and does not consume yet."""
+    DOWN = "not running"
+    """It is stopped, failed, or waits for systemd to try it again."""
+    DRAINING = "draining"
+    """It has been told to stop and finishes what it has."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One worker as systemd sees it.
+
+    `stop_timeout` is in seconds, `None` when systemd waits for ever. The `*_at`
+    values are microseconds of CLOCK_MONOTONIC, 0 when it has not happened.
+    """
+
+    name: str
+    number: int
+    phase: Phase
+    enabled: bool = False
+    enabled_for_good: bool = False
+    masked: bool = False
+    sub_state: str = ""
+    result: str = "success"
+    main_pid: int = 0
+    stop_timeout: float | None = 90.0
+    stop_stages: int = 1
+    inactive_exit_at: int = 0
+    active_enter_at: int = 0
+    active_exit_at: int = 0
+    inactive_enter_at: int = 0
+    main_start_at: int = 0
+    files: tuple[str, ...] = ()
+    environment_files: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def fleet(self) -> str:
+        """The fleet that the unit is a worker of."""
+        return (instance_of(self.name) or ("", 0))[0]
+
+    @property
+    def current(self) -> bool:
+        """Whether it counts as a worker: it is wanted or it runs, and it is not on its way out."""
+        if self.phase is Phase.DRAINING:
+            return False
+        return (self.enabled and not self.masked) or self.phase in (Phase.RUNNING, Phase.STARTING)
+
+    @property
+    def retrying(self) -> bool:
+        """Whether it came to grief and systemd will try it again by itself."""
+        return self.sub_state.startswith("auto-restart")
+
+
+@dataclass(frozen=True)
+class FleetState:
+    """A fleet on this host. `load_problem` says why systemd cannot use the template, empty when it can."""
+
+    fleet: str
+    exists: bool
+    load_problem: str = ""
+    needs_reload: bool = False
+    stop_timeout: float | None = 90.0
+    stop_stages: int = 1
+    units: tuple[Unit, ...] = ()
+
+    @property
+    def current(self) -> tuple[Unit, ...]:
+        """The workers that count, by number."""
+        return tuple(unit for unit in self.units if unit.current)
+
+    @property
+    def draining(self) -> tuple[Unit, ...]:
+        """The workers that finish what they have, by number."""
+        return tuple(unit for unit in self.units if unit.phase is Phase.DRAINING)
+
+    def unit(self, name: str) -> Unit | None:
+        """The unit of that name, `None` when systemd has nothing of it."""
+        return next((unit for unit in self.units if unit.name == name), None)
+
+
+def parse_blocks(text: str) -> list[dict[str, str]]:
+    """Split the text of `systemctl show` into one mapping per unit.
+
+    A key that comes several times (EnvironmentFiles) keeps all its values, one per line.
+    """
+    blocks: list[dict[str, str]] = []
+    for chunk in re.split(r"\n\s*\n", text.strip()):
+        block: dict[str, str] = {}
+        for line in chunk.splitlines():
+            key, found, value = line.partition("=")
+            if found:
+                block[key] = f"{block[key]}\n{value}" if key in block else value
+        if block:
+            blocks.append(block)
+    return blocks
+
+
+def parse_jobs(text: str) -> dict[str, str]:
+    """Read the text of `systemctl list-jobs`: the kind of job (start, stop, restart ...) by unit name."""
+    jobs: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 4 and words[0].isdigit():
+            jobs[words[1]] = words[2]
+    return jobs
+
+
+def parse_span(text: str) -> float | None:
+    """Read a time span as systemd prints it ("1min 30s") into seconds, `None` for "infinity".
+
+    :raises ValueError: when the text is no time span.
+    """
+    stripped = text.strip()
+    if stripped == "infinity":
+        return None
+    if stripped == "0":
+        return 0.0
+    seconds = 0.0
+    parts = stripped.split()
+    if not parts:
+        raise ValueError("an empty time span")
+    for part in parts:
+        found = _SPAN_PART.fullmatch(part)
+        if found is None:
+            raise ValueError(f"{text!r} is no time span of systemd")
+        seconds += float(found[1]) * _SECONDS_OF[found[2]]
+    return seconds
+
+
+def parse_environment(text: str) -> dict[str, str]:
+    """Read the Environment property: words quoted as a shell would."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return {}
+    pairs = (word.partition("=") for word in words)
+    return {key: value for key, found, value in pairs if found}
+
+
+def start_seconds(unit: Unit) -> float | None:
+    """How long the latest start took until the unit was active, in seconds; `None` when it has not come up."""
+    if unit.active_enter_at and unit.active_enter_at >= unit.inactive_exit_at > 0:
+        return (unit.active_enter_at - unit.inactive_exit_at) / 1e6
+    return None
+
+
+def drain_seconds(unit: Unit) -> float | None:
+    """How long the latest stop took, in seconds; `None` when there was none since the unit was last active."""
+    if unit.active_exit_at and unit.inactive_enter_at >= unit.active_exit_at:
+        return (unit.inactive_enter_at - unit.active_exit_at) / 1e6
+    return None
+
+
+def fleet_state(fleet: str, blocks: Iterable[Mapping[str, str]], jobs: Mapping[str, str]) -> FleetState | None:
+    """Put together what `systemctl show` and `systemctl list-jobs` said, `None` when the probe is not in it."""
+    units: dict[str, Unit] = {}
+    probe: Mapping[str, str] | None = None
+    needs_reload = False
+    for block in blocks:
+        name = block.get("Id", "")
+        if name == unit_name(fleet, PROBE_NUMBER):
+            probe = block
+        elif (instance_of(name) or ("", 0))[0] == fleet:
+            units[name] = unit_from(block, jobs.get(name, ""))
+        needs_reload = needs_reload or block.get("NeedDaemonReload") == "yes"
+    if probe is None:
+        return None
+    load = probe.get("LoadState", "")
+    return FleetState(
+        fleet=fleet,
+        exists=load != "not-found" or any(unit.current or unit.phase is Phase.DRAINING for unit in units.values()),
+        load_problem="" if load == "loaded" else f"systemd reports it as {load} {probe.get('LoadError', '')}".strip(),
+        needs_reload=needs_reload,
+        stop_timeout=_stop_timeout(probe),
+        stop_stages=_stop_stages(probe),
+        units=tuple(sorted(units.values(), key=lambda unit: unit.number)),
+    )
+
+
+def unit_from(block: Mapping[str, str], job: str) -> Unit:
+    """One unit from its properties and the kind of job that waits or runs for it, empty when there is none.
+
+    :raises ValueError: when the block is not of a worker unit.
+    """
+    name = block.get("Id", "")
+    instance = instance_of(name)
+    if instance is None:
+        raise ValueError(f"{name!r} is no worker unit")
+    file_state = block.get("UnitFileState", "")
+    return Unit(
+        name=name,
+        number=instance[1],
+        phase=phase_of(block.get("ActiveState", ""), block.get("SubState", ""), job),
+        enabled=file_state in ("enabled", "enabled-runtime"),
+        enabled_for_good=file_state == "enabled",
+        masked=block.get("LoadState") == "masked" or file_state in ("masked", "masked-runtime"),
+        sub_state=block.get("SubState", ""),
+        result=block.get("Result", ""),
+        main_pid=_integer(block, "MainPID"),
+        stop_timeout=_stop_timeout(block),
+        stop_stages=_stop_stages(block),
+        inactive_exit_at=_integer(block, "InactiveExitTimestampMonotonic"),
+        active_enter_at=_integer(block, "ActiveEnterTimestampMonotonic"),
+        active_exit_at=_integer(block, "ActiveExitTimestampMonotonic"),
+        inactive_enter_at=_integer(block, "InactiveEnterTimestampMonotonic"),
+        main_start_at=_integer(block, "ExecMainStartTimestampMonotonic"),
+        files=tuple(filter(None, (block.get("FragmentPath", ""), *block.get("DropInPaths", "").split()))),
+        environment_files=tuple(
+            line.rsplit(" (ignore_errors=", 1)[0] for line in block.get("EnvironmentFiles", "").splitlines() if line
+        ),
+        environment=parse_environment(block.get("Environment", "")),
+    )
+
+
+def phase_of(active_state: str, sub_state: str, job: str) -> Phase:
+    """What a unit's states and its job mean for the worker.
+
+    A job that has not begun counts as if it had: a unit with a stop job is on
+    its way out, and one that stops only to be started again is on its way up.
+    """
+    if job in ("restart", "try-restart"):
+        return Phase.STARTING
+    if job == "stop" and active_state in ("active", "reloading", "refreshing", "activating", "deactivating"):
+        return Phase.DRAINING
+    if active_state in ("active", "reloading", "refreshing"):
+        return Phase.RUNNING
+    if active_state == "deactivating":
+        return Phase.STARTING if job == "start" else Phase.DRAINING
+    if active_state == "activating" and not sub_state.startswith("auto-restart"):
+        return Phase.STARTING
+    if job == "start" and active_state in ("inactive", "failed"):
+        return Phase.STARTING
+    return Phase.DOWN
+
+
+def _integer(block: Mapping[str, str], key: str) -> int:
+    text = block.get(key, "")
+    return int(text) if text.isdigit() else 0
+
+
+def _stop_timeout(block: Mapping[str, str]) -> float | None:
+    try:
+        return parse_span(block.get("TimeoutStopUSec", ""))
+    except ValueError:
+        return 90.0
+
+
+def _stop_stages(block: Mapping[str, str]) -> int:
+    # systemd allows TimeoutStopSec to the ExecStop= command and once more to the signal that follows it.
+    return 2 if block.get("ExecStop") else 1

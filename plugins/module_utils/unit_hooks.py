@@ -1,0 +1,124 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a unit runs after its worker starts and before it stops, where the worker cannot load our lifecycle module.
+
+    python -m ansible_collections.muejam.celery.plugins.module_utils.unit_hooks ready --node web-1@a --timeout 60
+
+It reads the broker's URL from CELERY_BROKER_URL and its transport options (JSON) from
+CELERY_LIFECYCLE_TRANSPORT_OPTIONS, never from the command line, which everybody can
+read. It ends with 0 when done, 1 when not done in time, 2 when called wrongly, and says
+what happened on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.remote_worker import (
+    Connect,
+    drain,
+    wait_until_consuming,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit, TookTooLong
+from ansible_collections.muejam.celery.plugins.module_utils.remote_control import CONTROL_EXCHANGE
+
+GRACE_SECONDS = 1.0
+"""How much longer than asked for the program may take to say that it was not done in time."""
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Run the command line and return the exit code."""
+    parser = argparse.ArgumentParser(prog="unit_hooks", description=__doc__.partition("\n")[0])
+    parser.add_argument("action", choices=["ready", "drain"])
+    parser.add_argument("--node", required=True, help="node name of the worker, such as web-1@host1")
+    parser.add_argument("--timeout", type=_seconds, required=True, help="seconds")
+    parser.add_argument("--control-exchange", default=CONTROL_EXCHANGE, help="the app's control_exchange")
+    options = parser.parse_args(arguments)
+    try:
+        connect = _connector(os.environ if environment is None else environment)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        _say(_in_time(options, connect))
+    except OperationError as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+def _in_time(options: argparse.Namespace, connect: Connect) -> str:
+    """Do what the command line asks for, and come back even from a broker that stops answering in the middle."""
+    try:
+        return TimeLimit(options.timeout + GRACE_SECONDS).run(lambda: _run(options, connect))
+    except TookTooLong as error:
+        raise OperationError(
+            f"{'drain' if options.action == 'drain' else 'wait for'} worker {options.node}",
+            "the broker stopped answering",
+            "Check the broker's health and its log.",
+        ) from error
+
+
+def _run(options: argparse.Namespace, connect: Connect) -> str:
+    """Do what the command line asks for and return what to tell about it."""
+    if options.action == "ready":
+        queues = wait_until_consuming(connect, options.node, options.timeout, options.control_exchange)
+        return f"Worker {options.node} consumes from {', '.join(queues)}."
+    drained = drain(connect, options.node, options.timeout, options.control_exchange)
+    if not drained.there:
+        return f"Worker {options.node} is not connected to the broker: nothing to drain."
+    return f"Worker {options.node} has finished its tasks."
+
+
+def _connector(environment: Mapping[str, str]) -> Connect:
+    """Return what opens the broker that the worker's own environment names.
+
+    :raises ValueError: when the environment does not name one properly.
+    """
+    url = environment.get("CELERY_BROKER_URL", "")
+    if not url:
+        raise ValueError("CELERY_BROKER_URL is not set")
+    try:
+        options = json.loads(environment.get("CELERY_LIFECYCLE_TRANSPORT_OPTIONS") or "{}")
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise ValueError("CELERY_LIFECYCLE_TRANSPORT_OPTIONS is no JSON object")
+
+    @contextmanager
+    def connect(seconds: float) -> Iterator[Any]:
+        with open_broker(url, options, timeout=seconds) as broker:
+            try:
+                yield broker.connection
+            except Exception as error:
+                broker.abort()
+                raise explain(error, f"speak with the worker through the broker {broker.url}", opening=False) from error
+
+    return connect
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

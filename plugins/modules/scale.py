@@ -1,0 +1,249 @@
+#!/usr/bin/python
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Set the number of workers of a fleet."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: scale
+short_description: Set the number of Celery workers of a fleet
+version_added: 0.1.0
+author:
+  - muejam.celery contributors (@muejam)
+description:
+  - Brings a fleet to an exact number of workers without losing a task.
+  - Workers that are started are started together, and waited for until they consume. Those that do not come up are
+    stopped again and the module fails, naming each with its last log lines; the others stay.
+  - Workers that are stopped finish what they have first. Workers that do not run are taken first, then those that do
+    not consume yet, then the least busy ones by active and reserved tasks. A worker that says nothing about itself
+    counts as the busiest.
+  - Workers that count are the enabled instances, and those that run without being enabled. Draining ones do not count,
+    and their numbers are not given away before they are gone. Enabled workers that do not run are started again.
+extends_documentation_fragment:
+  - muejam.celery.fleet
+options:
+  workers:
+    description:
+      - Number of workers there shall be on this host, 0 or more.
+    type: int
+    required: true
+  expected_workers:
+    description:
+      - Number of workers that the decision was made on. When there are more or fewer now, the module fails before it
+        changes anything.
+    type: int
+  wait:
+    description:
+      - Whether to wait until started workers consume and stopped ones are gone.
+      - Without it the module tells systemd what to do and returns; RV(after) then counts workers that may not consume
+        yet, and failures are left to be found by the next run.
+    type: bool
+    default: true
+  wait_timeout:
+    description:
+      - Seconds that started workers have until they consume. The unit's own C(TimeoutStartSec) holds as well.
+    type: int
+    default: 300
+  drain_timeout:
+    description:
+      - Seconds to wait until stopped workers are gone. When they are over the module fails and names who still drains;
+        the workers go on draining.
+      - By default the time that the units allow by their C(TimeoutStopSec), after which systemd kills what is left.
+    type: int
+attributes:
+  check_mode:
+    description: Can run in check mode and return what would be changed, without changing it.
+    support: full
+    details:
+      - A fleet that the host does not have is an error. In check mode it is taken for one of 0 workers, with a warning,
+        so that a first deployment can be rehearsed.
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: full
+    details:
+      - Shows the list of the fleet's workers before and after.
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: linux with systemd
+notes:
+  - Needs root.
+  - Only one V(scale) or restart of a fleet runs at a time on a host; a second one waits for 10 seconds and then fails.
+seealso:
+  - module: muejam.celery.restart
+  - module: muejam.celery.worker_info
+"""
+
+EXAMPLES = r"""
+- name: Have six workers
+  muejam.celery.scale:
+    fleet: web
+    workers: 6
+  become: true
+
+- name: Go from six to two, but only if it is six still
+  muejam.celery.scale:
+    fleet: web
+    workers: 2
+    expected_workers: 6
+    drain_timeout: 600
+  become: true
+
+- name: Stop the fleet, and do not wait for the last task
+  muejam.celery.scale:
+    fleet: web
+    workers: 0
+    wait: false
+  become: true
+"""
+
+RETURN = r"""
+before:
+  description: Number of workers found.
+  returned: success
+  type: int
+  sample: 2
+after:
+  description:
+    - Number of workers that systemd reports afterwards, in check mode the number there would be.
+    - On a failure that left systemd unreadable it is none.
+  returned: success, and failure after something was changed
+  type: int
+  sample: 4
+started:
+  description: Units that were started. With O(wait=true) they consume.
+  returned: success, and failure after something was changed
+  type: list
+  elements: str
+  sample: [celery-worker-web@3.service, celery-worker-web@4.service]
+stopped:
+  description: Units that were told to stop, in the order in which they were chosen.
+  returned: success, and failure after something was changed
+  type: list
+  elements: str
+  sample: []
+draining:
+  description: Units that still finish their tasks. They are not counted in RV(after).
+  returned: success, and failure after something was changed
+  type: list
+  elements: str
+  sample: []
+unknown:
+  description: When workers were to be stopped, those whose tasks are unknown, by unit, and why.
+  returned: success
+  type: dict
+  sample: {celery-worker-web@2.service: its status file is 9 s old}
+start_seconds:
+  description: How long each started worker took until it consumed, as systemd timed it, by unit.
+  returned: success, when workers were started with O(wait=true)
+  type: dict
+  sample: {celery-worker-web@3.service: 1.612, celery-worker-web@4.service: 1.633}
+finished:
+  description:
+    - Always true. It lets a task with C(async) come to its end.
+    - Under C(async) Ansible makes a truth value of RV(started); RV(start_seconds) still has the units.
+  returned: always
+  type: bool
+  sample: true
+not_started:
+  description: Units that did not come to consume.
+  returned: failure to start workers
+  type: list
+  elements: str
+  sample: [celery-worker-web@4.service]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, ScaleResult, scale
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+
+
+def faults(fleet: str, workers: int, expected_workers: int | None, wait_timeout: int, drain_timeout: int | None) -> str:
+    """What is wrong with the options, empty when nothing is."""
+    found = []
+    if not is_fleet_name(fleet):
+        found.append(f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40")
+    if workers < 0:
+        found.append(f"workers: {workers} is below 0; 0 stops the fleet")
+    if expected_workers is not None and expected_workers < 0:
+        found.append(f"expected_workers: {expected_workers} is below 0")
+    if wait_timeout < 1:
+        found.append(f"wait_timeout: {wait_timeout} is below 1 second; use wait: false not to wait")
+    if drain_timeout is not None and drain_timeout < 0:
+        found.append(f"drain_timeout: {drain_timeout} is below 0 seconds")
+    return "; ".join(found)
+
+
+def diff_of(result: ScaleResult) -> dict[str, str]:
+    """The workers before and after, one per line."""
+    return {
+        "before_header": "workers before",
+        "after_header": "workers after",
+        "before": "".join(f"{name}\n" for name in result.units_before),
+        "after": "".join(f"{name}\n" for name in result.units_after),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "fleet": {"type": "str", "required": True},
+            "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+            "workers": {"type": "int", "required": True},
+            "expected_workers": {"type": "int"},
+            "wait": {"type": "bool", "default": True},
+            "wait_timeout": {"type": "int", "default": 300},
+            "drain_timeout": {"type": "int"},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    wrong = faults(
+        given["fleet"],
+        given["workers"],
+        given["expected_workers"],
+        given["wait_timeout"],
+        given["drain_timeout"],
+    )
+    if wrong:
+        module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
+    request = ScaleRequest(
+        fleet=given["fleet"],
+        workers=given["workers"],
+        expected_workers=given["expected_workers"],
+        wait=given["wait"],
+        wait_timeout=given["wait_timeout"],
+        drain_timeout=given["drain_timeout"],
+    )
+    try:
+        require_root_on_systemd(f"scale fleet {request.fleet} to {request.workers}")
+        result = scale(request, Systemd(), module.check_mode)
+    except OperationError as error:
+        module.fail_json(msg=str(error), finished=True, **error.details)
+    for warning in result.warnings:
+        module.warn(warning)
+    returned = {
+        "changed": result.changed,
+        "before": result.before,
+        "after": result.after,
+        "started": result.started,
+        "stopped": result.stopped,
+        "draining": result.draining,
+        "unknown": result.unknown,
+        # Ansible takes an asynchronous result with a key "started" and none "finished" for one that still runs.
+        "finished": True,
+    }
+    if result.start_seconds:
+        returned["start_seconds"] = result.start_seconds
+    if result.changed:
+        returned["diff"] = diff_of(result)
+    module.exit_json(**returned)
+
+
+if __name__ == "__main__":
+    main()

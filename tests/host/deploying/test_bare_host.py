@@ -1,0 +1,20 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rehearsals on a host that has nothing yet. This file comes first by its name: those after it deploy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playing import PLAYBOOKS, play
+
+if TYPE_CHECKING:
+    from conftest import SystemdHost
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_rehearsal_on_a_bare_host(bare: SystemdHost, name: str) -> None:
+    assert play(bare, name, "--check", "--diff", **PLAYBOOKS[name])["failed"] == 0
+    assert bare.run("test", "-e", "/etc/celery-worker", check=False).returncode != 0

@@ -1,0 +1,29 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A second run of every playbook changes nothing, and a rehearsal agrees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playing import PLAYBOOKS, play
+
+if TYPE_CHECKING:
+    from conftest import SystemdHost
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+@pytest.mark.parametrize("flags", [[], ["--check", "--diff"]], ids=["run", "rehearsal"])
+def test_a_second_run_changes_nothing(deployed: SystemdHost, name: str, flags: list[str]) -> None:
+    assert play(deployed, name, *flags, **PLAYBOOKS[name]) == {"changed": 0, "unreachable": 0, "failed": 0}
+
+
+def test_draining_twice(deployed: SystemdHost) -> None:
+    try:
+        assert play(deployed, "drain", "--check", fleet="web")["changed"] == 1
+        assert play(deployed, "drain", fleet="web")["changed"] == 1
+        assert play(deployed, "drain", fleet="all")["changed"] == 0
+    finally:
+        assert play(deployed, "scale", fleet="web", workers=1)["changed"] == 1

@@ -1,0 +1,64 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker is confined, and its secrets are where only root and the worker itself can read them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from deployment import PASSWORD, TOKEN, variables
+
+from muejam_bed.shell import wait_until
+
+if TYPE_CHECKING:
+    from conftest import SystemdHost
+
+EXPOSURE = 3.0
+
+
+def test_exposure(deployed: SystemdHost) -> None:
+    report = deployed.run(
+        "systemd-analyze", "security", "--no-pager", "celery-worker-web@1.service", check=False
+    ).stdout
+    found = re.search(r"exposure level for .*: ([0-9.]+)", report)
+    assert found, report
+    assert float(found.group(1)) <= EXPOSURE, report
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        "ps axww -o args",
+        "cat /etc/systemd/system/celery-worker-*",
+        "systemctl show 'celery-worker-web@*'",
+        "journalctl --no-pager",
+        "cat /run/celery-worker/*/status.json",
+        "find / -xdev -type f -perm /044 -size -4M \\( -path '/etc/*' -o -path '/run/*' -o -path '/var/lib/*'"
+        " -o -path '/opt/muejam-celery/*' \\) ! -path '/var/lib/celery-demo/*' -exec cat {} +",
+    ],
+    ids=["processes", "units", "systemd", "journals", "status files", "readable files"],
+)
+def test_no_secret_is_in_sight(deployed: SystemdHost, look: str) -> None:
+    # A search on the host would itself be a process with the secret on its command line.
+    seen = deployed.run("sh", "-c", f"{look} | tr -d '\\000' | iconv -c -t ascii", check=False).stdout
+    assert seen
+    for secret in (PASSWORD, TOKEN):
+        assert secret not in seen
+
+
+def test_no_secret_is_printed_by_a_run_that_changes_much(deployed: SystemdHost) -> None:
+    main_pid = deployed.output("systemctl", "show", "--property=MainPID", "celery-worker-web@1.service")
+    token = "not-a-real-token-c3e9"
+    changed = variables(environment={"API_TOKEN": token}, concurrency=2)
+    for flags in (["--check"], []):
+        done = deployed.playbook("playbooks/deploy.yml", "-vvv", "--diff", *flags, extra_vars=changed)
+        for secret in (PASSWORD, TOKEN, token):
+            assert secret not in done.stdout + done.stderr
+    # It did change the worker, which has the new secret.
+    assert deployed.output("systemctl", "show", "--property=MainPID", "celery-worker-web@1.service") != main_pid
+    pid = deployed.output("systemctl", "show", "--property=MainPID", "--value", "celery-worker-web@1.service")
+    assert wait_until(lambda: token in deployed.output("cat", f"/proc/{pid}/environ"), 10)
+    deployed.playbook("playbooks/deploy.yml", extra_vars=variables())

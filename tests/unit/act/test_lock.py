@@ -1,0 +1,66 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One scaling at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+
+def test_second_one_is_told_who_holds_it(tmp_path: Path) -> None:
+    with fleet_lock("web", directory=str(tmp_path)):
+        with (
+            pytest.raises(OperationError, match=rf"another scaling .* is running \(process {os.getpid()}\)"),
+            fleet_lock("web", wait=0.2, directory=str(tmp_path)),
+        ):
+            pytest.fail("two held the lock at once")
+        with fleet_lock("api", wait=0, directory=str(tmp_path)):
+            pass
+    with fleet_lock("web", wait=0, directory=str(tmp_path)):
+        pass
+
+
+def test_second_one_waits_for_the_first(tmp_path: Path) -> None:
+    held = threading.Event()
+    release = threading.Event()
+
+    def hold() -> None:
+        with fleet_lock("web", directory=str(tmp_path)):
+            held.set()
+            release.wait(30)
+
+    first = threading.Thread(target=hold)
+    first.start()
+    assert held.wait(30)
+    threading.Timer(0.2, release.set).start()
+    with fleet_lock("web", wait=30, directory=str(tmp_path)):
+        assert release.is_set()
+    first.join()
+
+
+def test_link_in_its_place_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (tmp_path / "celery-worker-web.lock").symlink_to(target)
+    with pytest.raises(OperationError, match="lock fleet web"), fleet_lock("web", directory=str(tmp_path)):
+        pytest.fail("a link was taken for a lock")
+    assert target.read_text() == "precious"
+
+
+def test_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file of another user")
+    # Not in a sticky directory, where the kernel itself may refuse to open it.
+    path = tmp_path / "celery-worker-web.lock"
+    path.touch()
+    os.chown(path, 65534, 65534)
+    with pytest.raises(OperationError, match="no file of this user"), fleet_lock("web", directory=str(tmp_path)):
+        pytest.fail("somebody else's file was taken for a lock")

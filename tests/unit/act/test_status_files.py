@@ -1,0 +1,149 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Status files are written by somebody else: whatever is in them, nothing but a reason may come of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
+    MAX_BYTES,
+    Status,
+    StatusUnknown,
+    parse_status,
+    read_status,
+    tasks_in_hand,
+)
+
+GOOD: dict[str, Any] = {
+    "version": 1,
+    "node": "web-1@host",
+    "pid": 123,
+    "state": "consuming",
+    "active": 2,
+    "reserved": 1,
+    "processed": 100,
+    "pool": "prefork",
+    "concurrency": 4,
+    "config": "c0ffee",
+    "monotonic": 1000.5,
+    "at": 1700000000.0,
+}
+
+
+def content(**changes: Any) -> bytes:
+    """A good status file, changed."""
+    return json.dumps({**GOOD, **changes}).encode()
+
+
+def test_good_file(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.write_bytes(content())
+    status = read_status(str(path))
+    assert status == Status(123, "consuming", 2, 1, 1000.5, "c0ffee")
+    assert tasks_in_hand(status, main_pid=123, now=1001.0) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": 2}, "version"),
+        ({"pid": "123"}, "pid"),
+        ({"active": -1}, "active"),
+        ({"active": True}, "active"),
+        ({"active": 1.5}, "active"),
+        ({"reserved": None}, "reserved"),
+        ({"reserved": 10**12}, "reserved"),
+        ({"monotonic": "now"}, "monotonic"),
+        ({"monotonic": float("nan")}, "monotonic"),
+        ({"monotonic": float("inf")}, "monotonic"),
+        ({"state": "x" * 1000}, "state"),
+        ({"config": ["c0ffee"]}, "config"),
+    ],
+)
+def test_unusable_values(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(StatusUnknown, match=reason):
+        parse_status(content(**changes))
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 60000, b'"consuming"'])
+def test_no_status_at_all(text: bytes) -> None:
+    with pytest.raises(StatusUnknown):
+        parse_status(text)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_status_or_a_reason(text: bytes) -> None:
+    with contextlib.suppress(StatusUnknown):
+        parse_status(text)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "1", "consuming"]),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(GOOD)), VALUES))
+def test_any_values_are_a_status_or_a_reason(changes: dict[str, Any]) -> None:
+    try:
+        status = parse_status(content(**changes))
+    except StatusUnknown:
+        return
+    assert status.tasks >= 0
+
+
+def test_link_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(content())
+    link = tmp_path / "status.json"
+    link.symlink_to(secret)
+    with pytest.raises(StatusUnknown, match="cannot be opened"):
+        read_status(str(link))
+
+
+def test_pipe_does_not_hang(tmp_path: Path) -> None:
+    pipe = tmp_path / "status.json"
+    os.mkfifo(pipe)
+    with pytest.raises(StatusUnknown, match="no plain file"):
+        read_status(str(pipe))
+
+
+def test_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StatusUnknown, match="no plain file"):
+        read_status(str(tmp_path))
+
+
+def test_large_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.write_bytes(content() + b" " * MAX_BYTES)
+    with pytest.raises(StatusUnknown, match="larger"):
+        read_status(str(path))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(StatusUnknown, match="no status file"):
+        read_status(str(tmp_path / "status.json"))
+
+
+@pytest.mark.parametrize(
+    ("pid", "now", "reason"),
+    [(124, 1001.0, "another process"), (123, 1006.0, "6 s old"), (123, 900.0, "future")],
+)
+def test_stale_status_is_unknown(pid: int, now: float, reason: str) -> None:
+    with pytest.raises(StatusUnknown, match=reason):
+        tasks_in_hand(parse_status(content()), pid, now)
+
+
+def test_status_is_good_for_five_seconds() -> None:
+    assert tasks_in_hand(parse_status(content()), 123, 1005.5) == 3
