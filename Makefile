@@ -78,7 +78,7 @@ host: venv image ## Tests on real systemd hosts
 
 .PHONY: exactly-once
 exactly-once: venv image ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
-	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) -m pytest tests/host -m exactly_once $(ARGS)
+	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) -m pytest tests/host/brokers -m exactly_once $(ARGS)
 
 .PHONY: build
 build: venv ## The collection's archive, in build/
