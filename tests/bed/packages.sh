@@ -86,7 +86,7 @@ restore() { if [ -n "$made_policy" ]; then $sudo rm -f "$policy"; fi; }
 trap restore EXIT
 
 # shellcheck disable=SC2086 # lists of words
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >&2
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null
 
 # Nor are the brokers, which the tests run by themselves, to come up with the next boot.
 if [ -d /run/systemd/system ]; then

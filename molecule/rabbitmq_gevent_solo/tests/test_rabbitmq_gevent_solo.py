@@ -25,7 +25,7 @@ def test_a_worker_is_ready_and_watched(fleet: Callable[[str], Fleet], name: str)
 
 
 def test_a_hundred_greenlets_of_one_process_take_tasks(fleet: Callable[[str], Fleet]) -> None:
-    answers = fleet("io").look("io", count=100, seconds=2.0)
+    answers = fleet("io").look("io", count=100, seconds=12.0)
     assert {one["pid"] for one in answers} == {fleet("io").main_pid(1)}
     assert all(one["in_greenlet"] for one in answers)
     assert at_once(answers) == 100

@@ -32,6 +32,8 @@ def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
     found["CELERY_LIFECYCLE_STATUS_FILE"] = f"{names.RUNTIME_DIRECTORY}/{fleet['name']}-%i/status.json"
     programs = f"{fleet['virtualenv']}/bin" if fleet["virtualenv"] else posixpath.dirname(fleet["command"][0])
     found["PATH"] = f"{programs}:{_SYSTEM_PATH}"
+    # setproctitle would overwrite the environment in /proc, by which a worker with an old configuration is known.
+    found["SPT_NOENV"] = "1"
     found.update({name: str(value) for name, value in fleet["environment"].items()})
     if fleet["notify"]:
         own = found.get("PYTHONPATH")

@@ -375,7 +375,11 @@ class Lifecycle:
         self.asked_before, self.silent_since = -1, None
         self.wrap_handler()
         self.count_questions(consumer)
-        self.schedule(consumer, self.generation, 0.0)
+        if consumer.hub:
+            self.schedule(consumer, self.generation, 0.0)
+        else:
+            # At once into the main loop's first turn: its next one may be two seconds later.
+            self.tick(consumer, self.generation)
 
     def disconnected(self, consumer):
         """The connection is lost, or the worker shuts down."""
@@ -593,9 +597,18 @@ def hold_back_scheduled(consumer):
 
 
 class LifecycleStep(bootsteps.StartStopStep):
-    """Starts with each connection to the broker, after the task consumer is made and before the event loop."""
+    """Starts with each connection to the broker, after the task consumer is made and before the event loop.
 
-    requires = ("celery.worker.consumer.tasks:Tasks",)
+    Steps stop in reverse, and ours must be the first to know: under gevent, stopping remote control may wait as long
+    as the broker is away.
+    """
+
+    requires = (
+        "celery.worker.consumer.tasks:Tasks",
+        "celery.worker.consumer.control:Control",
+        "celery.worker.consumer.gossip:Gossip",
+        "celery.worker.consumer.heart:Heart",
+    )
     label = "Lifecycle"
 
     def start(self, c):

@@ -1,0 +1,145 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo's host: a container with systemd, and programs in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from muejam_bed import container
+
+NAME = "celery-demo"
+FLEET = "demo"
+HERE = Path(__file__).resolve().parents[1]
+
+APP_DIRECTORY = "/opt/celery-demo"
+LEDGER_DIRECTORY = "/var/lib/celery-demo"
+APP_PYTHON = f"/opt/celery-worker/{FLEET}/bin/python"
+TOOLS_PYTHON = "/opt/muejam-celery/venv/bin/python"
+TOOLS_LIBRARY = "/opt/muejam-celery/lib"
+ENVIRONMENT_FILE = f"/etc/celery-worker/{FLEET}.env"
+
+
+def bring_up() -> None:
+    """Start a new host and put the application on it, as an application's own delivery would."""
+    container.up(NAME, fresh=True)
+    container.execute(NAME, ["install", "-d", APP_DIRECTORY])
+    # Everybody may append to the ledger, because the workers' user does not exist yet.
+    container.execute(NAME, ["install", "-d", "-m", "1777", LEDGER_DIRECTORY])
+    for path in (HERE / "app" / "celery_demo", HERE / "watch.py"):
+        container.docker("cp", str(path), f"{NAME}:{APP_DIRECTORY}/")
+
+
+def remove() -> None:
+    """Remove the host with everything on it."""
+    container.down(NAME)
+
+
+def with_fleet_environment(unit: str, command: Sequence[str]) -> list[str]:
+    """Return a command that runs another one on the host with the environment of the fleet's workers.
+
+    systemd reads the environment file, so the broker's password is on no command line.
+    """
+    properties = [f"EnvironmentFile={ENVIRONMENT_FILE}", f"WorkingDirectory={APP_DIRECTORY}"]
+    return [
+        *("docker", "exec", NAME, "systemd-run", "--quiet", "--collect", "--pipe", "--wait", f"--unit={unit}"),
+        *(f"--property={text}" for text in properties),
+        *command,
+    ]
+
+
+class Feed:
+    """A program on the host that prints JSON lines, read in the background."""
+
+    def __init__(self, unit: str, command: Sequence[str]) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self._errors: list[str] = []
+        self._unit = unit
+        self._process = subprocess.Popen(
+            with_fleet_environment(unit, command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._readers = [
+            threading.Thread(target=self._read, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self.lines.append(json.loads(line))
+
+    def _read_errors(self) -> None:
+        for line in self._process.stderr or ():
+            self._errors.append(line)
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The newest line; empty before the first."""
+        return self.lines[-1] if self.lines else {}
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._process.poll()
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to standard error."""
+        return "".join(self._errors).strip()
+
+    def close(self) -> None:
+        """Stop it, if it still runs, and read what is left."""
+        if self.ended is None:
+            container.execute(NAME, ["systemctl", "stop", self._unit], check=False)
+        self._process.wait(timeout=30)
+        for reader in self._readers:
+            reader.join(timeout=30)
+
+
+@contextmanager
+def feed(unit: str, command: Sequence[str]) -> Iterator[Feed]:
+    """Run a program on the host for the length of a with block."""
+    opened = Feed(unit, command)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def watch_command() -> list[str]:
+    """Return the command that prints a reading every second."""
+    return ["env", f"PYTHONPATH={TOOLS_LIBRARY}", TOOLS_PYTHON, f"{APP_DIRECTORY}/watch.py"]
+
+
+def send_command(*options: str) -> list[str]:
+    """Return the command that publishes tasks."""
+    return [APP_PYTHON, "-m", "celery_demo.send", *options]
+
+
+def summary(sent: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Compare what was sent with the ledger."""
+    lines = "".join(json.dumps(task) + "\n" for task in sent)
+    container.docker("exec", "--interactive", NAME, "tee", f"{LEDGER_DIRECTORY}/sent.jsonl", stdin=lines)
+    done = container.execute(
+        NAME,
+        [
+            *("env", "--chdir", APP_DIRECTORY, APP_PYTHON, "-m", "celery_demo.summary"),
+            *(f"{LEDGER_DIRECTORY}/sent.jsonl", f"{LEDGER_DIRECTORY}/ledger.jsonl"),
+        ],
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"the ledger could not be read:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,62 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults for the lifecycle tests, loaded into a worker beside the lifecycle module.
+
+A file named by LIFECYCLE_FAULT says what is wrong as long as it exists: "stuck" blocks the worker's main loop,
+"deaf" makes the Redis transport ask for no message, "slow" lets a worker take long to become ready.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import muejam_celery_lifecycle
+from celery import bootsteps, signals
+
+if "gevent.monkey" in sys.modules:
+    from gevent.monkey import get_original
+
+    native_sleep = get_original("time", "sleep")
+else:
+    native_sleep = time.sleep
+
+# The tests need not wait as long as a real service manager should.
+muejam_celery_lifecycle.STALE_AFTER = 3.0
+muejam_celery_lifecycle.STALL_AFTER = 1.0
+
+FAULT = Path(os.environ["LIFECYCLE_FAULT"])
+
+
+def fault():
+    try:
+        return FAULT.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+class Faults(bootsteps.StartStopStep):
+    # After the lifecycle's own step, so that the fault lies between it and the transport's callers.
+    requires = ("muejam_celery_lifecycle:LifecycleStep",)
+
+    def start(self, c):
+        while fault() == "slow":
+            native_sleep(0.05)
+        channel = c.task_consumer.channel
+        ask = getattr(channel, "_brpop_start", None)
+        if ask is not None:
+            channel._brpop_start = lambda *args, **kwargs: None if fault() == "deaf" else ask(*args, **kwargs)
+        self.look(c)
+
+    def look(self, c):
+        while fault() == "stuck":
+            native_sleep(0.05)
+        c.timer.call_after(0.1, self.look, (c,))
+
+
+@signals.worker_init.connect
+def on_worker_init(sender=None, **kwargs):
+    sender.app.steps["consumer"].add(Faults)

@@ -1,0 +1,228 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real workers with the lifecycle module, and a service manager that listens to them.
+
+CELERY_TEST_PYTHON names another interpreter to run the workers with, e.g. of a virtualenv with an older Celery.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from broker_servers import wait_until
+from celery import Celery
+
+HERE = Path(__file__).parent
+MODULE_DIRECTORY = HERE.parent.parent / "roles" / "worker" / "files"
+PYTHON = os.environ.get("CELERY_TEST_PYTHON") or sys.executable
+START_SECONDS = 60.0
+
+
+class Manager:
+    """The notification socket of a service manager; C(messages) are the lines received, with their arrival times."""
+
+    def __init__(self, abstract: bool = False) -> None:
+        # The path of a unix socket may not be longer than 107 bytes, and pytest's directories can be.
+        self.path = f"/tmp/mj-notify-{uuid.uuid4().hex[:12]}"
+        self.address = "@" + self.path if abstract else self.path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + self.path if abstract else self.path)
+        self.socket.setblocking(False)
+        self.messages: list[tuple[float, str]] = []
+
+    def receive(self) -> list[str]:
+        """Return all lines received so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                text = self.socket.recv(4096).decode()
+                self.messages += [(time.monotonic(), line) for line in text.split("\n")]
+        return [message[1] for message in self.messages]
+
+    def pings(self, since: float = 0.0) -> int:
+        """Return how many watchdog pings came since a time of the monotonic clock."""
+        self.receive()
+        return sum(line == "WATCHDOG=1" and at >= since for at, line in self.messages)
+
+    def said(self, text: str) -> bool:
+        """Return whether a line with this text came."""
+        return any(text in line for line in self.receive())
+
+    def close(self) -> None:
+        self.socket.close()
+        with contextlib.suppress(FileNotFoundError):
+            Path(self.path).unlink()
+
+
+class Worker:
+    """One worker process, its files and its service manager."""
+
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        broker_url: str,
+        arguments: tuple[str, ...] = (),
+        *,
+        settings: dict[str, Any] | None = None,
+        environment: dict[str, str] | None = None,
+        watchdog: float = 1.5,
+        abstract: bool = False,
+        mingle: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.node = f"{name}@test"
+        self.journal = directory / "journal"
+        self.status_file = directory / f"{name}.json"
+        self.log_file = directory / f"{name}.log"
+        self.fault_file = directory / f"{name}.fault"
+        self.manager = Manager(abstract)
+        variables = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY", "COV"))},
+            "PYTHONPATH": f"{HERE}:{MODULE_DIRECTORY}",
+            "CELERY_BROKER_URL": broker_url,
+            "LIFECYCLE_JOURNAL": str(self.journal),
+            "LIFECYCLE_FAULT": str(self.fault_file),
+            "LIFECYCLE_SETTINGS": json.dumps(settings or {}),
+            "CELERY_LIFECYCLE_STATUS_FILE": str(self.status_file),
+            "CELERY_LIFECYCLE_CONFIG": "a-fingerprint",
+            "NOTIFY_SOCKET": self.manager.address,
+            "WATCHDOG_USEC": str(int(watchdog * 1e6)),
+            **(environment or {}),
+        }
+        command = [
+            PYTHON, "-m", "celery", "-A", "lifecycle_app", "worker", "--loglevel", "INFO", "--hostname", self.node,
+            "--include", "muejam_celery_lifecycle,lifecycle_faults",
+            *([] if mingle else ["--without-mingle", "--without-gossip"]), *arguments,
+        ]  # fmt: skip
+        with self.log_file.open("wb") as log:
+            # Its own process group, so that a failing test can end the pool processes too.
+            self.process = subprocess.Popen(
+                command, env=variables, cwd=directory, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def wait(self, condition: Any, seconds: float, what: str, alive: bool = True) -> Any:
+        """Poll; on failure show the worker's log and what the manager heard."""
+
+        def checked() -> Any:
+            met = condition()
+            assert met or not alive or self.process.poll() is None, f"{what}: the worker ended"
+            return met
+
+        try:
+            return wait_until(checked, seconds, what)
+        except AssertionError as error:
+            heard = "\n".join(self.manager.receive()[-20:])
+            raise AssertionError(f"{error}\n--- manager heard\n{heard}\n--- worker's log\n{self.log[-6000:]}") from None
+
+    def wait_ready(self) -> None:
+        self.wait(lambda: "READY=1" in self.manager.receive(), START_SECONDS, "READY=1")
+
+    def kombu_version(self) -> tuple[int, ...]:
+        """Return the version of the worker's kombu, for what it does in its own way."""
+        command = [PYTHON, "-c", "import kombu; print(*kombu.VERSION[:2])"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return tuple(int(part) for part in done.stdout.split())
+
+    def status(self) -> dict[str, Any]:
+        """Return the status file's content, empty when there is none."""
+        try:
+            content: dict[str, Any] = json.loads(self.status_file.read_text())
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def age(self) -> float:
+        """Return the age of the status file's content in seconds."""
+        return time.monotonic() - float(self.status()["monotonic"])
+
+    def wait_state(self, state: str, seconds: float = 10.0) -> None:
+        self.wait(lambda: self.status().get("state") == state, seconds, f"state {state}")
+
+    def term(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait_exit(self, seconds: float = 30.0) -> int:
+        self.wait(lambda: self.process.poll() is not None, seconds, "the worker's end", alive=False)
+        return int(self.process.returncode)
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        self.manager.close()
+
+
+class Workers:
+    """The workers of one test, all on one broker, and what their tasks did."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.running: list[Worker] = []
+        self.numbers = itertools.count(1)
+
+    def start(self, broker_url: str, *arguments: str, **options: Any) -> Worker:
+        """Start a worker and return at once."""
+        worker = Worker(self.directory, f"w{next(self.numbers)}", broker_url, arguments, **options)
+        self.running.append(worker)
+        return worker
+
+    def start_ready(self, broker_url: str, *arguments: str, **options: Any) -> Worker:
+        """Start a worker and return when it is ready."""
+        worker = self.start(broker_url, *arguments, **options)
+        worker.wait_ready()
+        return worker
+
+    def journal(self, word: str = "done") -> list[str]:
+        """Return what the tasks wrote after C(word), in order."""
+        try:
+            lines = (self.directory / "journal").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [line.split(" ", 1)[1] for line in lines if line.startswith(word + " ")]
+
+    def counted(self) -> collections.Counter[int]:
+        """Return how often each task began."""
+        return collections.Counter(int(number) for number in self.journal("begun"))
+
+    def close(self) -> None:
+        for worker in self.running:
+            worker.close()
+
+
+@contextlib.contextmanager
+def workers_in(directory: Path) -> Iterator[Workers]:
+    """Run the workers of a test; end what is left of them."""
+    workers = Workers(directory)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+@contextlib.contextmanager
+def sender(broker_url: str, **settings: Any) -> Iterator[Celery]:
+    """A client app that sends tasks, with a connection of its own."""
+    app = Celery("sender", broker=broker_url, set_as_current=False)
+    app.conf.update(settings)
+    try:
+        yield app
+    finally:
+        app.close()
