@@ -48,9 +48,10 @@ lint: venv ## Style, types, Ansible's production rules, and the built collection
 	@$(BIN)/ruff format --check --quiet .
 	@$(TYPED) $(BIN)/mypy --no-error-summary -p ansible_collections.muejam.celery.plugins
 	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/conftest.py tests/host/conftest.py molecule/conftest.py
+	@$(TYPED):demo $(BIN)/mypy --no-error-summary demo
 	@$(BIN)/yamllint --strict .
 	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog lint
-	@$(WITH_COLLECTION) $(BIN)/ansible-lint --offline --quiet
+	@$(WITH_COLLECTION) $(BIN)/ansible-lint --offline -q
 	@$(PY) tests/bed/artifact.py
 
 .PHONY: sanity

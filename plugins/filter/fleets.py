@@ -24,7 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
 )
 
 
-def resolve_fleets(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None) -> list[spec.Fleet]:
+def resolve_fleets(fleets: object, defaults: Mapping[str, Any] | None = None) -> list[spec.Fleet]:
     """Every fleet with all of its keys."""
     if not isinstance(fleets, Sequence) or isinstance(fleets, str) or not all(isinstance(f, Mapping) for f in fleets):
         raise AnsibleFilterError("resolve_fleets needs a list of dictionaries; see what fleet_problems says")
@@ -41,7 +41,7 @@ def fleet_needs(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return needs.of_fleets(fleets)
 
 
-def fleet_service(fleet: Mapping[str, Any]) -> dict[str, Any]:
+def fleet_service(fleet: spec.Fleet) -> dict[str, Any]:
     """What a resolved fleet means to systemd."""
     argv = command.argv(fleet)
     return {
