@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -130,7 +129,8 @@ def finished(seen: dict[str, Any], sent: int) -> bool:
 def verdict(found: dict[str, Any]) -> str:
     """Return what is wrong with the outcome, empty when nothing is."""
     faults = [f"{len(found[key])} {key}: {found[key][:5]}" for key in ("lost", "twice", "unknown") if found[key]]
-    means = [row["mean"] for _, row in sorted(found["waits_by_priority"].items(), key=lambda one: -int(one[0]))]
+    by_priority = found["waits_by_priority"]
+    means = [by_priority[priority]["mean"] for priority in sorted(by_priority, key=int, reverse=True)]
     if len(means) != len(board.PRIORITIES) or not all(more < less for more, less in itertools.pairwise(means)):
         faults.append(f"tasks of higher priority did not wait less: {means}")
     return "; ".join(faults)

@@ -51,7 +51,7 @@ class Summary:
     @property
     def high_first(self) -> bool:
         """Whether higher priorities waited less, on average."""
-        means = [waits.mean for _, waits in sorted(self.waits_by_priority.items(), reverse=True)]
+        means = [self.waits_by_priority[priority].mean for priority in sorted(self.waits_by_priority, reverse=True)]
         return all(more < less for more, less in zip(means, means[1:]))
 
 

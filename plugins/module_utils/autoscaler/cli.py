@@ -41,15 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.verb == "replay":
             with _lines(given.observations) as lines:
                 for answer in replay(policy, lines):
-                    print(answer, flush=True)
+                    _tell(answer)
         else:
-            print(f"{given.policy}: no fault found")
+            _tell(f"{given.policy}: no fault found")
     except PolicyError as error:
         for fault in error.faults:
-            print(f"{given.policy}: {fault}", file=sys.stderr)
+            _complain(f"{given.policy}: {fault}")
         return REFUSED
     except OperationError as error:
-        print(error, file=sys.stderr)
+        _complain(str(error))
         return FAILED
     except BrokenPipeError:
         # The reader has what it wanted. Closing standard output again at exit would complain.
@@ -76,5 +76,14 @@ def _as_they_come(stream: TextIO) -> Iterator[str]:
     yield from iter(stream.readline, "")
 
 
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -70,7 +70,7 @@ def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Ver
     if condition.hold and not covering:
         first = 0
     kept = counts[first:]
-    finished = sum(_finished(before, after) for (_, before), (_, after) in zip(kept, kept[1:]))
+    finished = sum(_finished(before, after) for (_then, before), (_now, after) in zip(kept, kept[1:]))
     covered = len(kept) > 1 and (bool(covering) or not condition.hold)
     span = seen.at - kept[0][0]
     text = f"{finished:g} tasks finished in {span:g}s"

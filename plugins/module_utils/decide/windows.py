@@ -109,5 +109,4 @@ def instant(day: date, minutes: int, zone: ZoneInfo) -> float:
 
 def _offset(at: float, zone: ZoneInfo) -> timedelta:
     offset = datetime.fromtimestamp(at, timezone.utc).astimezone(zone).utcoffset()
-    assert offset is not None  # zoneinfo always knows one; the type says otherwise
-    return offset
+    return offset or timedelta()

@@ -40,6 +40,9 @@ def argv(fleet: Mapping[str, Any]) -> list[str]:
         words.append(f"--autoscale={fleet['autoscale']['max']},{fleet['autoscale']['min']}")
     elif fleet["concurrency"] is not None:
         words.append(f"--concurrency={fleet['concurrency']}")
+    elif fleet["pool"] == "solo":
+        # It runs one task at a time, but Celery would prefetch for as many as there are processors.
+        words.append("--concurrency=1")
     # Celery reads `--prefetch-multiplier=0` as "not given", so that one goes the way of the settings.
     words += [f"{flag}={fleet[key]}" for flag, key in _FLAGS if fleet[key]]
     if fleet["task_events"]:

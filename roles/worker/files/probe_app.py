@@ -190,7 +190,7 @@ def look(app, request, answer, say):
     """What only the loaded app can tell: its settings, its broker, whether our module loads beside it."""
     conf = app.conf
     try:
-        _ = conf.worker_state_db
+        conf.get("worker_state_db")
     except BaseException as error:
         say("app: {} while reading {} of {}{}".format(reason(error, request), CONFIG, request["app"], place(error)))
         return

@@ -71,7 +71,7 @@ def test_runs_of_different_conditions_never_add_up() -> None:
 
 def test_acting_does_not_end_a_run() -> None:
     decisions = play(Policy(), *(look(t, queue_depth=500) for t in range(0, 200, 20)))
-    assert [at for at, *_ in moves(decisions)] == [60, 120, 180]
+    assert [move[0] for move in moves(decisions)] == [60, 120, 180]
 
 
 def test_scale_in_needs_everything_calm_and_nothing_finished() -> None:
@@ -106,7 +106,7 @@ def test_up_wins_over_down_even_while_it_may_not_act() -> None:
 
 
 def test_an_action_that_the_bounds_swallow_starts_no_cooldown() -> None:
-    _, state = decide(Policy(), State(), look(0, 20, wait_time=60))
+    _decision, state = decide(Policy(), State(), look(0, 20, wait_time=60))
     assert state.last_up is None
     assert moves(play(Policy(), look(10, 19, wait_time=60), state=state)) == [(10, "up", 19, 20)]
 
@@ -195,7 +195,7 @@ percents = st.one_of(st.none(), st.floats(0, 100))
 @st.composite
 def histories(draw: st.DrawFn, known: bool = False) -> list[Observation]:
     at, seen = 0.0, []
-    for _ in range(draw(st.integers(1, 40))):
+    for _turn in range(draw(st.integers(1, 40))):
         at += draw(st.sampled_from([1.0, 15.0, 60.0, 120.0]))
         metrics = {
             "queue_depth": draw(values),
@@ -251,14 +251,14 @@ def test_more_load_never_means_fewer_workers(history: list[Observation], more: f
     *before, last = history
     state = State()
     for seen in before:
-        _, state = decide(Policy(), state, seen)
+        _decision, state = decide(Policy(), state, seen)
     if last.value("queue_depth") is None:
         return
     heavier = look(last.at, last.workers, **{**last.metrics, "queue_depth": last.metrics["queue_depth"] + more})
     missing = {name: None for name in CALM if name not in last.metrics}
     heavier = look(last.at, last.workers, **{**heavier.metrics, **missing})
-    lighter_decision, _ = decide(Policy(), state, last)
-    heavier_decision, _ = decide(Policy(), state, heavier)
+    lighter_decision, _lighter = decide(Policy(), state, last)
+    heavier_decision, _heavier = decide(Policy(), state, heavier)
     assert lighter_decision.after is not None
     assert heavier_decision.after is not None
     assert heavier_decision.after >= lighter_decision.after

@@ -124,7 +124,7 @@ def test_a_timeline_is_whole_and_tells_what_in_force_tells(zone: str, begin: int
     pieces = list(plan.timeline(begin, begin + 7 * 86400))
     assert pieces[0][0] == begin
     assert pieces[-1][1] == begin + 7 * 86400
-    for (_, end, held), (start, _, following) in zip(pieces, pieces[1:]):
+    for (_begin, end, held), (start, _end, following) in zip(pieces, pieces[1:]):
         assert end == start
         assert held != following
     for start, end, window in pieces:

@@ -137,7 +137,7 @@ def test_faults_are_found_at_once() -> None:
     found = problems.find(
         [fleet(pool="x", soft_time_limit=9, time_limit=8), "mail", fleet(workers=-1)], {**BASE, "wrkers": 1}
     )
-    assert [fault.split(": ")[0] for fault in found] == [
+    assert [fault.split(": ", maxsplit=1)[0] for fault in found] == [
         "celery_worker_fleet_defaults.wrkers",
         "celery_worker_fleets[0].pool",
         "celery_worker_fleets[0].soft_time_limit",
@@ -150,7 +150,7 @@ def test_faults_are_found_at_once() -> None:
 
 def test_nothing_given_is_named_as_missing() -> None:
     found = problems.find([{"name": "web"}])
-    assert [fault.split(": ")[0] for fault in found] == [
+    assert [fault.split(": ", maxsplit=1)[0] for fault in found] == [
         "celery_worker_fleets[0].app",
         "celery_worker_fleets[0].broker_url",
     ]

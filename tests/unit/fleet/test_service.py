@@ -138,7 +138,7 @@ def test_the_id_changes_with_what_a_worker_depends_on_and_with_nothing_else() ->
 def test_names_go_there_and_back(name: str) -> None:
     assert names.is_fleet_name(name)
     assert names.instance_of(names.unit_name(name, 12)) == (name, 12)
-    assert names.unit_name(name, 1).startswith(names.unit_template(name).split("@")[0] + "@")
+    assert names.unit_name(name, 1).startswith(names.unit_template(name).split("@", maxsplit=1)[0] + "@")
 
 
 @pytest.mark.parametrize("name", ["", "Web", "-a", "a-", "a_b", "a@b", "a b", "a" * 41, "é", "a\n", None, 3])
@@ -168,3 +168,7 @@ def test_shared_things_are_needed_once() -> None:
     assert needed["directories"] == [{"fleet": "c", "path": "/srv"}]
     assert needed["users"] == [{"name": "celery", "group": "celery"}, {"name": "d", "group": "d"}]
     assert needed["brokers"] == ["a", "c"]
+
+
+def test_a_solo_worker_prefetches_for_the_one_task_that_it_runs() -> None:
+    assert "--concurrency=1" in command.argv(resolved(pool="solo", concurrency=None))
