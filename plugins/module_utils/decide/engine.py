@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
+    PROCESSED_TOTAL,
+    RUNNING,
+    Observation,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
     BROKER_METRICS,
     QUEUE_DEPTH,
@@ -20,8 +24,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     Rule,
     Step,
     StepRules,
+    WaitTarget,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.runs import EXACT, Run, Verdict, judge
+from ansible_collections.muejam.celery.plugins.module_utils.decide.sizing import Sizing, ordered, size
 
 
 class Action(str, Enum):
@@ -51,6 +57,7 @@ class State:
     :param at: when the last observation was made, in seconds since the epoch.
     :param last_up: when the fleet was last grown by the up rule; C(last_down) likewise.
     :param runs_up: one run for each condition of the up rule; C(runs_down) likewise.
+    :param sizing: what a target policy has learned of the fleet and its tasks.
     """
 
     at: float | None = None
@@ -58,10 +65,11 @@ class State:
     last_down: float | None = None
     runs_up: tuple[Run, ...] = ()
     runs_down: tuple[Run, ...] = ()
+    sizing: Sizing = field(default_factory=Sizing)
 
     def restarted(self) -> State:
         """Return what is left after a restart: runs begin anew, cooldowns are remembered."""
-        return State(at=self.at, last_up=self.last_up, last_down=self.last_down)
+        return State(at=self.at, last_up=self.last_up, last_down=self.last_down, sizing=self.sizing.restarted())
 
     def at_time(self, now: float) -> State:
         """Return the state on the clock that shows C(now).
@@ -78,6 +86,7 @@ class State:
             last_down=None if self.last_down is None else self.last_down + seconds,
             runs_up=tuple(run.shifted(seconds) for run in self.runs_up),
             runs_down=tuple(run.shifted(seconds) for run in self.runs_down),
+            sizing=self.sizing.shifted(seconds),
         )
 
 
@@ -90,17 +99,43 @@ class _Bounds:
 
 def decide(policy: Policy, state: State, seen: Observation) -> tuple[Decision, State]:
     """Return the decision for C(seen) and the state to pass in with the next observation."""
-    rules = policy.rules
-    if not isinstance(rules, StepRules):
-        raise TypeError("target policies are decided by the sizing rule, not by steps")
     state = state.at_time(seen.at)
+    if isinstance(policy.rules, WaitTarget):
+        return _decide_by_target(policy, policy.rules, state, seen)
+    return _decide_by_steps(policy, policy.rules, state, seen)
+
+
+def _decide_by_target(policy: Policy, target: WaitTarget, state: State, seen: Observation) -> tuple[Decision, State]:
+    current = seen.workers
+    if current is None:
+        return _count_unknown(seen), state
+    bounds = _bounds(policy, seen.at)
+    sized, memory = size(target.wait_time, state.sizing, seen, current, bounds.floor, bounds.ceiling)
+    if not bounds.floor <= current <= bounds.ceiling:
+        decision = _into_bounds(seen.at, current, bounds)
+    elif sized is None:
+        unknown = [name for name in (QUEUE_DEPTH, RUNNING, PROCESSED_TOTAL) if seen.value(name) is None]
+        told = ", ".join(f"{name} is unknown ({seen.why_unknown(name)})" for name in unknown)
+        decision = Decision(seen.at, Action.HOLD, current, current, (f"{told}: the fleet is left as it is",))
+    else:
+        action = Action.UP if sized.workers > current else Action.DOWN if sized.workers < current else Action.HOLD
+        decision = Decision(seen.at, action, current, sized.workers, (sized.reason,))
+    after = current if decision.after is None else decision.after
+    return decision, replace(state, sizing=ordered(memory, seen.at, current, after))
+
+
+def _count_unknown(seen: Observation) -> Decision:
+    reason = f"the number of workers is unknown ({seen.why_unknown('workers')}): nothing is changed"
+    return Decision(seen.at, Action.HOLD, None, None, (reason,))
+
+
+def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Observation) -> tuple[Decision, State]:
     ups, runs_up = _judge_all(rules.up, state.runs_up, seen)
     downs, runs_down = _judge_all(rules.down, state.runs_down, seen)
     state = replace(state, runs_up=runs_up, runs_down=runs_down)
     current = seen.workers
     if current is None:
-        reason = f"the number of workers is unknown ({seen.why_unknown('workers')}): nothing is changed"
-        return Decision(seen.at, Action.HOLD, None, None, (reason,)), state
+        return _count_unknown(seen), state
 
     bounds = _bounds(policy, seen.at)
     if not bounds.floor <= current <= bounds.ceiling:

@@ -1,0 +1,175 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sizing by a promised wait: enough workers under load, as few as will do otherwise, none on ignorance."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision, State, decide
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+
+POLICY = parse_policy({"target": {"wait_time": "30s"}, "limits": {"min_workers": 2, "max_workers": 20}})
+
+
+def look(at: float, workers: int | None, starting: int = 0, /, **metrics: float | None) -> Observation:
+    values = {"queue_depth": 0.0, "running": 0.0, "processed_total": 0.0, "wait_time": 0.0, **metrics}
+    return Observation(at, workers, {n: v for n, v in values.items() if v is not None}, starting=starting)
+
+
+def play(*looks: Observation, state: State | None = None) -> tuple[list[Decision], State]:
+    state = state or State()
+    decisions = []
+    for seen in looks:
+        decision, state = decide(POLICY, state, seen)
+        decisions.append(decision)
+    return decisions, state
+
+
+@dataclasses.dataclass
+class Fleet:
+    """A fleet of one process a worker, on paper: tasks of one second, workers that take a while to consume."""
+
+    start_seconds: float
+    workers: int = 2
+    waiting: float = 0.0
+    processed: float = 0.0
+    cost: float = 0.0
+    starts: list[tuple[float, int]] = dataclasses.field(default_factory=list)
+
+    def run(self, seconds: int, arrivals: float) -> list[float]:
+        """Let tasks arrive at a rate a second, decide every five seconds, and return the wait at each decision."""
+        state, waits = State(), []
+        for now in range(0, seconds, 5):
+            self.starts = [start for start in self.starts if start[0] + self.start_seconds > now]
+            starting = sum(count for _at, count in self.starts)
+            done = min(self.waiting + arrivals * 5, (self.workers - starting) * 5.0)
+            self.waiting += arrivals * 5 - done
+            self.processed += done
+            self.cost += self.workers * 5
+            waits.append(self.waiting / max(1, self.workers - starting))
+            flow = {"queue_depth": self.waiting, "running": done / 5, "processed_total": self.processed}
+            decision, state = decide(POLICY, state, look(now + 5, self.workers, starting, **flow))
+            assert decision.after is not None
+            if decision.after > self.workers:
+                self.starts.append((now + 5, decision.after - self.workers))
+            for _gone in range(self.workers - decision.after):
+                if self.starts:
+                    at, count = self.starts.pop()
+                    self.starts += [(at, count - 1)] if count > 1 else []
+            self.workers = decision.after
+        return waits
+
+
+def test_a_burst_is_met_at_the_first_look() -> None:
+    (decision,), _state = play(look(0, 2, queue_depth=600, running=2))
+    assert (decision.action, decision.before, decision.after) == (Action.UP, 2, 20)
+    assert "600 tasks wait" in decision.reasons[0]
+
+
+def test_workers_on_their_way_are_counted_on() -> None:
+    looks = [look(0, 2, queue_depth=100, running=2), look(5, 12, 10, queue_depth=90, running=2, processed_total=10)]
+    (first, second), _state = play(*looks)
+    assert first.after is not None
+    looks[1] = dataclasses.replace(looks[1], workers=first.after, starting=first.after - 2)
+    (_first, second), _state = play(*looks)
+    assert second.action is Action.HOLD
+
+
+def test_an_idle_fleet_goes_to_the_floor() -> None:
+    decisions, _state = play(*(look(t, 8, processed_total=50) for t in range(0, 120, 5)))
+    assert next(d.after for d in decisions if d.action is Action.DOWN) == 2
+
+
+@pytest.mark.parametrize("start_seconds", [5, 15, 30])
+def test_a_steady_load_waits_less_than_promised_and_costs_little_more_than_its_work(start_seconds: float) -> None:
+    fleet = Fleet(start_seconds)
+    waits = fleet.run(3600, 6.5)
+    assert max(waits[60:]) <= 30
+    assert fleet.cost <= 1.15 * 6.5 * 3600
+
+
+@pytest.mark.parametrize("missing", ["queue_depth", "running", "processed_total"])
+def test_an_unknown_flow_changes_nothing_but_the_bounds(missing: str) -> None:
+    decisions, _state = play(look(0, 8, **{missing: None}), look(5, 1, **{missing: None}))
+    assert [(d.action, d.after) for d in decisions] == [(Action.HOLD, 8), (Action.BOUNDS, 2)]
+    assert missing in decisions[0].reasons[0]
+
+
+def test_an_unknown_count_changes_nothing() -> None:
+    (decision,), _state = play(look(0, None, queue_depth=600))
+    assert (decision.action, decision.before, decision.after) == (Action.HOLD, None, None)
+
+
+def test_the_time_a_start_takes_is_learned() -> None:
+    looks = [look(0, 2, queue_depth=600, running=2)]
+    looks += [look(t, 20, 18, queue_depth=600, running=2, processed_total=2 * t) for t in (10, 20, 30)]
+    looks += [look(40, 20, queue_depth=500, running=20, processed_total=100)]
+    _decisions, state = play(*looks)
+    assert state.sizing.start_seconds > 20
+    assert state.restarted().sizing.start_seconds == state.sizing.start_seconds
+
+
+def test_tasks_at_once_are_learned_from_full_workers() -> None:
+    looks = [look(t, 2, queue_depth=50, running=8, processed_total=8 * t) for t in (0, 5, 10)]
+    _decisions, state = play(*looks)
+    assert state.sizing.slots == 4
+
+
+def test_tasks_that_have_not_ended_are_not_taken_for_short_ones() -> None:
+    looks = [look(t, 2, queue_depth=10, running=2) for t in range(0, 61, 5)]
+    decisions, state = play(*looks)
+    assert state.sizing.task_seconds > 60
+    assert max(d.after or 0 for d in decisions) > 5
+
+
+metrics = st.floats(0, 1000).map(lambda value: round(value, 1))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Observation]:
+    at, processed, seen = 0.0, 0.0, []
+    for _turn in range(draw(st.integers(1, 25))):
+        at += draw(st.sampled_from([1.0, 5.0, 30.0]))
+        processed += draw(st.integers(0, 100))
+        workers = draw(st.integers(0, 25))
+        seen.append(
+            look(
+                at,
+                workers,
+                draw(st.integers(0, workers)),
+                queue_depth=draw(metrics),
+                running=draw(st.integers(0, 60).map(float)),
+                processed_total=processed,
+            )
+        )
+    return seen
+
+
+@given(histories())
+def test_bounds_are_never_broken(history: list[Observation]) -> None:
+    decisions, _state = play(*history)
+    assert all(d.after is not None and 2 <= d.after <= 20 for d in decisions)
+
+
+@given(histories(), st.floats(0, 500))
+def test_more_load_never_means_fewer_workers(history: list[Observation], more: float) -> None:
+    *before, last = history
+    _decisions, state = play(*before)
+    heavier = dataclasses.replace(last, metrics={**last.metrics, "queue_depth": last.metrics["queue_depth"] + more})
+    (light,), _state = play(last, state=state)
+    (heavy,), _state = play(heavier, state=state)
+    assert light.after is not None
+    assert heavy.after is not None
+    assert heavy.after >= light.after
+
+
+@given(histories())
+def test_the_same_input_gives_the_same_decision(history: list[Observation]) -> None:
+    assert play(*history) == play(*history)
