@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import TOOLS_PYTHON
-from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import passwords_of, redact
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -40,8 +40,11 @@ def mask_secrets_only(module: AnsibleModule) -> None:
 def secret_values(params: Mapping[str, Any]) -> Iterator[str]:
     """Yield what nobody may see of C(params): URLs with a password in them, and what is named as a secret."""
     for name, value in params.items():
-        if isinstance(value, str) and "://" in value and redact(value) != value:
-            yield value
+        if isinstance(value, str) and "://" in value:
+            passwords = passwords_of(value)
+            yield from passwords
+            if passwords or redact(value) != value:
+                yield value
         elif isinstance(value, Mapping) and not _SECRET_NAME.search(name):
             yield from secret_values(value)
         elif _SECRET_NAME.search(name):

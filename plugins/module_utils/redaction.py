@@ -9,10 +9,24 @@ import re
 
 MASK = "********"
 
-# The user part may be empty (redis://:secret@host) and a password may hold any
-# character but the ones that end it, so the last "@" before the path decides.
-_URL_PASSWORD = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:)(?P<password>[^\s/]*)(?=@)")
+# The user part may be empty (redis://:secret@host), and people write passwords with characters that should have been
+# percent-encoded, "/" and "@" among them: the last "@" before white space or the next URL ends the password.
+_URL_PASSWORD = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:)(?P<password>(?:(?!://)\S)*)(?=@)")
 _QUERY_PASSWORD = re.compile(r"(?P<head>[?&;](?:password|passwd|secret|token)=)[^&;\s]+", re.IGNORECASE)
+
+
+def passwords_of(url: str) -> list[str]:
+    """Return the passwords in C(url), which may be several URLs joined by C(;), as they are written in it.
+
+    Unlike in running text, even white space is a part of a password here.
+    """
+    found = []
+    for one in url.split(";"):
+        login, at, _host = one.partition("://")[2].rpartition("@")
+        _user, colon, password = login.partition(":")
+        if at and colon and password:
+            found.append(password)
+    return found
 
 
 def redact(text: object) -> str:

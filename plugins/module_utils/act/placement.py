@@ -25,13 +25,14 @@ class Plan:
     start: tuple[int, ...] = ()
     stop: tuple[int, ...] = ()
     enable: tuple[int, ...] = ()
+    disable: tuple[int, ...] = ()
     await_start: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Whether carrying this out changes the host."""
-        return bool(self.start or self.stop or self.enable)
+        return bool(self.start or self.stop or self.enable or self.disable)
 
 
 def plan_scaling(state: FleetState, workers: int, load: Mapping[int, int | None]) -> Plan:
@@ -56,6 +57,8 @@ def plan_scaling(state: FleetState, workers: int, load: Mapping[int, int | None]
         start=tuple(sorted((*revived, *new))),
         stop=tuple(stop),
         enable=tuple(sorted({*not_kept_by_boot, *new})),
+        # Somebody stopped them by hand. They are on their way out and must not come back as wanted ones.
+        disable=tuple(unit.number for unit in state.draining if unit.enabled),
         await_start=tuple(unit.number for unit in keep if unit.phase is Phase.STARTING),
         after=tuple(sorted((*(unit.number for unit in keep), *new))),
     )

@@ -232,6 +232,8 @@ class _Scaling:
     def carry_out(self) -> ScaleResult:
         """Do it all, then compare what systemd reports with what was asked for."""
         try:
+            if self.plan.disable:
+                self._disable(self._names(self.plan.disable))
             if self.plan.stop:
                 self._tell_to_stop()
             if self.plan.start or (self.request.wait and self.plan.await_start):
@@ -266,13 +268,7 @@ class _Scaling:
     def _tell_to_stop(self) -> None:
         names = self._names(self.plan.stop)
         # Disabled first: what stops now must not come back with a reboot in the middle of its drain.
-        disabled = self.systemd.disable(names)
-        if not disabled.ok:
-            raise OperationError(
-                self.tried,
-                f"systemctl disable failed: {disabled.problem}",
-                "No worker was told to stop. Put that right and scale again.",
-            )
+        self._disable(names)
         told = self.systemd.stop_no_wait(names)
         if not told.ok:
             raise OperationError(
@@ -283,6 +279,15 @@ class _Scaling:
         self.stopped = names
         down = [unit.name for unit in self.state.units if unit.name in names and unit.phase is Phase.DOWN]
         self.systemd.reset_failed(down)
+
+    def _disable(self, names: list[str]) -> None:
+        disabled = self.systemd.disable(names)
+        if not disabled.ok:
+            raise OperationError(
+                self.tried,
+                f"systemctl disable failed: {disabled.problem}",
+                "No worker was told to stop. Put that right and scale again.",
+            )
 
     def _start(self) -> None:
         if self.state.needs_reload:

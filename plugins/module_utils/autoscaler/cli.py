@@ -65,6 +65,8 @@ def _lines(path: str) -> Iterator[Iterable[str]]:
     try:
         with Path(path).open(encoding="utf-8") as file:
             yield file
+    except BrokenPipeError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise OperationError(
             f"read the observations in {path}", error, "Name a readable file of JSON lines."

@@ -17,6 +17,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.observation i
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
+# A day before the end of Python's calendar, so that every time zone still has a date for it.
+_LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -97,15 +100,21 @@ def instant_of(written: object) -> float:
     seconds = _number(written, "at")
     if seconds is None:
         raise ValueError("at is missing")
+    if not 0 <= seconds <= _LATEST:
+        raise ValueError(f"at is {written!r}, which is not in the years 1970 to 9998")
     return seconds
 
 
 def _number(raw: object, name: str) -> float | None:
     if raw is None:
         return None
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw):
+    try:
+        number = math.nan if isinstance(raw, bool) or not isinstance(raw, (int, float)) else float(raw)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise ValueError(f"{name} is {raw!r}, not a number")
-    return float(raw)
+    return number
 
 
 def _count(raw: object, name: str) -> int | None:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 _WRITTEN = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s?)?")
+_LONGEST = 1e9  # seconds: some thirty years
 _FORMS = "90, 90s, 2m or 1h30m"
 
 
@@ -21,15 +21,15 @@ def parse_duration(value: object) -> float:
     if isinstance(value, bool):
         raise ValueError(f"is a boolean, not a duration such as {_FORMS}")
     if isinstance(value, (int, float)):
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"{value} is not a duration: give zero or more seconds")
+        if not 0 <= value <= _LONGEST:
+            raise ValueError(f"{value} is not a duration: give 0 to {_LONGEST:g} seconds")
         return float(value)
     if isinstance(value, str):
         text = value.strip()
         found = _WRITTEN.fullmatch(text)
         if text and found:
             hours, minutes, seconds = (int(found.group(unit) or 0) for unit in "hms")
-            return float(hours * 3600 + minutes * 60 + seconds)
+            return parse_duration(hours * 3600 + minutes * 60 + seconds)
     raise ValueError(f"{value!r} is not a duration such as {_FORMS}")
 
 

@@ -141,16 +141,12 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
     if not bounds.floor <= current <= bounds.ceiling:
         return _into_bounds(seen.at, current, bounds), state
 
-    blind = _blind(rules, seen)
-    grow = any(verdict.holds for verdict in ups)
-    if grow and blind is None:
+    unread = _unread(rules, seen)
+    if unread is not None:
+        return Decision(seen.at, Action.HOLD, current, current, (unread,)), state
+    if any(verdict.holds for verdict in ups):
         return _grow(policy, rules.up, state, seen.at, current, bounds, ups)
-    if grow:
-        return Decision(seen.at, Action.HOLD, current, current, (f"{blind}: the fleet is left as it is",)), state
     if all(verdict.holds for verdict in downs):
-        if seen.value(QUEUE_DEPTH) is None:
-            reason = f"{_unread(seen)}: the fleet is not shrunk on ignorance"
-            return Decision(seen.at, Action.HOLD, current, current, (reason,)), state
         return _shrink(policy, rules.down, state, seen.at, current, bounds, downs)
     reasons = tuple(f"no scale-up: {v.text}" for v in ups) + tuple(
         f"no scale-down: {v.text}" for v in downs if not v.holds
@@ -160,8 +156,8 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
 
 def _judge_all(rule: Rule, runs: tuple[Run, ...], seen: Observation) -> tuple[tuple[Verdict, ...], tuple[Run, ...]]:
     # A state from before the policy was changed has runs of other conditions.
-    kept = runs if len(runs) == len(rule.conditions) else (Run(),) * len(rule.conditions)
-    judged = [judge(condition, run, seen) for condition, run in zip(rule.conditions, kept)]
+    kept = {run.condition: run for run in runs}
+    judged = [judge(condition, kept.get(condition, Run(condition)), seen) for condition in rule.conditions]
     return tuple(verdict for verdict, _run in judged), tuple(run for _verdict, run in judged)
 
 
@@ -180,16 +176,15 @@ def _into_bounds(at: float, current: int, bounds: _Bounds) -> Decision:
     return Decision(at, Action.BOUNDS, current, bounds.ceiling, (reason,))
 
 
-def _unread(seen: Observation) -> str:
-    return f"the broker could not be read: {QUEUE_DEPTH} is unknown ({seen.why_unknown(QUEUE_DEPTH)})"
-
-
-def _blind(rules: StepRules, seen: Observation) -> str | None:
-    """Return why nothing can be decided, where the policy looks at the broker and the broker was not read."""
-    if seen.value(QUEUE_DEPTH) is not None:
+def _unread(rules: StepRules, seen: Observation) -> str | None:
+    """Return why nothing can be decided, where the policy looks at the broker and nothing of it was read."""
+    named = {condition.metric for rule in (rules.up, rules.down) for condition in rule.conditions}
+    if named.isdisjoint(BROKER_METRICS) or any(seen.value(metric) is not None for metric in BROKER_METRICS):
         return None
-    looks = any(c.metric in BROKER_METRICS for rule in (rules.up, rules.down) for c in rule.conditions)
-    return _unread(seen) if looks else None
+    return (
+        f"the broker could not be read: {QUEUE_DEPTH} is unknown ({seen.why_unknown(QUEUE_DEPTH)}): "
+        "the fleet is left as it is"
+    )
 
 
 def _grow(

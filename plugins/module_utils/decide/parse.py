@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.windows impor
 
 _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY_NUMBERS = {name: number for names in (DAYS, _FULL_DAYS) for number, name in enumerate(names)}
+_LARGEST = 1e15
 _CLOCK = r"(\d{1,2}):(\d{2})"
 _SPAN = re.compile(rf"\s*{_CLOCK}\s*-\s*{_CLOCK}\s*")
 
@@ -126,8 +126,8 @@ class _Parser:
         return least
 
     def number(self, raw: object, path: str) -> float:
-        if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw):
-            self.fault(path, f"is {_shown(raw)}, not a number")
+        if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not abs(raw) <= _LARGEST:
+            self.fault(path, f"is {_shown(raw)}, not a number that a metric can have")
         elif raw < 0:
             self.fault(path, f"is {raw:g}: no metric is ever negative")
         else:
@@ -235,9 +235,16 @@ class _Parser:
 
     def thresholds_apart(self, rules: StepRules) -> None:
         """Growing and shrinking on one metric must leave room between, or the fleet flaps for ever."""
-        lows = {c.metric: c.threshold for c in rules.down.conditions if c.comparison is Comparison.BELOW}
         for place, condition in enumerate(rules.up.conditions):
-            low = lows.get(condition.metric)
+            # All of them hold at once only below the lowest.
+            low = min(
+                (
+                    c.threshold
+                    for c in rules.down.conditions
+                    if (c.metric, c.comparison) == (condition.metric, Comparison.BELOW)
+                ),
+                default=None,
+            )
             if condition.comparison is Comparison.ABOVE and low is not None and condition.threshold <= low:
                 self.fault(
                     f"scale_up.any[{place}].above",

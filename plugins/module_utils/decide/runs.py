@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import PROCESSED_TOTAL, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import TASKS_PROCESSED, Condition
@@ -19,16 +19,19 @@ EXACT = 1e-6
 class Run:
     """An unbroken stretch of observations, kept by one condition.
 
+    :param condition: whose run it is.
     :param since: when the first observation of the run was made; None while there is no run.
     :param counts: for a condition that counts: C((at, finished so far)) from the start of its window on.
     """
 
+    condition: Condition
     since: float | None = None
     counts: tuple[tuple[float, float], ...] = ()
 
     def shifted(self, seconds: float) -> Run:
         """Return the same run on a clock that was set by C(seconds)."""
-        return Run(
+        return replace(
+            self,
             since=None if self.since is None else self.since + seconds,
             counts=tuple((at + seconds, count) for at, count in self.counts),
         )
@@ -48,20 +51,20 @@ def judge(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, R
         return _judge_count(condition, run, seen)
     value = seen.value(condition.metric)
     if value is None:
-        return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run()
+        return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run(condition)
     text = f"{condition.metric} {value:g}"
     if not condition.comparison.holds(value, condition.threshold):
-        return Verdict(False, f"{text} is not {condition.comparison.value} {condition.threshold:g}"), Run()
+        return Verdict(False, f"{text} is not {condition.comparison.value} {condition.threshold:g}"), Run(condition)
     since = seen.at if run.since is None else run.since
     text = f"{text} is {condition.comparison.value} {condition.threshold:g}"
-    return _held(condition, text, seen.at - since), Run(since)
+    return _held(condition, text, seen.at - since), Run(condition, since)
 
 
 def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, Run]:
     """Count the tasks finished during the condition's window; both of its ends must be known."""
     total = seen.value(PROCESSED_TOTAL)
     if total is None:
-        return Verdict(False, f"tasks processed are unknown ({seen.why_unknown(PROCESSED_TOTAL)})"), Run()
+        return Verdict(False, f"tasks processed are unknown ({seen.why_unknown(PROCESSED_TOTAL)})"), Run(condition)
     counts = (*run.counts, (seen.at, total))
     begins = seen.at - condition.hold + EXACT
     covering = [place for place, (at, _count) in enumerate(counts) if at <= begins]
@@ -75,10 +78,12 @@ def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Ver
     span = seen.at - kept[0][0]
     text = f"{finished:g} tasks finished in {span:g}s"
     if not condition.comparison.holds(finished, condition.threshold):
-        return Verdict(False, f"{text}, not {condition.comparison.value} {condition.threshold:g}"), Run(None, kept)
+        return Verdict(False, f"{text}, not {condition.comparison.value} {condition.threshold:g}"), Run(
+            condition, None, kept
+        )
     if not covered:
-        return Verdict(False, f"{text}, of the {condition.hold:g}s asked for"), Run(None, kept)
-    return Verdict(True, text), Run(None, kept)
+        return Verdict(False, f"{text}, of the {condition.hold:g}s asked for"), Run(condition, None, kept)
+    return Verdict(True, text), Run(condition, None, kept)
 
 
 def _finished(before: float, after: float) -> float:

@@ -82,7 +82,7 @@ class Sizing:
     """What sizing remembers.
 
     :param start_seconds: how long a worker takes until it consumes.
-    :param slots: tasks that a worker runs at once.
+    :param slots: tasks that a worker runs at once, C(full) what full workers showed of late as C((at, slots)).
     :param busy: seconds of running tasks, and C(finished) the tasks that ended meanwhile, both forgetting.
     :param wanted: C((at, workers)) of late, for as long as shrinking is held back.
     """
@@ -90,6 +90,7 @@ class Sizing:
     starts: tuple[Start, ...] = ()
     start_seconds: float = START_SECONDS
     slots: int | None = None
+    full: tuple[tuple[float, int], ...] = ()
     last: Flow | None = None
     shrunk_at: float | None = None
     quick: Average = Average()
@@ -105,13 +106,14 @@ class Sizing:
 
     def restarted(self) -> Sizing:
         """Return what is worth remembering over a restart: how workers and tasks are, not what was going on."""
-        return replace(self, starts=(), last=None, wanted=())
+        return replace(self, starts=(), full=(), last=None, wanted=())
 
     def shifted(self, seconds: float) -> Sizing:
         """Return the same memory on a clock that was set by C(seconds)."""
         return replace(
             self,
             starts=tuple(Start(start.at + seconds, start.workers) for start in self.starts),
+            full=tuple((at + seconds, slots) for at, slots in self.full),
             last=None if self.last is None else replace(self.last, at=self.last.at + seconds),
             shrunk_at=None if self.shrunk_at is None else self.shrunk_at + seconds,
             wanted=tuple((at + seconds, workers) for at, workers in self.wanted),
@@ -182,10 +184,14 @@ def _note_flow(memory: Sizing, now: Flow, consuming: int) -> Sizing:
     kept = math.exp(-seconds / RUN_TIMES)
     settled = memory.shrunk_at is None or now.at - memory.shrunk_at > RUN_TIMES
     # Full workers show how many tasks one runs at once; for a while after shrinking, draining ones run some too.
-    full = settled and last.waiting > 0 and now.waiting > 0
+    full = tuple(entry for entry in memory.full if entry[0] > now.at - RUN_TIMES)
+    if settled and consuming and last.waiting > 0 and now.waiting > 0:
+        full = (*full, (now.at, max(1, _slots_of(now.running, consuming))))
     return replace(
         memory,
-        slots=max(memory.slots or 1, _slots_of(now.running, consuming)) if full else memory.slots,
+        # The most of them: at any instant a slot or two may be between two tasks.
+        slots=max(slots for _at, slots in full) if full else memory.slots,
+        full=full,
         quick=memory.quick.then(arrived, seconds, ARRIVALS_QUICK),
         slow=memory.slow.then(arrived, seconds, ARRIVALS_SLOW),
         busy=memory.busy * kept + (last.running + now.running) / 2 * seconds,

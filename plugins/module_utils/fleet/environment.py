@@ -21,7 +21,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
     """Every variable of a resolved fleet, with the placeholder `%i` still in the values."""
-    literal = placeholders.literal
+    literal = placeholders.literal_value
     found = {"CELERY_BROKER_URL": literal(fleet["broker_url"])}
     if fleet["result_backend"]:
         found["CELERY_RESULT_BACKEND"] = literal(fleet["result_backend"])

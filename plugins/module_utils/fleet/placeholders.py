@@ -24,8 +24,13 @@ def uses_number(text: str) -> bool:
 
 
 def literal(text: str) -> str:
-    """`text`, written so that nothing in it is taken for a placeholder."""
-    return text.replace("%i", "%%i").replace("%H", "%%H")
+    """`text` as an argument in which nothing is taken for a placeholder."""
+    return literal_value(text).replace("%H", "%%H")
+
+
+def literal_value(text: str) -> str:
+    """`text` as a value of the environment in which nothing is taken for a placeholder."""
+    return text.replace("%i", "%%i")
 
 
 def plain(text: str) -> str:

@@ -115,7 +115,7 @@ def whole_number(value: object) -> int | None:
         return None
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
+    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
         return int(value)
     return None
 
@@ -146,7 +146,7 @@ def boolean(value: object) -> bool | None:
 def is_redis(url: object) -> bool:
     """Whether a broker URL leads to Redis or Valkey, where a visibility timeout applies."""
     scheme = str(url).split("://", 1)[0].lower()
-    return scheme in ("redis", "rediss", "sentinel", "redis+socket", "valkey", "valkeys", "unix")
+    return scheme in ("redis", "rediss", "sentinel", "redis+socket")
 
 
 def resolve(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None) -> list[Fleet]:
@@ -167,6 +167,8 @@ def inherited(fleet: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
     if fleet.get("command"):
         unsuitable |= {key for key, known in KEYS.items() if known.builds_command and key != "pool"}
         unsuitable.add("app")
+        if not fleet.get("notify"):
+            unsuitable.add("watchdog")
     elif fleet.get("app"):
         unsuitable.add("command")
     if fleet.get("autoscale"):

@@ -26,8 +26,6 @@ _BROKERS = (
     "rediss",
     "sentinel",
     "redis+socket",
-    "valkey",
-    "valkeys",
     "amqp",
     "amqps",
     "pyamqp",

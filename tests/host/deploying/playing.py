@@ -18,6 +18,7 @@ PLAYBOOKS = {
     "deploy": {},
     "status": {},
     "scale": {"fleet": "web", "workers": 1},
+    "drain": {"fleet": "all"},
     "rolling_restart": {"fleet": "web", "only": "outdated"},
 }
 

@@ -161,3 +161,9 @@ def test_order_of_stopping() -> None:
 def test_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="fewer than 0"):
         plan_scaling(fleet(), -1, {})
+
+
+def test_one_stopped_by_hand_is_not_wanted_any_more() -> None:
+    plan = plan_scaling(fleet(unit(1), unit(2, Phase.DRAINING)), 1, {})
+    assert (plan.start, plan.stop, plan.disable) == ((), (), (2,))
+    assert plan_scaling(fleet(unit(1), unit(2, Phase.DRAINING, enabled=False)), 1, {}).disable == ()

@@ -158,7 +158,7 @@ def test_an_unreadable_broker_changes_nothing_but_the_bounds() -> None:
     decisions = play(Policy(), *looks)
     assert moves(decisions) == []
     assert "broker" in decisions[-1].reasons[0]
-    assert moves(play(Policy(), look(0, 1, queue_depth=None))) == [(0, "bounds", 1, 2)]
+    assert moves(play(Policy(), look(0, 1, queue_depth=None, wait_time=None))) == [(0, "bounds", 1, 2)]
 
 
 def test_a_policy_that_never_looks_at_the_broker_grows_without_it() -> None:
@@ -168,8 +168,35 @@ def test_a_policy_that_never_looks_at_the_broker_grows_without_it() -> None:
             "scale_down": {"all": [{"metric": "cpu", "below": 30}]},
         }
     )
-    assert moves(play(policy, look(0, queue_depth=None, cpu=90))) == [(0, "up", 4, 6)]
-    assert moves(play(policy, look(0, queue_depth=None, cpu=1))) == []
+    unread = {"queue_depth": None, "wait_time": None}
+    assert moves(play(policy, look(0, **unread, cpu=90))) == [(0, "up", 4, 6)]
+    assert moves(play(policy, look(0, **unread, cpu=1))) == [(0, "down", 4, 3)]
+    assert moves(play(policy, look(0, **unread, cpu=None))) == []
+
+
+def test_a_policy_that_looks_at_the_broker_needs_one_thing_read_from_it() -> None:
+    policy = parse_policy({"scale_up": {"any": [{"metric": "wait_time", "above": 30}]}})
+    assert moves(play(policy, look(0, queue_depth=None, wait_time=31))) == [(0, "up", 4, 6)]
+    assert moves(play(policy, look(0, queue_depth=None, wait_time=None, cpu=99))) == []
+
+
+def test_a_changed_condition_takes_over_no_run() -> None:
+    _decisions, state = [], State()
+    for t in range(0, 60, 20):
+        _decision, state = decide(Policy(), state, look(t, queue_depth=500))
+    other = parse_policy(
+        {
+            "scale_up": {
+                "any": [
+                    {"metric": "queue_depth", "above": 200, "for": "60s"},
+                    {"metric": "cpu", "above": 80, "for": "2m"},
+                    {"metric": "memory", "above": 85, "for": "2m"},
+                    {"metric": "wait_time", "above": "30s"},
+                ]
+            }
+        }
+    )
+    assert moves(play(other, look(60, queue_depth=500), state=state)) == []
 
 
 def test_runs_begin_anew_after_a_restart_and_cooldowns_do_not() -> None:

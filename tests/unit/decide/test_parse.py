@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Choose, Policy, Step, WaitTarget
 
-BRIEF = {
+DOCUMENTED = {
     "limits": {
         "min_workers": 2,
         "max_workers": 20,
@@ -46,8 +46,8 @@ def faults(raw: object) -> dict[str, str]:
     return {fault.path: fault.message for fault in refused.value.faults}
 
 
-@pytest.mark.parametrize("raw", [None, {}, {"limits": None}, {"limits": {"min_workers": 2}}, BRIEF])
-def test_the_brief_s_policy_is_the_default(raw: object) -> None:
+@pytest.mark.parametrize("raw", [None, {}, {"limits": None}, {"limits": {"min_workers": 2}}, DOCUMENTED])
+def test_the_documented_policy_is_the_default(raw: object) -> None:
     assert parse_policy(raw) == Policy()
 
 
@@ -90,6 +90,15 @@ def test_a_target_takes_the_place_of_the_rules() -> None:
         ({"scale_up": {"any": [{"metric": "memory", "above": -1}]}}, "scale_up.any[0].above"),
         ({"scale_up": {"any": [{"metric": "cpu", "above": True}]}}, "scale_up.any[0].above"),
         ({"scale_up": {"any": [{"metric": "queue_depth", "above": 10}]}}, "scale_up.any[0].above"),
+        (
+            {
+                "scale_up": {"any": [{"metric": "cpu", "above": 30}]},
+                "scale_down": {"all": [{"metric": "cpu", "below": 50}, {"metric": "cpu", "below": 40}]},
+            },
+            "scale_up.any[0].above",
+        ),
+        ({"limits": {"cooldown_up": 10**400}}, "limits.cooldown_up"),
+        ({"scale_up": {"any": [{"metric": "backlog", "above": 10**400}]}}, "scale_up.any[0].above"),
         ({"scale_up": {"any": []}}, "scale_up.any"),
         ({"scale_up": {"any": ["cpu"]}}, "scale_up.any[0]"),
         ({"scale_up": {"all": []}}, "scale_up.all"),

@@ -122,6 +122,13 @@ def test_tasks_at_once_are_learned_from_full_workers() -> None:
     assert state.sizing.slots == 4
 
 
+def test_what_full_workers_show_no_more_is_forgotten() -> None:
+    looks = [look(t, 2, queue_depth=50, running=40, processed_total=8 * t) for t in (0, 5)]
+    looks += [look(t, 2, queue_depth=50, running=8, processed_total=8 * t) for t in range(10, 200, 5)]
+    _decisions, state = play(*looks)
+    assert state.sizing.slots == 4
+
+
 def test_tasks_that_have_not_ended_are_not_taken_for_short_ones() -> None:
     looks = [look(t, 2, queue_depth=10, running=2) for t in range(0, 61, 5)]
     decisions, state = play(*looks)

@@ -27,7 +27,7 @@ def name_at(plan: Schedule, moment: str) -> str | None:
     return window.name if window else None
 
 
-BRIEF = (
+WORKING_WEEK = (
     {"name": "peak", "time": "08:00-18:00", "min_workers": 5, "max_workers": 20},
     {"name": "off_peak", "time": "18:00-08:00", "min_workers": 2, "max_workers": 10},
     {"name": "weekend", "days": ["sat", "sun"], "min_workers": 2, "max_workers": 8},
@@ -47,8 +47,8 @@ BRIEF = (
         ("2026-03-09T00:00:00+00:00", "off_peak"),
     ],
 )
-def test_the_brief_s_day(moment: str, name: str) -> None:
-    assert name_at(schedule(*BRIEF), moment) == name
+def test_a_working_week(moment: str, name: str) -> None:
+    assert name_at(schedule(*WORKING_WEEK), moment) == name
 
 
 def test_a_window_over_midnight_belongs_to_the_day_it_starts_on() -> None:
@@ -120,7 +120,7 @@ def test_in_force_agrees_with_the_wall_clock_away_from_changes(zone: str, start:
 
 @given(zone=st.sampled_from(ZONES), begin=st.integers(1767225600, 1767225600 + 366 * 86400))
 def test_a_timeline_is_whole_and_tells_what_in_force_tells(zone: str, begin: int) -> None:
-    plan = schedule(*BRIEF, zone=zone)
+    plan = schedule(*WORKING_WEEK, zone=zone)
     pieces = list(plan.timeline(begin, begin + 7 * 86400))
     assert pieces[0][0] == begin
     assert pieces[-1][1] == begin + 7 * 86400

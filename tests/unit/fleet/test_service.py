@@ -172,3 +172,8 @@ def test_shared_things_are_needed_once() -> None:
 
 def test_a_solo_worker_prefetches_for_the_one_task_that_it_runs() -> None:
     assert "--concurrency=1" in command.argv(resolved(pool="solo", concurrency=None))
+
+
+def test_only_the_number_is_a_placeholder_in_an_environment() -> None:
+    url = "redis://:pa%Hss%25@h/0"
+    assert environment.of_worker(resolved(broker_url=url), 1)["CELERY_BROKER_URL"] == url

@@ -64,11 +64,18 @@ def test_secret_values() -> None:
     }
     assert set(secret_values(params)) == {
         "redis://:not-a-real-password@broker/0",
+        "not-a-real-password",
         "not-real-either",
         "b",
         "7",
         "nor-this",
     }
+
+
+@pytest.mark.parametrize("password", ["with/slash", "with blank", "with@at", "with:colon"])
+def test_a_password_that_should_have_been_encoded_is_masked_all_the_same(password: str) -> None:
+    url = f"redis://:{password}@broker/0;redis://user:other@second/1"
+    assert set(secret_values({"broker_url": url})) == {url, password, "other"}
 
 
 def test_documentation_names_the_options_there_are() -> None:
