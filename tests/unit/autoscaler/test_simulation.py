@@ -1,0 +1,65 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The simulator against sums that can be done by hand, and the claims that are made with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import Setting, least_cost, simulate
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import Workload, workloads
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmark" / "decision_quality.py"
+TEN_AT_ONCE = Workload("ten", ((0.0, 10.0),) * 10, 100)
+
+
+def test_a_fixed_fleet_does_all_tasks_in_their_order() -> None:
+    outcome = simulate(TEN_AT_ONCE, lambda seen: 2, Setting(workers=2))
+    assert outcome.waits == (0, 0, 10, 10, 20, 20, 30, 30, 40, 40)
+    assert (outcome.worker_seconds, outcome.changes) == (200, 0)
+    assert (outcome.wait(0.5), outcome.wait(0.95), outcome.wait(1)) == (20, 40, 40)
+
+
+def test_a_worker_of_several_slots() -> None:
+    assert simulate(TEN_AT_ONCE, lambda seen: 2, Setting(workers=2, slots=5)).waits == (0,) * 10
+
+
+def test_new_workers_cost_from_the_order_and_work_from_the_end_of_their_start() -> None:
+    outcome = simulate(TEN_AT_ONCE, lambda seen: 10, Setting(workers=2, start_seconds=7))
+    assert outcome.waits == (0, 0, *(7,) * 8)
+    assert outcome.worker_seconds == 1000
+
+
+def test_a_stopped_worker_finishes_its_task() -> None:
+    seen: list[Observation] = []
+
+    def control(now: Observation) -> int:
+        seen.append(now)
+        return 1
+
+    outcome = simulate(Workload("two", ((0.0, 20.0),) * 2, 40), control, Setting(workers=2))
+    assert len(outcome.waits) == 2
+    assert outcome.worker_seconds == 20 + 40
+    assert [(o.workers, o.draining) for o in seen[:2]] == [(2, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.name)
+def test_no_task_is_lost_whatever_the_fleet_does(workload: Workload) -> None:
+    outcome = simulate(workload, lambda seen: 2 + int(seen.at / 5) % 15, Setting(start_seconds=12))
+    assert len(outcome.waits) == len(workload.tasks)
+
+
+def test_the_least_cost_is_the_floor_and_what_it_cannot_do_in_time() -> None:
+    assert least_cost(TEN_AT_ONCE, promise=10, floor=2) == 2 * 100 + 6 * 10
+    assert least_cost(TEN_AT_ONCE, promise=100, floor=2) == 2 * 100
+
+
+def test_what_is_claimed_of_the_target_mode() -> None:
+    done = subprocess.run([sys.executable, str(BENCHMARK)], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
