@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from muejam_bed.shell import wait_until
+
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -34,7 +36,8 @@ def fleet_of(deployed: SystemdHost) -> Callable[[int], Fleet]:
 
     def prepare(workers: int) -> Fleet:
         fleet = Fleet(deployed)
-        fleet.scale(0)
+        # Numbers of workers that still drain after the test before would not be given to new ones.
+        assert wait_until(lambda: fleet.scale(0)["draining"] == [], 60)
         fleet.scale(workers)
         return fleet
 
