@@ -141,12 +141,14 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
     if not bounds.floor <= current <= bounds.ceiling:
         return _into_bounds(seen.at, current, bounds), state
 
-    unread = _unread(rules, seen)
-    if unread is not None:
+    grow, shrink = any(verdict.holds for verdict in ups), all(verdict.holds for verdict in downs)
+    unread = _unread(seen)
+    # Even a policy that never looks at the broker does not shrink a fleet whose broker nobody could look at.
+    if unread is not None and (_looks_at_broker(rules) or (shrink and not grow)):
         return Decision(seen.at, Action.HOLD, current, current, (unread,)), state
-    if any(verdict.holds for verdict in ups):
+    if grow:
         return _grow(policy, rules.up, state, seen.at, current, bounds, ups)
-    if all(verdict.holds for verdict in downs):
+    if shrink:
         return _shrink(policy, rules.down, state, seen.at, current, bounds, downs)
     reasons = tuple(f"no scale-up: {v.text}" for v in ups) + tuple(
         f"no scale-down: {v.text}" for v in downs if not v.holds
@@ -176,10 +178,13 @@ def _into_bounds(at: float, current: int, bounds: _Bounds) -> Decision:
     return Decision(at, Action.BOUNDS, current, bounds.ceiling, (reason,))
 
 
-def _unread(rules: StepRules, seen: Observation) -> str | None:
-    """Return why nothing can be decided, where the policy looks at the broker and nothing of it was read."""
-    named = {condition.metric for rule in (rules.up, rules.down) for condition in rule.conditions}
-    if named.isdisjoint(BROKER_METRICS) or any(seen.value(metric) is not None for metric in BROKER_METRICS):
+def _looks_at_broker(rules: StepRules) -> bool:
+    return any(c.metric in BROKER_METRICS for rule in (rules.up, rules.down) for c in rule.conditions)
+
+
+def _unread(seen: Observation) -> str | None:
+    """Return that the broker could not be read, where nothing that comes from it is known, else None."""
+    if any(seen.value(metric) is not None for metric in BROKER_METRICS):
         return None
     return (
         f"the broker could not be read: {QUEUE_DEPTH} is unknown ({seen.why_unknown(QUEUE_DEPTH)}): "

@@ -67,23 +67,22 @@ def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Ver
         return Verdict(False, f"tasks processed are unknown ({seen.why_unknown(PROCESSED_TOTAL)})"), Run(condition)
     counts = (*run.counts, (seen.at, total))
     begins = seen.at - condition.hold + EXACT
-    covering = [place for place, (at, _count) in enumerate(counts) if at <= begins]
-    # Without a window of its own the condition looks back to the observation before.
-    first = covering[-1] if covering and condition.hold else max(0, len(counts) - 2)
-    if condition.hold and not covering:
-        first = 0
-    kept = counts[first:]
+    older = tuple(entry for entry in counts if entry[0] <= begins)
+    if condition.hold:
+        kept = (*older[-1:], *(entry for entry in counts if entry[0] > begins))
+        covered = bool(older)
+    else:
+        # Without a window of its own the condition looks back to the observation before.
+        kept = counts[-2:]
+        covered = len(kept) == 2
     finished = sum(_finished(before, after) for (_then, before), (_now, after) in zip(kept, kept[1:]))
-    covered = len(kept) > 1 and (bool(covering) or not condition.hold)
-    span = seen.at - kept[0][0]
-    text = f"{finished:g} tasks finished in {span:g}s"
-    if not condition.comparison.holds(finished, condition.threshold):
-        return Verdict(False, f"{text}, not {condition.comparison.value} {condition.threshold:g}"), Run(
-            condition, None, kept
-        )
-    if not covered:
-        return Verdict(False, f"{text}, of the {condition.hold:g}s asked for"), Run(condition, None, kept)
-    return Verdict(True, text), Run(condition, None, kept)
+    text = f"{finished:g} tasks finished in {seen.at - kept[0][0]:g}s"
+    satisfied = condition.comparison.holds(finished, condition.threshold)
+    if not satisfied:
+        text += f", not {condition.comparison.value} {condition.threshold:g}"
+    elif not covered:
+        text += f", of the {condition.hold:g}s asked for"
+    return Verdict(satisfied and covered, text), Run(condition, None, kept)
 
 
 def _finished(before: float, after: float) -> float:

@@ -170,7 +170,8 @@ def test_a_policy_that_never_looks_at_the_broker_grows_without_it() -> None:
     )
     unread = {"queue_depth": None, "wait_time": None}
     assert moves(play(policy, look(0, **unread, cpu=90))) == [(0, "up", 4, 6)]
-    assert moves(play(policy, look(0, **unread, cpu=1))) == [(0, "down", 4, 3)]
+    assert moves(play(policy, look(0, **unread, cpu=1))) == []
+    assert moves(play(policy, look(0, cpu=1))) == [(0, "down", 4, 3)]
     assert moves(play(policy, look(0, **unread, cpu=None))) == []
 
 
