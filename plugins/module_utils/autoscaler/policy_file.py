@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.documents import load_document
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 
 def load_policy(path: str) -> Policy:
@@ -19,27 +16,4 @@ def load_policy(path: str) -> Policy:
     :raises OperationError: when there is no such file, or what is in it is neither YAML nor JSON.
     :raises PolicyError: when it is read but says something a policy may not say.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperationError(f"read the policy {path}", error, "Name a readable YAML or JSON file.") from error
-    return parse_policy(_loaded(path, text))
-
-
-def _loaded(path: str, text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass  # most policies are YAML, which has better messages too
-    try:
-        import yaml
-    except ImportError as error:
-        raise OperationError(
-            f"read the policy {path}", "it is not JSON, and YAML needs PyYAML", "Install PyYAML, or write it as JSON."
-        ) from error
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OperationError(
-            f"read the policy {path}", f"it is not YAML: {error}", "Mend the file at the place named."
-        ) from error
+    return parse_policy(load_document(path, "the policy"))

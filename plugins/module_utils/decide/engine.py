@@ -79,15 +79,26 @@ class State:
         """
         if self.at is None or now >= self.at:
             return replace(self, at=now)
-        seconds = now - self.at
+        return self.shifted(now - self.at)
+
+    def shifted(self, seconds: float) -> State:
+        """Return the same state on a clock that was set by C(seconds), forward or (negative) back.
+
+        A clock that was set forward looks like time that went by, which would end cooldowns and runs early. The engine
+        cannot tell the two apart; whoever has a second clock can, and passes the state through here before it decides.
+        """
         return State(
-            at=now,
-            last_up=None if self.last_up is None else self.last_up + seconds,
-            last_down=None if self.last_down is None else self.last_down + seconds,
+            at=_moved(self.at, seconds),
+            last_up=_moved(self.last_up, seconds),
+            last_down=_moved(self.last_down, seconds),
             runs_up=tuple(run.shifted(seconds) for run in self.runs_up),
             runs_down=tuple(run.shifted(seconds) for run in self.runs_down),
             sizing=self.sizing.shifted(seconds),
         )
+
+
+def _moved(at: float | None, seconds: float) -> float | None:
+    return None if at is None else at + seconds
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,15 @@ def decide(policy: Policy, state: State, seen: Observation) -> tuple[Decision, S
     if isinstance(policy.rules, WaitTarget):
         return _decide_by_target(policy, policy.rules, state, seen)
     return _decide_by_steps(policy, policy.rules, state, seen)
+
+
+def withdrawn(before: State, after: State) -> State:
+    """Return the state for the next observation when the decision that led to C(after) could not be carried out.
+
+    What was seen stays seen. No cooldown has begun, and no worker is on its way.
+    """
+    sizing = replace(after.sizing, starts=before.sizing.starts, shrunk_at=before.sizing.shrunk_at)
+    return replace(after, last_up=before.last_up, last_down=before.last_down, sizing=sizing)
 
 
 def _decide_by_target(policy: Policy, target: WaitTarget, state: State, seen: Observation) -> tuple[Decision, State]:
@@ -204,6 +224,8 @@ def _grow(
     step = min(wanted, policy.limits.scale_up_max)
     if step < wanted:
         reasons.append(f"a step of {wanted} is cut to scale_up_max {step}")
+    if wanted == 0:
+        reasons.append(f"the step is a share of {current} workers, which is none")
     after = min(current + step, bounds.ceiling)
     if after < current + step:
         reasons.append(f"{current + step} workers are cut to the ceiling of {bounds.ceiling} ({bounds.origin})")
@@ -224,6 +246,8 @@ def _shrink(
     step = min(wanted, policy.limits.scale_down_max)
     if step < wanted:
         reasons.append(f"a step of {wanted} is cut to scale_down_max {step}")
+    if wanted == 0:
+        reasons.append(f"the step is a share of {current} workers, which is none")
     after = max(current - step, bounds.floor)
     if after > current - step:
         reasons.append(f"{current - step} workers are raised to the floor of {bounds.floor} ({bounds.origin})")

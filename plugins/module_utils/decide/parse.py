@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import available_timezones
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
@@ -27,7 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     StepRules,
     WaitTarget,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Schedule, Window
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Schedule, Window, zone_of
 
 _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY_NUMBERS = {name: number for names in (DAYS, _FULL_DAYS) for number, name in enumerate(names)}
@@ -161,6 +161,8 @@ class _Parser:
 
     def target(self, raw: object) -> WaitTarget:
         given = self.mapping(raw, "target", ("wait_time",))
+        if not isinstance(raw, Mapping):
+            return WaitTarget(1.0)
         if "wait_time" not in given:
             self.fault("target.wait_time", "is missing: say within which time tasks shall start, such as 30s")
             return WaitTarget(1.0)
@@ -256,7 +258,10 @@ class _Parser:
         given = self.mapping(raw, "schedule", ("timezone", "windows"))
         zone = given.get("timezone", "UTC")
         if not _is_zone(zone):
-            self.fault("schedule.timezone", f"{zone!r} is not a time zone; zones are named like Europe/Berlin or UTC")
+            known = "zones are named like Europe/Berlin or UTC"
+            if not available_timezones():
+                known = "this host knows UTC only: install its package tzdata"
+            self.fault("schedule.timezone", f"{zone!r} is not a time zone; {known}")
             zone = "UTC"
         listed = self.sequence(given["windows"], "schedule.windows") if given.get("windows") is not None else ()
         windows = tuple(self.window(item, f"schedule.windows[{place}]", limits) for place, item in enumerate(listed))
@@ -316,7 +321,7 @@ def _is_zone(name: object) -> bool:
     if not isinstance(name, str) or not name:
         return False
     try:
-        ZoneInfo(name)
+        zone_of(name)
     except (KeyError, OSError, ValueError):  # not in the database, a folder of it, a path out of it
         return False
     return True

@@ -18,6 +18,11 @@ class Comparison(str, Enum):
     BELOW = "below"
     EQUALS = "equals"
 
+    @property
+    def words(self) -> str:
+        """How it reads after C(is) and C(is not)."""
+        return "equal to" if self is Comparison.EQUALS else self.value
+
     def holds(self, value: float, threshold: float) -> bool:
         """Return whether C(value) satisfies the comparison with C(threshold)."""
         if self is Comparison.ABOVE:

@@ -54,9 +54,9 @@ def judge(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, R
         return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run(condition)
     text = f"{condition.metric} {value:g}"
     if not condition.comparison.holds(value, condition.threshold):
-        return Verdict(False, f"{text} is not {condition.comparison.value} {condition.threshold:g}"), Run(condition)
+        return Verdict(False, f"{text} is not {condition.comparison.words} {condition.threshold:g}"), Run(condition)
     since = seen.at if run.since is None else run.since
-    text = f"{text} is {condition.comparison.value} {condition.threshold:g}"
+    text = f"{text} is {condition.comparison.words} {condition.threshold:g}"
     return _held(condition, text, seen.at - since), Run(condition, since)
 
 
@@ -79,7 +79,7 @@ def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Ver
     text = f"{finished:g} tasks finished in {seen.at - kept[0][0]:g}s"
     satisfied = condition.comparison.holds(finished, condition.threshold)
     if not satisfied:
-        text += f", not {condition.comparison.value} {condition.threshold:g}"
+        text += f", not {condition.comparison.words} {condition.threshold:g}"
     elif not covered:
         text += f", of the {condition.hold:g}s asked for"
     return Verdict(satisfied and covered, text), Run(condition, None, kept)

@@ -24,21 +24,28 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 
 # Shares of the promise. The rest of it absorbs what the estimates do not see.
 GROW_ABOVE = 0.6
-GROW_ABOVE_SLOW = 0.3
+GROW_ABOVE_SLOW = 0.3  # at least, where starts are slow
+GROW_ABOVE_LONG = 0.2  # and so much more for tasks as long as the promise: what waits for them changes slowly
 SHRINK_BELOW = 0.35
 LOOK_PAST_A_START = 1 / 3
 
-# Seconds over which an average forgets: a quick one of arrivals for growing, a slow one besides for shrinking, and one
-# of run times, which change least.
-ARRIVALS_QUICK = 20.0
-ARRIVALS_SLOW = 30.0
-RUN_TIMES = 120.0
+# An average is over so many tasks, as long as they fall within these seconds: few tasks tell little, and those of long
+# ago tell of another time. Arrivals are averaged for growing, and over somewhat longer besides for shrinking.
+ARRIVALS = 20.0
+ARRIVALS_WITHIN = (20.0, 90.0)
+ARRIVALS_SLOWER = 1.5
+RUN_TIMES = 100.0
+RUN_TIMES_WITHIN = (60.0, 200.0)
+
+SLOTS = 120.0  # seconds for which full workers prove how many tasks one runs at once
+DRAINED = 3.0  # mean run times after which the workers that were stopped have probably finished
+LONG_DRAINED = 10.0  # and after which they surely have
 
 # Until something was measured.
 START_SECONDS = 5.0
 TASK_SECONDS = 1.0
 
-SHRINK_HOLD = 0.5  # of a start: how long a smaller number must have sufficed
+SHRINK_HOLD = 0.25  # of a start: how long a smaller number must have sufficed
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ class Sizing:
 
     :param start_seconds: how long a worker takes until it consumes.
     :param slots: tasks that a worker runs at once, C(full) what full workers showed of late as C((at, slots)).
+    :param at_least: while no worker was seen full: how many it can surely run at once.
     :param busy: seconds of running tasks, and C(finished) the tasks that ended meanwhile, both forgetting.
     :param wanted: C((at, workers)) of late, for as long as shrinking is held back.
     """
@@ -90,6 +98,7 @@ class Sizing:
     starts: tuple[Start, ...] = ()
     start_seconds: float = START_SECONDS
     slots: int | None = None
+    at_least: int = 1
     full: tuple[tuple[float, int], ...] = ()
     last: Flow | None = None
     shrunk_at: float | None = None
@@ -140,8 +149,9 @@ def size(
     if waiting is None or running is None or processed is None:
         return None, replace(memory, last=None)
     consuming = max(0, current - seen.starting)
-    slots = memory.slots or max(1, _slots_of(running, consuming))
-    memory = _note_flow(memory, Flow(seen.at, waiting, running, processed), consuming)
+    now = Flow(seen.at, waiting, running, processed)
+    memory = _note_flow(_note_slots(memory, now, consuming, seen.draining), now)
+    slots = memory.slots or memory.at_least
     outlook = _Outlook(seen.at, waiting, consuming, current, slots, memory)
     wanted = _least(promise, outlook, seen.value(WAIT_TIME) or 0.0, floor, ceiling)
     held, memory = _hold_back(wanted, memory, seen.at, current)
@@ -154,10 +164,6 @@ def size(
     if held > wanted:
         reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
     return Size(held, reason), memory
-
-
-def _slots_of(running: float, consuming: int) -> int:
-    return math.ceil(running / consuming - 0.5) if consuming else 0
 
 
 def _note_starts(memory: Sizing, seen: Observation) -> Sizing:
@@ -173,7 +179,31 @@ def _note_starts(memory: Sizing, seen: Observation) -> Sizing:
     return replace(memory, starts=tuple(starts), start_seconds=seconds)
 
 
-def _note_flow(memory: Sizing, now: Flow, consuming: int) -> Sizing:
+def _note_slots(memory: Sizing, now: Flow, consuming: int, draining: int) -> Sizing:
+    """Learn how many tasks a worker runs at once.
+
+    While tasks wait the workers are full, and show it. While none wait a slot is free, so that there are more slots
+    than tasks that run; a fleet that was never full is thus not taken for one that is.
+    """
+    calm = math.inf if memory.shrunk_at is None else now.at - memory.shrunk_at
+    # For a while after shrinking, draining workers run some of the tasks, and not everybody tells how many they are.
+    if not consuming or calm <= min(SLOTS, DRAINED * memory.task_seconds):
+        return memory
+    each = now.running / (consuming + draining)
+    # At any instant a slot or two may be between two tasks.
+    shown = max(1, math.ceil(each - 0.5))
+    memory = replace(memory, at_least=max(memory.at_least, shown if now.waiting else math.floor(each) + 1))
+    if memory.slots is not None and shown > memory.slots:
+        # One very long task that drains must not make workers look larger than they are.
+        if calm <= max(SLOTS, LONG_DRAINED * memory.task_seconds):
+            return memory
+    elif not (memory.last is not None and memory.last.waiting > 0 and now.waiting > 0):
+        return memory
+    full = (*(entry for entry in memory.full if entry[0] > now.at - SLOTS), (now.at, shown))
+    return replace(memory, slots=max(slots for _at, slots in full), full=full)
+
+
+def _note_flow(memory: Sizing, now: Flow) -> Sizing:
     last = memory.last
     memory = replace(memory, last=now)
     if last is None or now.at <= last.at or now.processed < last.processed:
@@ -181,22 +211,24 @@ def _note_flow(memory: Sizing, now: Flow, consuming: int) -> Sizing:
     seconds = now.at - last.at
     finished = now.processed - last.processed
     arrived = max(0.0, finished + now.waiting + now.running - last.waiting - last.running)
-    kept = math.exp(-seconds / RUN_TIMES)
-    settled = memory.shrunk_at is None or now.at - memory.shrunk_at > RUN_TIMES
-    # Full workers show how many tasks one runs at once; for a while after shrinking, draining ones run some too.
-    full = tuple(entry for entry in memory.full if entry[0] > now.at - RUN_TIMES)
-    if settled and consuming and last.waiting > 0 and now.waiting > 0:
-        full = (*full, (now.at, max(1, _slots_of(now.running, consuming))))
+    # A burst is not averaged away. The other spans are those of before: what waits now counts as arrived, and shall
+    # neither lower a rate nor change what is known of run times.
+    burst = _span(ARRIVALS, max(memory.quick.rate, arrived / seconds), ARRIVALS_WITHIN)
+    usual = _span(ARRIVALS, memory.quick.rate, ARRIVALS_WITHIN)
+    kept = math.exp(-seconds / _span(RUN_TIMES, memory.quick.rate, RUN_TIMES_WITHIN))
     return replace(
         memory,
-        # The most of them: at any instant a slot or two may be between two tasks.
-        slots=max(slots for _at, slots in full) if full else memory.slots,
-        full=full,
-        quick=memory.quick.then(arrived, seconds, ARRIVALS_QUICK),
-        slow=memory.slow.then(arrived, seconds, ARRIVALS_SLOW),
+        quick=memory.quick.then(arrived, seconds, burst),
+        slow=memory.slow.then(arrived, seconds, ARRIVALS_SLOWER * usual),
         busy=memory.busy * kept + (last.running + now.running) / 2 * seconds,
         finished=memory.finished * kept + finished,
     )
+
+
+def _span(tasks: float, rate: float, within: tuple[float, float]) -> float:
+    """Return the seconds in which so many tasks come at C(rate) a second, but not outside C(within)."""
+    shortest, longest = within
+    return min(longest, max(shortest, tasks / rate)) if rate else longest
 
 
 @dataclass(frozen=True)
@@ -239,7 +271,8 @@ def _least(promise: float, outlook: _Outlook, oldest: float, floor: int, ceiling
     memory = outlook.memory
     ahead = memory.start_seconds
     # The longer a start takes, the less of the promise is left to notice that one is needed.
-    share = max(GROW_ABOVE_SLOW, GROW_ABOVE - GROW_ABOVE * max(0.0, ahead / promise - 0.5))
+    slow = GROW_ABOVE_SLOW + GROW_ABOVE_LONG * min(1.0, memory.task_seconds / promise)
+    share = max(slow, GROW_ABOVE - GROW_ABOVE * max(0.0, ahead / promise - 0.5))
     grow_above = min(share * promise, max(promise - oldest, 0.1 * promise))
     workers = min(max(outlook.current, floor), ceiling)
     while workers < ceiling and outlook.wait(workers, ahead, memory.quick.rate) > grow_above:

@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MINUTES_A_DAY = 24 * 60
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone called C(name). UTC is there even on a host that has no database of zones.
+
+    :raises KeyError: when there is none; C(OSError) or C(ValueError) when the name is no name at all.
+    """
+    return timezone.utc if name == "UTC" else ZoneInfo(name)
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,12 @@ class Window:
     min_workers: int | None = None
     max_workers: int | None = None
 
-    def occurrence(self, day: date, zone: ZoneInfo) -> tuple[float, float] | None:
+    @property
+    def whole_day(self) -> bool:
+        """Whether it lasts from one midnight to the next."""
+        return (self.start, self.end) == (0, _MINUTES_A_DAY)
+
+    def occurrence(self, day: date, zone: tzinfo) -> tuple[float, float] | None:
         """Return the window that starts on C(day) as seconds since the epoch, or None where there is none.
 
         An occurrence that lies wholly in a skipped hour has no length and is none.
@@ -53,7 +66,7 @@ class Schedule:
         """Return the window that holds at C(at) seconds since the epoch, or None outside all of them."""
         if not self.windows:
             return None
-        zone = ZoneInfo(self.timezone)
+        zone = zone_of(self.timezone)
         today = datetime.fromtimestamp(at, zone).date()
         for window in reversed(self.windows):
             # Tomorrow too: where the clock skips midnight, a day's first instant still has yesterday's date
@@ -66,7 +79,7 @@ class Schedule:
 
     def timeline(self, start: float, end: float) -> Iterator[tuple[float, float, Window | None]]:
         """Yield C((from, to, window)) pieces that cover C([start, end)), neighbours never alike."""
-        zone = ZoneInfo(self.timezone)
+        zone = zone_of(self.timezone)
         day = datetime.fromtimestamp(start, zone).date() - timedelta(days=1)
         last = datetime.fromtimestamp(end, zone).date() + timedelta(days=1)
         edges = {start, end}
@@ -85,7 +98,7 @@ class Schedule:
         yield since, end, held
 
 
-def instant(day: date, minutes: int, zone: ZoneInfo) -> float:
+def instant(day: date, minutes: int, zone: tzinfo) -> float:
     """Return when the wall clock of C(zone) shows C(minutes) after midnight of C(day), in seconds since the epoch.
 
     In a repeated hour it is the first occurrence; in a skipped one the first instant after the gap.
@@ -107,6 +120,6 @@ def instant(day: date, minutes: int, zone: ZoneInfo) -> float:
     return float(high)
 
 
-def _offset(at: float, zone: ZoneInfo) -> timedelta:
+def _offset(at: float, zone: tzinfo) -> timedelta:
     offset = datetime.fromtimestamp(at, timezone.utc).astimezone(zone).utcoffset()
     return offset or timedelta()

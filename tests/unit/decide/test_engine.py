@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's meaning: examples that anyone can check by hand, and properties over a whole space of them."""
+"""The engine's meaning, in examples that anyone can check by hand. Over the whole space: test_properties.py."""
 
 from __future__ import annotations
 
@@ -214,82 +214,6 @@ def test_runs_begin_anew_after_a_restart_and_cooldowns_do_not() -> None:
 def test_a_clock_that_is_set_back_keeps_the_age_of_runs_and_cooldowns() -> None:
     looks = [look(t, queue_depth=500) for t in (10000, 10040, 6440, 6460)]
     assert moves(play(Policy(), *looks)) == [(6460, "up", 4, 6)]
-
-
-values = st.one_of(st.none(), st.floats(0, 1000), st.sampled_from([0.0, 5.0, 9.0, 10.0, 100.0, 101.0]))
-percents = st.one_of(st.none(), st.floats(0, 100))
-
-
-@st.composite
-def histories(draw: st.DrawFn, known: bool = False) -> list[Observation]:
-    at, seen = 0.0, []
-    for _turn in range(draw(st.integers(1, 40))):
-        at += draw(st.sampled_from([1.0, 15.0, 60.0, 120.0]))
-        metrics = {
-            "queue_depth": draw(values),
-            "wait_time": draw(values),
-            "cpu": draw(percents),
-            "memory": draw(percents),
-            "processed_total": draw(st.one_of(st.none(), st.integers(0, 5).map(float))),
-        }
-        count = draw(st.integers(0, 30)) if known else draw(st.one_of(st.none(), st.integers(0, 30)))
-        seen.append(look(at, count, **metrics))
-    return seen
-
-
-@given(histories())
-def test_bounds_are_never_broken_and_steps_never_exceeded(history: list[Observation]) -> None:
-    policy = Policy()
-    for decision in play(policy, *history):
-        if decision.after is None:
-            assert decision.before is None
-            continue
-        assert decision.before is not None
-        assert 2 <= decision.after <= 20
-        if decision.action is Action.UP:
-            assert 0 < decision.after - decision.before <= policy.limits.scale_up_max
-        elif decision.action is Action.DOWN:
-            assert 0 < decision.before - decision.after <= policy.limits.scale_down_max
-        elif decision.action is Action.HOLD:
-            assert decision.after == decision.before
-
-
-@given(histories())
-def test_cooldowns_are_kept(history: list[Observation]) -> None:
-    decisions = play(Policy(), *history)
-    for action, cooldown in ((Action.UP, 60), (Action.DOWN, 300)):
-        times = [d.at for d in decisions if d.action is action]
-        assert all(later - earlier >= cooldown for earlier, later in zip(times, times[1:]))
-
-
-@given(histories())
-def test_the_unknown_never_shrinks_a_fleet(history: list[Observation]) -> None:
-    for seen, decision in zip(history, play(Policy(), *history)):
-        if decision.action is Action.DOWN:
-            assert all(name in seen.metrics for name in ("queue_depth", "cpu", "memory", "processed_total"))
-
-
-@given(histories())
-def test_the_same_input_gives_the_same_decision(history: list[Observation]) -> None:
-    assert play(Policy(), *history) == play(Policy(), *history)
-
-
-@given(histories(known=True), st.floats(0, 500))
-def test_more_load_never_means_fewer_workers(history: list[Observation], more: float) -> None:
-    *before, last = history
-    state = State()
-    for seen in before:
-        _decision, state = decide(Policy(), state, seen)
-    if last.value("queue_depth") is None:
-        return
-    heavier = look(last.at, last.workers, **{**last.metrics, "queue_depth": last.metrics["queue_depth"] + more})
-    missing = {name: None for name in CALM if name not in last.metrics}
-    heavier = look(last.at, last.workers, **{**heavier.metrics, **missing})
-    lighter_decision, _lighter = decide(Policy(), state, last)
-    heavier_decision, _heavier = decide(Policy(), state, heavier)
-    assert lighter_decision.after is not None
-    assert heavier_decision.after is not None
-    assert heavier_decision.after >= lighter_decision.after
 
 
 @given(st.integers(0, 1000), st.floats(0.01, 300))

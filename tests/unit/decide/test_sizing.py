@@ -122,6 +122,41 @@ def test_tasks_at_once_are_learned_from_full_workers() -> None:
     assert state.sizing.slots == 4
 
 
+def test_workers_that_were_never_full_are_not_taken_for_full_ones() -> None:
+    looks = [look(t, 2, running=9, processed_total=3 * t) for t in range(0, 121, 5)]
+    decisions, state = play(*looks)
+    assert state.sizing.slots is None
+    assert state.sizing.at_least == 5
+    assert {d.after for d in decisions} == {2}
+
+
+def test_a_fleet_that_idles_in_part_is_shrunk_although_nobody_knows_how_much_a_worker_can_do() -> None:
+    looks = [look(t, 8, running=6, processed_total=3 * t) for t in range(0, 121, 5)]
+    decisions, _state = play(*looks)
+    assert min(d.after or 0 for d in decisions) < 8
+
+
+def test_few_tasks_are_averaged_over_a_longer_time_than_many() -> None:
+    def rate_after_a_lull(tasks_in_a_second: float) -> float:
+        busy = [look(t, 20, running=5, processed_total=tasks_in_a_second * t) for t in range(0, 301, 5)]
+        done = tasks_in_a_second * 300
+        lull = [look(t, 20, running=5, processed_total=done) for t in range(305, 321, 5)]
+        _decisions, state = play(*busy, *lull)
+        return state.sizing.quick.rate / tasks_in_a_second
+
+    assert rate_after_a_lull(0.2) > rate_after_a_lull(10) + 0.2
+
+
+def test_tasks_of_draining_workers_do_not_make_the_others_look_larger() -> None:
+    looks = [look(t, 8, queue_depth=50, running=8, processed_total=8 * t) for t in range(0, 61, 5)]
+    looks += [look(t, 8, running=2, processed_total=600) for t in range(65, 121, 5)]
+    decisions, state = play(*looks)
+    assert (state.sizing.slots, decisions[-1].after) == (1, 2)
+    # Two consume, and six of those that were stopped are still at their last task.
+    _decisions, state = play(*(look(t, 2, queue_depth=9, running=8) for t in range(125, 160, 5)), state=state)
+    assert state.sizing.slots == 1
+
+
 def test_what_full_workers_show_no_more_is_forgotten() -> None:
     looks = [look(t, 2, queue_depth=50, running=40, processed_total=8 * t) for t in (0, 5)]
     looks += [look(t, 2, queue_depth=50, running=8, processed_total=8 * t) for t in range(10, 200, 5)]

@@ -1,0 +1,200 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The autoscaler's memory in a file: what the engine and the observer go on with after a restart.
+
+One file has all fleets. It is written as a whole under another name and renamed, so a reader finds the old one or the
+new one, whenever the writer was killed. It is read without mercy: cooldowns and runs that were guessed from a damaged
+file could shrink a fleet that must not shrink.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+FORMAT = "muejam.celery autoscaler state"
+# Counts up when a field goes away or changes its meaning. One that is added with a default needs no new version.
+VERSION = 1
+
+_LARGEST = 64 * 1024 * 1024  # bytes: a thousand fleets take a few
+_SET_ASIDE_AT_MOST = 5
+
+
+class StateUnusable(OperationError):
+    """There is a state file, and it cannot be used: damaged, of something else, of another version, unreadable."""
+
+
+@dataclass(frozen=True)
+class FleetMemory:
+    """What is remembered of one fleet.
+
+    :param state: the engine's.
+    :param memory: the observer's, as a JSON value.
+    :param wrote_at: when it was remembered, in seconds since the epoch by the wall clock; None is not known.
+    """
+
+    state: State
+    memory: object = None
+    wrote_at: float | None = None
+
+
+def cautious(at: float) -> State:
+    """Return the state to begin with at C(at) when there was one and it is lost.
+
+    Nobody knows when the fleet was last scaled, so it is taken for just now: every cooldown begins.
+    """
+    return State(last_up=at, last_down=at)
+
+
+def load_state(path: str | os.PathLike[str]) -> dict[str, FleetMemory]:
+    """Return what the file C(path) remembers, by fleet. A file that is not there remembers nothing.
+
+    :raises StateUnusable: when there is a file and it cannot be used.
+    """
+    try:
+        text = _read(Path(path))
+        return {} if text is None else _memories(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise StateUnusable(
+            f"use the state file {os.fspath(path)}",
+            "it is nested without end" if isinstance(error, RecursionError) else error,
+            "Set it aside; without it every cooldown begins anew, and waits are unknown for a while.",
+        ) from error
+
+
+def save_state(path: str | os.PathLike[str], memories: Mapping[str, FleetMemory]) -> None:
+    """Put C(memories) into the file C(path), readable by its owner alone; whoever reads it sees all or nothing of it.
+
+    :raises OperationError: when that fails; the file is then as it was.
+    """
+    path = Path(path)
+    fleets = {
+        name: {"wrote_at": kept.wrote_at, "state": to_json(kept.state), "memory": kept.memory}
+        for name, kept in memories.items()
+    }
+    text = json.dumps({"format": FORMAT, "version": VERSION, "fleets": fleets}, allow_nan=False)
+    try:
+        with _alone_in(path.parent) as folder:
+            _write(path.with_name(f".{path.name}.new"), text)
+            path.with_name(f".{path.name}.new").replace(path)
+            os.fsync(folder)
+    except OSError as error:
+        raise OperationError(
+            f"save the state in {path}",
+            error,
+            f"See that {path.parent} is there, has space, and may be written to. Until then a restart forgets what "
+            "happened since the last save.",
+        ) from error
+
+
+def set_aside(path: str | os.PathLike[str]) -> Path:
+    """Keep the unusable file C(path) for whoever looks into it, as C(path).unusable-1 and so on; return its new path.
+
+    Where that is possible it also stays until C(save_state) replaces it: a file that is gone means that there never
+    was a state, which would be wrong if the next save failed. The last of five is overwritten.
+
+    :raises OperationError: when it can be neither linked nor renamed.
+    """
+    path = Path(path)
+    try:
+        for number in range(1, _SET_ASIDE_AT_MOST + 1):
+            aside = path.with_name(f"{path.name}.unusable-{number}")
+            if not os.path.lexists(aside):
+                break
+            if aside.exists() and path.exists() and aside.samefile(path):
+                return aside
+        else:
+            aside.unlink()
+        try:
+            os.link(path, aside)
+        except OSError:  # a folder, another user's file, or a file system without links
+            path.rename(aside)
+    except OSError as error:
+        raise OperationError(
+            f"set the state file {path} aside", error, "Remove it by hand, and see who may write to its directory."
+        ) from error
+    return aside
+
+
+def _read(path: Path) -> str | None:
+    try:
+        # A pipe in place of the file must not hold the reader for ever.
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise
+        return None
+    with os.fdopen(opened, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is not a regular file")
+        if found.st_size > _LARGEST:
+            raise ValueError(f"its {found.st_size} bytes are more than any state has")
+        return file.read().decode("utf-8")
+
+
+def _memories(text: str) -> dict[str, FleetMemory]:
+    if not text.strip():
+        raise ValueError("it is empty")
+    try:
+        raw = json.loads(text, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON, or only the beginning of it: {error}") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise ValueError("it is the file of something else")
+    if raw.get("version") != VERSION:
+        raise ValueError(f"it has version {raw.get('version')!r}, and only {VERSION} is understood")
+    fleets = raw.get("fleets")
+    if not isinstance(fleets, dict):
+        raise ValueError("fleets is not an object")
+    return {name: _memory(entry, f"fleets.{name}") for name, entry in fleets.items()}
+
+
+def _memory(raw: object, path: str) -> FleetMemory:
+    if not isinstance(raw, dict) or set(raw) != {"wrote_at", "state", "memory"}:
+        raise ValueError(f"{path} is not an object of wrote_at, state and memory")
+    wrote_at = raw["wrote_at"]
+    if wrote_at is not None and (isinstance(wrote_at, bool) or not isinstance(wrote_at, (int, float))):
+        raise ValueError(f"{path}.wrote_at is not a number")
+    return FleetMemory(from_json(State, raw["state"], f"{path}.state"), raw["memory"], wrote_at)
+
+
+def _no_number(written: str) -> float:
+    raise ValueError(f"it has {written} in the place of a number")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[int]:
+    """Hold a lock on C(folder), so that two writers do not take the same temporary file; yield its descriptor."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write C(text) to a new file that is on the disk when this returns."""
+    path.unlink(missing_ok=True)  # of a writer that was killed
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise

@@ -1,0 +1,138 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module policy_info and the playbook policy, run by Ansible as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COLLECTION = Path(__file__).resolve().parents[3]
+ENVIRONMENT = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0"}
+SCHEDULE = {
+    "timezone": "Europe/Berlin",
+    "windows": [{"name": "peak", "time": "08:00-18:00", "min_workers": 5}],
+}
+
+
+def run(arguments: dict[str, Any], *options: str) -> tuple[bool, dict[str, Any], str]:
+    """Return whether the module succeeded, its result, and all that Ansible printed."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "ansible", "adhoc", "localhost", "--connection", "local",
+            "--module-name", "muejam.celery.policy_info", "--args", json.dumps(arguments),
+            "--extra-vars", json.dumps({"ansible_python_interpreter": sys.executable}), *options,
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=ENVIRONMENT,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert "=> {" in done.stdout, output
+    start = done.stdout.index("=> {") + 3
+    result, _end = json.JSONDecoder().raw_decode(done.stdout[start:])
+    return done.returncode == 0, result, output
+
+
+@pytest.mark.parametrize("options", [[], ["--check", "--diff"]])
+def test_a_sound_policy_is_explained(options: list[str]) -> None:
+    arguments = {"policy": {"limits": {"cooldown_down": 0}, "schedule": SCHEDULE}, "at": "2026-03-28T12:00:00Z"}
+    succeeded, result, output = run({**arguments, "days": 2}, *options)
+    assert succeeded, output
+    assert (result["changed"], result["problems"]) == (False, [])
+    assert [each["path"] for each in result["advice"]] == ["limits.cooldown_down"]
+    assert [(each["from"], each["window"]) for each in result["windows"]] == [
+        ("2026-03-28T13:00:00+01:00", "peak"),
+        ("2026-03-28T18:00:00+01:00", None),
+        ("2026-03-29T08:00:00+02:00", "peak"),
+        ("2026-03-29T18:00:00+02:00", None),
+        ("2026-03-30T08:00:00+02:00", "peak"),
+    ]
+    assert result["windows"][-1]["to"] == "2026-03-30T14:00:00+02:00"
+    assert result["policy"]["limits"]["max_workers"] == 20
+    assert result["policy"]["scale_up"]["any"][0] == {"metric": "queue_depth", "above": 100, "for": "1m"}
+    assert {each["kept"] for each in result["fidelity"]} == {"exact"}
+    again, whole, output = run({"policy": result["policy"]})
+    assert again, output
+    assert whole["policy"] == result["policy"]
+
+
+def test_every_fault_of_a_policy_is_an_answer() -> None:
+    policy = {"limits": {"min_workers": 9, "max_workers": 8, "extra": 1}, "target": {}}
+    succeeded, result, output = run({"policy": policy})
+    assert succeeded, output
+    assert {each["path"] for each in result["problems"]} == {
+        "limits.extra",
+        "limits.min_workers",
+        "target.wait_time",
+    }
+    assert "windows" not in result
+
+
+def test_it_fails_on_problems_where_that_is_wanted() -> None:
+    succeeded, result, _output = run({"policy": {"limits": {"min_workers": True}}, "fail_on_problems": True})
+    assert not succeeded
+    assert "limits.min_workers: is True, not a whole number of workers" in result["msg"]
+    assert [each["path"] for each in result["problems"]] == ["limits.min_workers"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"at": "noon"}, "at is 'noon'"), ({"days": 0}, "days must be 1 to 366")]
+)
+def test_wrong_options_are_named(options: dict[str, Any], words: str) -> None:
+    succeeded, result, _output = run({"policy": {}, **options})
+    assert not succeeded
+    assert words in result["msg"]
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    path = tmp_path / "inventory.json"
+    fleets = [
+        {"name": "web", "app": "a", "broker_url": "redis://:not-a-real-password@b/0", "policy": {"schedule": SCHEDULE}},
+        {"name": "mail", "app": "a", "policy": {"limits": {"min_workers": 21}}},
+        {"name": "plain", "app": "a"},
+    ]
+    group = {"hosts": {"one": {}, "two": {}}, "vars": {"celery_worker_fleets": fleets}}
+    path.write_text(json.dumps({"celery_workers": group}), encoding="utf-8")
+    return path
+
+
+def play(inventory: Path, *options: str) -> tuple[bool, str]:
+    command = [
+        sys.executable, "-m", "ansible", "playbook", "-i", str(inventory),
+        str(COLLECTION / "playbooks" / "policy.yml"), *options,
+    ]  # fmt: skip
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+    assert "not-a-real-password" not in done.stdout + done.stderr
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_playbook_tells_what_a_person_wants_to_know(inventory: Path) -> None:
+    succeeded, output = play(inventory, "-e", "at=2026-03-28T12:00:00Z", "-e", "fleet=web", "--check")
+    assert succeeded, output
+    assert output.count("web on one, two: its policy can be used") == 1
+    assert "2026-03-29 08:00  2026-03-29 18:00  5 to 20       peak" in output
+    assert "mail" not in output
+
+
+def test_the_playbook_fails_after_it_told_every_fault(inventory: Path) -> None:
+    succeeded, output = play(inventory, "-vv")
+    assert not succeeded
+    assert "fault: limits.min_workers: a floor of 21 is above the ceiling of 20" in output
+    assert "web on one, two" in output
+
+
+def test_a_fleet_without_policy_is_said_to_have_none(inventory: Path) -> None:
+    succeeded, output = play(inventory, "-e", "fleet=plain")
+    assert succeeded, output
+    assert "no fleet plain of this inventory has a policy" in output
