@@ -34,8 +34,23 @@ def work(number, seconds=0.0):
     record("done", number)
 
 
+@app.task(name="clocked")
+def clocked(number, seconds):
+    """Write down when it began."""
+    record("taken", f"{number} {time.time()}")
+    time.sleep(seconds)
+
+
 @app.task(name="limited", rate_limit="1/s")
 def limited(number):
+    record("done", number)
+
+
+@app.task(name="again", bind=True)
+def again(self, number):
+    """Come to grief once and be tried again."""
+    if not self.request.retries:
+        raise self.retry(countdown=0)
     record("done", number)
 
 

@@ -55,7 +55,8 @@ def test_from_start_to_stop(workers: Workers, broker_url: str, abstract: bool) -
     worker.wait(lambda: worker.manager.said("STATUS=consuming celery,high: 0 running, 1 done"), 5, "status line")
     worker.wait(lambda: worker.status()["processed"] == 1, 5, "status file")
     status = worker.status()
-    assert {key: status[key] for key in status.keys() - {"monotonic", "at"}} == {
+    assert status["monotonic"] <= status["written"] <= time.monotonic()
+    assert {key: status[key] for key in status.keys() - {"monotonic", "written", "at"}} == {
         "version": 1,
         "node": worker.node,
         "pid": worker.process.pid,
@@ -63,6 +64,8 @@ def test_from_start_to_stop(workers: Workers, broker_url: str, abstract: bool) -
         "active": 0,
         "reserved": 0,
         "processed": 1,
+        "finished": 1,
+        "taken": {"celery": 1, "high": 0},
         "pool": "prefork",
         "concurrency": 2,
         "config": "a-fingerprint",

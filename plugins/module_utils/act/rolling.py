@@ -14,13 +14,13 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.configuration im
     wanted_fingerprint,
     wanted_fingerprint_on_disk,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_WAIT, fleet_lock
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import (
     drain_limit,
     failure_report,
     refuse_unknown_fleet,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, describe
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import FleetState, Phase, Unit, drain_seconds
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -77,6 +77,41 @@ def restart(request: RestartRequest, systemd: Systemd, check_mode: bool) -> Rest
                 "No worker was touched. Look at the unit with systemd-analyze verify.",
             )
         return _Round(request, systemd, tried, unchanged, reasons).go_through(chosen)
+
+
+def restart_one(fleet: str, worker: str, systemd: Systemd, lock_wait: float = LOCK_WAIT) -> None:
+    """Tell systemd to restart one worker, drained, and do not wait for it.
+
+    :param worker: name of its unit.
+    :param lock_wait: seconds to wait for somebody else who scales or restarts the fleet.
+    :raises OperationError: when it does not run, while another worker of the
+        fleet is on its way up, or when systemd cannot be asked or refuses.
+    """
+    tried = f"restart {worker}"
+    with fleet_lock(fleet, lock_wait):
+        state = systemd.read_fleet(fleet)
+        if not state.exists:
+            raise refuse_unknown_fleet(tried, fleet, systemd)
+        unit = state.unit(worker)
+        if unit is None or not unit.current or unit.masked or unit.phase is not Phase.RUNNING:
+            raise OperationError(
+                tried, f"it is {describe(unit)}", "Nothing was changed. Only a running worker needs it."
+            )
+        others = [other.name for other in state.current if other.phase is Phase.STARTING]
+        # One at a time, whoever asks: a fault of the app would else take worker after worker out of a fleet that works.
+        if others:
+            raise OperationError(
+                tried,
+                f"{', '.join(others)} is not up yet",
+                "Nothing was changed. Try again when the fleet is complete.",
+            )
+        if state.needs_reload:
+            systemd.reload()
+        # Restarts that were asked for count towards systemd's limit on starts, which is meant for crashes.
+        systemd.reset_failed([worker])
+        told = systemd.restart_no_wait(worker)
+        if not told.ok:
+            raise OperationError(tried, f"systemctl restart failed: {told.problem}", f"See journalctl -u {worker}.")
 
 
 def _choose(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_WAIT, fleet_lock
 from ansible_collections.muejam.celery.plugins.module_utils.act.placement import Plan, plan_scaling
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
     StatusUnknown,
@@ -45,15 +45,19 @@ _JOURNALS_SHOWN = 5
 class ScaleRequest:
     """What is asked for; times in seconds.
 
-    `drain_timeout` of `None` stands for as long as systemd itself allows.
+    `drain_timeout` of `None` stands for as long as systemd itself allows. With
+    `keep`, a fleet that has workers keeps as many as it has. `lock_wait` is how
+    long to wait for somebody else who scales or restarts the fleet.
     """
 
     fleet: str
     workers: int
     expected_workers: int | None = None
+    keep: bool = False
     wait: bool = True
     wait_timeout: float = 300.0
     drain_timeout: float | None = None
+    lock_wait: float = LOCK_WAIT
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,9 @@ def scale(request: ScaleRequest, systemd: Systemd, check_mode: bool) -> ScaleRes
     """
     if check_mode:
         return _predict(request, systemd)
-    with fleet_lock(request.fleet):
+    with fleet_lock(request.fleet, request.lock_wait):
         state = _read_known(request, systemd)
+        request = _settled(request, state)
         load, unknown = _load_of(state, request.workers)
         plan = plan_scaling(state, request.workers, load)
         _require_startable(request, state, plan)
@@ -146,6 +151,7 @@ def _predict(request: ScaleRequest, systemd: Systemd) -> ScaleResult:
             f"This host has no fleet {request.fleet} yet; check mode takes it for one of 0 workers. "
             f"Without check mode this is an error."
         )
+    request = _settled(request, state)
     load, unknown = _load_of(state, request.workers)
     plan = plan_scaling(state, request.workers, load)
     if state.exists:
@@ -170,6 +176,11 @@ def _read_known(request: ScaleRequest, systemd: Systemd) -> FleetState:
         raise refuse_unknown_fleet(f"scale fleet {request.fleet} to {request.workers}", request.fleet, systemd)
     _require_expected(request, state)
     return state
+
+
+def _settled(request: ScaleRequest, state: FleetState) -> ScaleRequest:
+    # Under the fleet's lock, so that nobody scales it between this look and what follows from it.
+    return replace(request, workers=len(state.current)) if request.keep and state.current else request
 
 
 def _require_expected(request: ScaleRequest, state: FleetState) -> None:

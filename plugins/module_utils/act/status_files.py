@@ -13,7 +13,9 @@ import json
 import math
 import os
 import stat
-from dataclasses import dataclass
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 MAX_AGE = 5.0
 """Seconds after which a status file says nothing any more; workers write it at least once a second."""
@@ -21,11 +23,21 @@ MAX_AGE = 5.0
 MAX_BYTES = 64 * 1024
 _MAX_TEXT = 256
 _MAX_COUNT = 10**9
+_MAX_TOTAL = 10**15
+_MAX_QUEUES = 1000
+_NUMBER = struct.Struct("Q")
+TALLY = ".taken"
+"""End of the name of the file that has the counts of messages, beside the status file."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """One worker's own account of itself. `monotonic` is when it was written, in seconds of CLOCK_MONOTONIC."""
+    """One worker's own account of itself.
+
+    `monotonic` is when it was last proven alive, `written` when its counts were taken, both in seconds of
+    CLOCK_MONOTONIC. `started` and `finished` count tasks, `taken` messages by queue, since its process started;
+    they are `None` where the worker does not tell, as those with an older lifecycle module do not.
+    """
 
     pid: int
     state: str
@@ -33,6 +45,12 @@ class Status:
     reserved: int
     monotonic: float
     config: str = ""
+    written: float | None = None
+    started: int | None = None
+    finished: int | None = None
+    taken: Mapping[str, int] | None = None
+    pool: str | None = None
+    concurrency: int | None = None
 
     @property
     def tasks(self) -> int:
@@ -45,11 +63,35 @@ class StatusUnknown(Exception):
 
 
 def read_status(path: str) -> Status:
-    """Read one status file.
+    """Read one status file, with the counts of messages of this instant where the worker keeps them.
 
     :raises StatusUnknown: when it is missing, no plain file, too large, or not
         what a worker writes.
     """
+    status = parse_status(_read(path))
+    if not status.taken:
+        return status
+    try:
+        return with_tally(status, _read(path + TALLY))
+    except StatusUnknown:
+        return status
+
+
+def with_tally(status: Status, content: bytes) -> Status:
+    """Bring `taken` up to date by the file that a worker writes with each message.
+
+    :param content: native unsigned 64-bit integers: the worker's process id,
+        then the counts in the order of `taken`. What is not that is passed over.
+    """
+    numbers = [number for (number,) in _NUMBER.iter_unpack(content[: len(content) // _NUMBER.size * _NUMBER.size])]
+    taken = status.taken or {}
+    if len(numbers) <= len(taken) or numbers[0] != status.pid:
+        return status
+    pairs = zip(taken.items(), numbers[1:])
+    return replace(status, taken={name: max(count, min(now, _MAX_TOTAL)) for (name, count), now in pairs})
+
+
+def _read(path: str) -> bytes:
     try:
         # O_NONBLOCK: opening a FIFO that somebody put there must not hang.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -63,12 +105,11 @@ def read_status(path: str) -> Status:
             raise StatusUnknown("its status file is no plain file")
         if details.st_size > MAX_BYTES:
             raise StatusUnknown(f"its status file is larger than {MAX_BYTES} bytes")
-        content = os.read(descriptor, MAX_BYTES)
+        return os.read(descriptor, MAX_BYTES)
     except OSError as error:
         raise StatusUnknown(f"its status file cannot be read ({error.strerror})") from None
     finally:
         os.close(descriptor)
-    return parse_status(content)
 
 
 def parse_status(content: bytes) -> Status:
@@ -89,6 +130,13 @@ def parse_status(content: bytes) -> Status:
         reserved=_count(values, "reserved"),
         monotonic=_seconds(values, "monotonic"),
         config=_text(values, "config") if "config" in values else "",
+        written=_seconds(values, "written") if "written" in values else None,
+        started=_count(values, "processed", _MAX_TOTAL) if "processed" in values else None,
+        finished=_count(values, "finished", _MAX_TOTAL) if "finished" in values else None,
+        taken=_counts(values, "taken") if "taken" in values else None,
+        pool=_text(values, "pool") if "pool" in values else None,
+        # Some pools do not know how many tasks they run at once.
+        concurrency=_count(values, "concurrency") if values.get("concurrency") is not None else None,
     )
 
 
@@ -99,21 +147,48 @@ def tasks_in_hand(status: Status, main_pid: int, now: float) -> int:
     :param now: seconds of CLOCK_MONOTONIC.
     :raises StatusUnknown: when the status is stale or another process's.
     """
+    require_own(status, main_pid)
+    require_fresh(status.monotonic, now)
+    return status.tasks
+
+
+def require_own(status: Status, main_pid: int) -> None:
+    """Let pass what the process `main_pid` wrote.
+
+    :raises StatusUnknown: when it is another process's.
+    """
     if status.pid != main_pid:
         raise StatusUnknown("its status file is of another process")
-    age = now - status.monotonic
+
+
+def require_fresh(written: float, now: float) -> None:
+    """Let pass what is of now.
+
+    :param written: seconds of CLOCK_MONOTONIC, as is `now`.
+    :raises StatusUnknown: when it is too old to say anything.
+    """
+    age = now - written
     if age > MAX_AGE:
         raise StatusUnknown(f"its status file is {age:.0f} s old")
     if age < -1.0:
         raise StatusUnknown("its status file is from the future")
-    return status.tasks
 
 
-def _count(values: dict[str, object], key: str) -> int:
+def _count(values: dict[str, object], key: str, most: int = _MAX_COUNT) -> int:
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise StatusUnknown(f"its status file has no usable {key}")
     return value
+
+
+def _counts(values: dict[str, object], key: str) -> Mapping[str, int]:
+    value = values.get(key)
+    if not isinstance(value, dict) or len(value) > _MAX_QUEUES:
+        raise StatusUnknown(f"its status file has no usable {key}")
+    try:
+        return {name: _count(value, name, _MAX_TOTAL) for name in value}
+    except StatusUnknown:
+        raise StatusUnknown(f"its status file has no usable {key}") from None
 
 
 def _seconds(values: dict[str, object], key: str) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.muejam.celery.plugins.module_utils.act.unit_watch import Signs, UnitWatch, invocations_of
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
     PROBE_NUMBER,
     PROPERTIES,
@@ -21,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
     fleet_state,
     parse_blocks,
     parse_jobs,
+    parse_listing,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
@@ -42,6 +44,9 @@ COMMAND_TIMEOUT = 90.0
 """Seconds for a call that does not wait for a worker. systemctl itself gives up on a silent bus after 25 s."""
 
 _SYSTEMCTL = ("systemctl", "--no-pager", "--no-ask-password")
+_MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+# Units in any state whose name matches one pattern, which is to follow.
+_LIST_UNITS = ("busctl", "--no-pager", "call", *_MANAGER, "ListUnitsByPatterns", "asas", "0", "1")
 _SNAPSHOTS = 5
 _JOURNAL_PATIENCE = 5.0
 _JOURNAL_POLL = 0.2
@@ -88,6 +93,9 @@ def require_root_on_systemd(tried: str) -> None:
 class Systemd:
     """The systemd of this host, asked through `systemctl`."""
 
+    def __init__(self) -> None:
+        self._watches: dict[str, UnitWatch] = {}
+
     def read_fleet(self, fleet: str) -> FleetState:
         """Read all workers of a fleet: loaded, enabled and masked ones.
 
@@ -107,6 +115,17 @@ class Systemd:
                 "Check that systemd answers: systemctl status.",
             )
         return state
+
+    def watch_fleet(self, fleet: str) -> FleetState:
+        """Read all workers of a fleet, for somebody who does so every few seconds.
+
+        The answer is that of :meth:`read_fleet`, but for limits of running
+        units, which may be a minute old.
+
+        :raises OperationError: as :meth:`read_fleet` does.
+        """
+        watch = self._watches.setdefault(fleet, UnitWatch())
+        return watch.read(time.monotonic(), lambda: self._signs(fleet), lambda: self.read_fleet(fleet))
 
     def fleets(self) -> list[str]:
         """The names of all fleets that this host has a template unit for.
@@ -203,6 +222,18 @@ class Systemd:
                 return [redact(line.strip()) for line in reversed(answer.output.splitlines()) if line.strip()]
             time.sleep(_JOURNAL_POLL)
 
+    def _signs(self, fleet: str) -> Signs | None:
+        answer = _call([*_LIST_UNITS, unit_glob(fleet)], COMMAND_TIMEOUT)
+        if not answer.ok:
+            return None
+        try:
+            listing = parse_listing(answer.output)
+        except ValueError:
+            return None
+        invocations = invocations_of(listing)
+        links = tuple(sorted((str(path), _target(path)) for path in _paths_on_disk(fleet)))
+        return None if invocations is None else Signs(listing, links, invocations)
+
     def _read_units(self, patterns: Sequence[str], tried: str) -> tuple[list[dict[str, str]], dict[str, str]]:
         blocks: list[dict[str, str]] = []
         jobs: dict[str, str] = {}
@@ -275,9 +306,18 @@ def _call(command: Sequence[str], timeout: float) -> Answer:
 
 def _units_on_disk(fleet: str) -> list[str]:
     """Workers of a fleet that a link or file on disk speaks of: enabled or masked ones, or ones of their own."""
-    pattern = unit_glob(fleet)
-    names: set[str] = set()
-    for directory in UNIT_DIRECTORIES:
-        for place in (pattern, f"*.wants/{pattern}", f"*.requires/{pattern}"):
-            names.update(path.name for path in directory.glob(place))
+    names = {path.name for path in _paths_on_disk(fleet)}
     return sorted(name for name in names if (instance_of(name) or ("",))[0] == fleet)
+
+
+def _paths_on_disk(fleet: str) -> list[Path]:
+    pattern = unit_glob(fleet)
+    places = (pattern, f"*.wants/{pattern}", f"*.requires/{pattern}")
+    return [path for directory in UNIT_DIRECTORIES for place in places for path in directory.glob(place)]
+
+
+def _target(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""

@@ -27,6 +27,9 @@ PROPERTIES = (
     "MainPID",
     "Job",
     "NeedDaemonReload",
+    "ControlGroup",
+    "MemoryMax",
+    "CPUQuotaPerSecUSec",
     "TimeoutStopUSec",
     "ExecStop",
     "InactiveExitTimestampMonotonic",
@@ -74,6 +77,9 @@ class Unit:
 
     `stop_timeout` is in seconds, `None` when systemd waits for ever. The `*_at`
     values are microseconds of CLOCK_MONOTONIC, 0 when it has not happened.
+    `control_group` is a path below the root of the control groups, empty when
+    nothing runs. `memory_max` is in bytes, `cpu_quota` in cores, each `None`
+    where the unit itself sets no limit.
     """
 
     name: str
@@ -95,6 +101,9 @@ class Unit:
     files: tuple[str, ...] = ()
     environment_files: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    control_group: str = ""
+    memory_max: int | None = None
+    cpu_quota: float | None = None
 
     @property
     def fleet(self) -> str:
@@ -156,6 +165,20 @@ def parse_blocks(text: str) -> list[dict[str, str]]:
         if block:
             blocks.append(block)
     return blocks
+
+
+def parse_listing(text: str) -> dict[str, tuple[str, str, str]]:
+    """Read what `busctl` prints of `ListUnitsByPatterns`: active state, sub state and kind of job by unit name.
+
+    :raises ValueError: when it is not that.
+    """
+    words = shlex.split(text)
+    if len(words) < 2 or words[0] != "a(ssssssouso)" or not words[1].isdigit():
+        raise ValueError("no list of units")
+    rows = [words[start : start + 10] for start in range(2, len(words), 10)]
+    if len(rows) != int(words[1]) or any(len(row) != 10 for row in rows):
+        raise ValueError("a list of units that is cut off")
+    return {row[0]: (row[3], row[4], row[8]) for row in rows}
 
 
 def parse_jobs(text: str) -> dict[str, str]:
@@ -272,6 +295,10 @@ def unit_from(block: Mapping[str, str], job: str) -> Unit:
             line.rsplit(" (ignore_errors=", 1)[0] for line in block.get("EnvironmentFiles", "").splitlines() if line
         ),
         environment=parse_environment(block.get("Environment", "")),
+        control_group=block.get("ControlGroup", ""),
+        # systemd prints a limit that is not set as "infinity".
+        memory_max=_integer(block, "MemoryMax") or None,
+        cpu_quota=_span_or_none(block, "CPUQuotaPerSecUSec"),
     )
 
 
@@ -306,6 +333,13 @@ def _stop_timeout(block: Mapping[str, str]) -> float | None:
         return parse_span(block.get("TimeoutStopUSec", ""))
     except ValueError:
         return 90.0
+
+
+def _span_or_none(block: Mapping[str, str], key: str) -> float | None:
+    try:
+        return parse_span(block.get(key, "")) or None
+    except ValueError:
+        return None
 
 
 def _stop_stages(block: Mapping[str, str]) -> int:

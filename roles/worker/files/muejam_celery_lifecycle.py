@@ -11,13 +11,19 @@ environment variables, each optional:
     systemd's own. READY=1 is sent when the worker consumes, WATCHDOG=1 while its event loop turns, STOPPING=1 when
     the drain is over.
 ``CELERY_LIFECYCLE_STATUS_FILE``
-    Path of a small JSON file with the worker's state, replaced atomically about once a second.
+    Path of a small JSON file with the worker's state, replaced atomically about once a second. Among others:
+    `processed`, the tasks started, and `finished`, the tasks ended, since the process started; `taken`, how many
+    messages it was given from each of its queues since then. Every message counts in `taken`: those of unknown,
+    revoked and later tasks too, and those that go back to the broker in the end, which count again where they are
+    taken again. The file beside it whose name ends in `.taken` has the same counts at any instant (class Tally).
 ``CELERY_LIFECYCLE_TRANSPORT_OPTIONS``
     JSON object merged over the app's ``broker_transport_options``.
 ``CELERY_LIFECYCLE_PRIORITY``
     ``high_first`` (default): on Redis, 9 is the most urgent priority, as on RabbitMQ. ``low_first``: kombu's order.
 ``CELERY_LIFECYCLE_CONFIG``
     Opaque text, repeated in the status file.
+
+The task events that the worker sends (where they are switched on) get a field `queue`, which Celery leaves out.
 
 On the first SIGTERM a consuming worker cancels its consumers, finishes what it runs and what it has reserved, lets
 the acknowledgements out, and only then runs Celery's own handler. A second SIGTERM runs Celery's handler at once.
@@ -33,17 +39,21 @@ from __future__ import annotations
 import _socket
 import _thread
 import contextlib
+import functools
 import json
 import os
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
 
 from celery import bootsteps, current_app, signals
+from celery.events.dispatcher import EventDispatcher
 from celery.utils.log import get_logger
 from celery.worker import control
 from celery.worker import state as worker_state
+from celery.worker.request import Request
 
 logger = get_logger("celery.worker.lifecycle")
 
@@ -54,6 +64,11 @@ STALE_AFTER = 5.0  # seconds without a pulse after which the event loop counts a
 STALL_AFTER = 30.0  # seconds in which a connected consumer on Redis asks for no message, or gets no answer
 ACKNOWLEDGE_WITHIN = 2.0  # seconds to wait for acknowledgements that may never come (a terminated task has none)
 DEFAULT_PRIORITY_STEPS = (0, 3, 6, 9)
+MAX_QUEUES = 100  # queues that the status file tells of; a worker that consumes from more tells of none
+MAX_QUEUE_NAME = 256  # bytes of one queue's name in JSON
+TALLY = ".taken"  # end of the name of the file with the counts of messages
+NUMBER = struct.Struct("Q")
+QUEUE_OF_REQUEST = "muejam_celery_queue"  # attribute of a request
 
 
 class HighFirst(list):
@@ -232,7 +247,7 @@ class Reporter:
     def write(self, snapshot, proven_at):
         # The age of the file is the age of the last proof of life, not of the last run of this thread.
         age = max(time.monotonic() - proven_at, 0.0)
-        document = dict(snapshot, monotonic=proven_at, at=time.time() - age)
+        document = dict(snapshot, monotonic=proven_at, at=time.time() - age, written=time.monotonic())
         temporary = self.path + ".tmp"
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -269,9 +284,63 @@ class Reporter:
         self.finished = True
         self.wake()
         if self.path:
-            for path in (self.path, self.path + ".tmp"):
+            for path in (self.path, self.path + ".tmp", self.path + TALLY):
                 with contextlib.suppress(OSError):
                     Path(path).unlink()
+
+
+class Tally:
+    """Messages taken, by queue.
+
+    They are kept in a file as well, written in place with each message: whoever compares them with what waits in the
+    queues needs the counts of the same instant. It is a row of native unsigned 64-bit integers: the id of our
+    process, then the counts, in the order in which the status file lists the queues.
+    """
+
+    def __init__(self, path, pid):
+        self.taken = {}
+        self.places = {}
+        self.fault = None
+        self.descriptor = None
+        if path:
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+                self.descriptor = os.open(path + TALLY, flags, 0o644)
+                os.fchmod(self.descriptor, 0o644)
+            except OSError as error:
+                self.fault = error
+        self.write(0, pid)
+
+    def begin(self, queue):
+        """Count a queue from now on, or go on to."""
+        if queue not in self.taken:
+            self.taken[queue] = 0
+            self.places[queue] = len(self.taken)
+            self.write(self.places[queue], 0)
+
+    def add(self, queue):
+        self.taken[queue] += 1
+        self.write(self.places[queue], self.taken[queue])
+
+    def write(self, place, number):
+        if self.descriptor is None or place > MAX_QUEUES:
+            return
+        try:
+            os.pwrite(self.descriptor, NUMBER.pack(number), place * NUMBER.size)
+        except OSError as error:
+            # A count that is not of now is worse than none: the status file has it once a second.
+            self.fault = error
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.descriptor, 0)
+            os.close(self.descriptor)
+            self.descriptor = None
+
+    def for_status(self):
+        """Return the counts by queue, none at all where the queues are too many to tell of."""
+        taken = dict(self.taken)
+        if len(taken) > MAX_QUEUES or any(len(json.dumps(name)) > MAX_QUEUE_NAME for name in taken):
+            return {}
+        return {"taken": taken}
 
 
 class Lifecycle:
@@ -301,6 +370,9 @@ class Lifecycle:
         self.asked = 0
         self.asked_before = -1
         self.silent_since = None
+        self.tally = Tally(environ.get("CELERY_LIFECYCLE_STATUS_FILE"), self.pid)
+        self.receiving = None  # the queue whose message is being looked at
+        self.ended = 0
         self.faults = set()
         self.reporter = Reporter(self, environ)
 
@@ -311,6 +383,14 @@ class Lifecycle:
 
     def reserved(self):
         return max(len(worker_state.reserved_requests) - self.active(), 0)
+
+    def finished(self):
+        """Return how many of the started tasks have ended, however they did; it never falls.
+
+        Celery counts starts only, and not in the same instant in which it calls a task active.
+        """
+        self.ended = max(self.ended, worker_state.all_total_count[0] - self.active())
+        return self.ended
 
     def runs_tasks_in_the_loop(self):
         return pool_name(getattr(self.worker, "pool", None) or self.worker.pool_cls) == "solo"
@@ -346,6 +426,8 @@ class Lifecycle:
             "active": self.active(),
             "reserved": self.reserved(),
             "processed": worker_state.all_total_count[0],
+            "finished": self.finished(),
+            **self.tally.for_status(),
             "pool": pool_name(pool or worker.pool_cls),
             "concurrency": getattr(pool, "num_processes", None) or worker.concurrency,
             "config": self.config,
@@ -368,13 +450,14 @@ class Lifecycle:
     # The connection's life, called by the bootstep.
 
     def connected(self, consumer):
-        """The consumer is set up; the event loop is about to start."""
+        """The consumer is set up; it asks for messages when the event loop starts, which is next."""
         self.generation += 1
         self.beat = time.monotonic()
         self.attached, self.up, self.pulse_queued = True, False, False
         self.asked_before, self.silent_since = -1, None
         self.wrap_handler()
         self.count_questions(consumer)
+        self.count_messages(consumer)
         if consumer.hub:
             self.schedule(consumer, self.generation, 0.0)
         else:
@@ -417,7 +500,7 @@ class Lifecycle:
         self.beat = time.monotonic()
         try:
             self.look(consumer)
-            self.report_fault(self.reporter.fault, "reporting the worker's state")
+            self.report_fault(self.reporter.fault or self.tally.fault, "reporting the worker's state")
         except Exception as error:
             self.report_fault(error, "watching the worker")
         if self.drain_requested and not self.chained:
@@ -461,6 +544,42 @@ class Lifecycle:
             return ask(*args, **kwargs)
 
         channel._brpop_start = counted
+
+    def count_messages(self, consumer):
+        """Count what the broker gives us, by queue, before anybody looks at it.
+
+        Only here, where the consumption begins, is the queue of a message known on every transport: a message itself
+        names an exchange and a key. The messages of remote control and events come by other consumers.
+        """
+        task_consumer = consumer.task_consumer
+        channel = getattr(task_consumer, "channel", None)
+        if channel is None:
+            return
+        consume = getattr(channel.basic_consume, "uncounted", channel.basic_consume)
+
+        @functools.wraps(consume)
+        def consume_counted(*args, **kwargs):
+            callback, queue = kwargs.get("callback"), kwargs.get("queue")
+            if isinstance(queue, str) and getattr(callback, "__self__", None) is task_consumer:
+                kwargs["callback"] = self.counted(queue, callback)
+            return consume(*args, **kwargs)
+
+        consume_counted.uncounted = consume
+        channel.basic_consume = consume_counted
+
+    def counted(self, queue, callback):
+        """Return a consumer's callback that counts the messages of its queue."""
+        self.tally.begin(queue)
+
+        def on_message(message):
+            self.tally.add(queue)
+            before, self.receiving = self.receiving, queue
+            try:
+                return callback(message)
+            finally:
+                self.receiving = before
+
+        return on_message
 
     def demand_answers(self, consumer):
         """Make Celery reconnect when Redis has been silent for long, which no timeout of kombu's notices everywhere.
@@ -630,6 +749,40 @@ def guarded(function, *args):
         report(f"{function.__name__} failed: {error!r}")
 
 
+def tell_queues_in_events():
+    """Add the field `queue` to the task events of this process's worker.
+
+    Most are sent by a request, which keeps its queue's name; those of a message that is being received are sent past
+    its request, or before it could be given the name.
+    """
+    if hasattr(Request.send_event, "tells_queue"):
+        return
+    send_event, send = Request.send_event, EventDispatcher.send
+
+    @functools.wraps(send_event)
+    def send_event_of_request(self, type, **fields):
+        queue = self.__dict__.get(QUEUE_OF_REQUEST) or current.receiving
+        if queue is not None:
+            fields.setdefault("queue", queue)
+        return send_event(self, type, **fields)
+
+    @functools.wraps(send)
+    def send_of_dispatcher(self, type, *args, **fields):
+        if type in ("task-received", "task-failed") and current.receiving is not None:
+            fields.setdefault("queue", current.receiving)
+        return send(self, type, *args, **fields)
+
+    send_event_of_request.tells_queue = True
+    Request.send_event = send_event_of_request
+    EventDispatcher.send = send_of_dispatcher
+
+
+@signals.task_received.connect
+def on_task_received(sender=None, request=None, **kwargs):
+    if current is not None and current.receiving is not None:
+        setattr(request, QUEUE_OF_REQUEST, current.receiving)
+
+
 def begin(worker):
     global current
     worker.app.steps["consumer"].add(LifecycleStep)
@@ -649,6 +802,8 @@ def drain_on_remote_shutdown(state, **kwargs):
 def on_worker_init(sender=None, **kwargs):
     guarded(configure_transport, sender.app, os.environ)
     guarded(begin, sender)
+    if current is not None:
+        guarded(tell_queues_in_events)
 
 
 @signals.worker_process_init.connect

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def test_good_file(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     path.write_bytes(content())
     status = read_status(str(path))
-    assert status == Status(123, "consuming", 2, 1, 1000.5, "c0ffee")
+    assert status == Status(123, "consuming", 2, 1, 1000.5, "c0ffee", started=100, pool="prefork", concurrency=4), (
+        "an older lifecycle module tells no more"
+    )
     assert tasks_in_hand(status, main_pid=123, now=1001.0) == 3
 
 
@@ -68,6 +71,14 @@ def test_good_file(tmp_path: Path) -> None:
         ({"monotonic": float("inf")}, "monotonic"),
         ({"state": "x" * 1000}, "state"),
         ({"config": ["c0ffee"]}, "config"),
+        ({"written": "now"}, "written"),
+        ({"finished": -1}, "finished"),
+        ({"processed": "many"}, "processed"),
+        ({"taken": 3}, "taken"),
+        ({"taken": {"celery": -1}}, "taken"),
+        ({"taken": {"celery": None}}, "taken"),
+        ({"taken": {str(number): 1 for number in range(1001)}}, "taken"),
+        ({"concurrency": "4"}, "concurrency"),
     ],
 )
 def test_unusable_values(changes: dict[str, Any], reason: str) -> None:
@@ -94,13 +105,45 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(GOOD)), VALUES))
+@given(st.dictionaries(st.sampled_from(sorted([*GOOD, "written", "finished", "taken"])), VALUES))
 def test_any_values_are_a_status_or_a_reason(changes: dict[str, Any]) -> None:
     try:
         status = parse_status(content(**changes))
     except StatusUnknown:
         return
     assert status.tasks >= 0
+
+
+def test_counts_of_a_worker() -> None:
+    status = parse_status(content(written=1000.9, finished=98, taken={"celery": 103, "a\x06b": 0}, concurrency=None))
+    assert (status.written, status.started, status.finished) == (1000.9, 100, 98)
+    assert status.taken == {"celery": 103, "a\x06b": 0}
+    assert status.concurrency is None
+
+
+def tally(*numbers: int) -> bytes:
+    return struct.pack(f"{len(numbers)}Q", *numbers)
+
+
+@pytest.mark.parametrize(
+    ("beside", "taken"),
+    [
+        (tally(123, 110, 5), {"celery": 110, "high": 5}),
+        (tally(123, 110, 5, 7), {"celery": 110, "high": 5}),  # a queue that the status file does not list yet
+        (tally(123, 90, 5), {"celery": 103, "high": 5}),  # older than the status file
+        (tally(124, 110, 5), {"celery": 103, "high": 0}),  # another process's
+        (tally(123, 110), {"celery": 103, "high": 0}),
+        (tally(123, 110, 5)[:-3], {"celery": 103, "high": 0}),
+        (b"", {"celery": 103, "high": 0}),
+        (None, {"celery": 103, "high": 0}),
+    ],
+)
+def test_counts_of_this_instant(tmp_path: Path, beside: bytes | None, taken: dict[str, int]) -> None:
+    path = tmp_path / "status.json"
+    path.write_bytes(content(taken={"celery": 103, "high": 0}))
+    if beside is not None:
+        (tmp_path / "status.json.taken").write_bytes(beside)
+    assert read_status(str(path)).taken == taken
 
 
 def test_link_is_not_followed(tmp_path: Path) -> None:

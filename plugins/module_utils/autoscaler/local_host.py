@@ -1,0 +1,169 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the workers of a fleet on this host: systemd's account of them, their own, and what they use."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
+    Status,
+    StatusUnknown,
+    read_status,
+    require_fresh,
+    require_own,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.act.units import Phase, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    STARTING,
+    HostReading,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import node_name, status_path
+from ansible_collections.muejam.celery.plugins.module_utils.observe import cgroups, processes
+
+PHASES = {
+    Phase.RUNNING: CONSUMING,
+    Phase.STARTING: STARTING,
+    Phase.DRAINING: DRAINING,
+    Phase.DOWN: DOWN,
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a host keeps what is read, and its clocks: C(wall) in seconds since the epoch."""
+
+    status_path: Callable[[str, int], str] = status_path
+    groups: Path = cgroups.ROOT
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    host: Callable[[], str] = socket.gethostname
+
+
+def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> HostReading:
+    """Read all workers of a fleet; what cannot be read is part of the answer, and nothing is raised.
+
+    Calls of one C(systemd) remember what cannot have changed, see C(Systemd.watch_fleet).
+    """
+    places = places or Places()
+    host, totals = places.host(), processes.host_totals()
+    try:
+        state = systemd.watch_fleet(fleet)
+    except OperationError as error:
+        return HostReading(host, places.wall(), None, str(error), totals.cores, totals.memory)
+    if not state.exists:
+        problem = f"this host has no fleet {fleet}"
+        return HostReading(host, places.wall(), None, problem, totals.cores, totals.memory)
+    tree = processes.ProcessTree()
+    units = [unit for unit in state.units if unit.current or unit.phase is Phase.DRAINING]
+    workers = tuple(_worker(unit, node_name(fleet, unit.number, host), totals, tree, places) for unit in units)
+    return HostReading(host, places.wall(), workers, "", totals.cores, totals.memory)
+
+
+def _worker(
+    unit: Unit, name: str, host: processes.HostTotals, tree: processes.ProcessTree, places: Places
+) -> WorkerReading:
+    phase = PHASES[unit.phase]
+    if phase == DOWN:
+        return WorkerReading(name, phase, why=f"it does not run ({unit.sub_state or 'unknown'}, {unit.result})")
+    now = places.monotonic()
+    own = _own_account(unit, now, places)
+    used = _usage(unit, tree, places.groups)
+    return WorkerReading(
+        name=name,
+        phase=phase,
+        life=f"{unit.main_pid}:{unit.main_start_at}",
+        active=own.active,
+        reserved=own.reserved,
+        started=own.started,
+        taken=own.taken,
+        cpu_seconds=used.cpu_seconds,
+        cores=_capped(_least(used.cores, unit.cpu_quota) or own.processes or used.processes, host.cores),
+        memory=used.memory,
+        memory_allowed=_least(used.memory_max, unit.memory_max),
+        since=max(now - unit.active_enter_at / 1e6, 0.0) if phase == CONSUMING and unit.active_enter_at else None,
+        why="; ".join(filter(None, (own.why, used.why))),
+    )
+
+
+@dataclass(frozen=True)
+class _OwnAccount:
+    active: int | None = None
+    reserved: int | None = None
+    started: int | None = None
+    taken: Mapping[str, int] | None = None
+    processes: float | None = None
+    why: str = ""
+
+
+def _own_account(unit: Unit, now: float, places: Places) -> _OwnAccount:
+    try:
+        status = read_status(places.status_path(unit.fleet, unit.number))
+        require_own(status, unit.main_pid)
+        require_fresh(status.monotonic if status.written is None else status.written, now)
+    except StatusUnknown as reason:
+        return _OwnAccount(why=str(reason))
+    pool = _pool_processes(status)
+    try:
+        require_fresh(status.monotonic, now)
+    except StatusUnknown as reason:
+        # Its event loop stands still, and takes no message. What its tasks have done meanwhile it does not know.
+        return _OwnAccount(taken=status.taken, processes=pool, why=str(reason))
+    # Celery counts a task as started a moment before or after it calls it active; what has ended is certain.
+    started = status.started if status.finished is None else status.finished + status.active
+    return _OwnAccount(status.active, status.reserved, started, status.taken, pool)
+
+
+def _pool_processes(status: Status) -> float | None:
+    """Return how many processes run tasks; a pool of greenlets or threads is one."""
+    if status.pool != "prefork":
+        return 1.0 if status.pool else None
+    return float(status.concurrency) if status.concurrency else None
+
+
+@dataclass(frozen=True)
+class _Usage:
+    cpu_seconds: float | None
+    memory: float | None
+    cores: float | None = None
+    memory_max: float | None = None
+    processes: float | None = None
+    why: str = ""
+
+
+def _usage(unit: Unit, tree: processes.ProcessTree, groups: Path) -> _Usage:
+    group = cgroups.read_group(unit.control_group, groups)
+    if group.cpu_seconds is not None and group.memory is not None:
+        return _Usage(group.cpu_seconds, group.memory, group.cores, group.memory_max)
+    running = cgroups.processes_of(unit.control_group, groups)
+    if running is None:
+        running = tree.below(unit.main_pid) if unit.main_pid else ()
+    found = processes.usage_of(running)
+    return _Usage(
+        cpu_seconds=found.cpu_seconds if group.cpu_seconds is None else group.cpu_seconds,
+        memory=found.memory if group.memory is None else group.memory,
+        cores=group.cores,
+        memory_max=group.memory_max,
+        # The main process of a pool of processes runs no tasks; one without others does.
+        processes=float(max(len(running) - 1, 1)) if running else None,
+        why=f"{group.why}, and {found.why}" if found.why else "",
+    )
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
+
+
+def _capped(cores: float | None, most: float | None) -> float | None:
+    return None if cores is None else _least(cores, most)

@@ -1,0 +1,236 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make an observation of what was read of a fleet's workers and queues. Pure; what must be remembered is passed along.
+
+Unknown is never zero: what cannot be told has no value in the observation, and a reason instead. One host that cannot
+be read leaves the fleet's workers uncounted, one worker that does not tell leaves its tasks uncounted, and so the
+fleet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    STARTING,
+    HostReading,
+    QueuesReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.usage import cpu_share, memory_share
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.worker_totals import (
+    Life,
+    Missing,
+    Totals,
+    count,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
+    PROCESSED_TOTAL,
+    RUNNING,
+    RUNTIME_TOTAL,
+    Observation,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
+from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import Flow, Wait, longest, look, wait
+
+BACKLOG = "backlog"
+WAIT_TIME = "wait_time"
+CPU = "cpu"
+MEMORY = "memory"
+
+ALL_QUEUES = ""
+"""The flow of all queues together, for workers that do not count by queue."""
+
+Heartbeats = Mapping[str, "tuple[int | None, int | None]"]
+"""What workers said of themselves in events, by node name: tasks that run, tasks started."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered from one observation to the next.
+
+    :ivar totals: counts of all workers that ever were.
+    :ivar flows: arrivals and departures by queue.
+    :ivar runtime: seconds for which tasks have run, all together.
+    :ivar running: tasks that ran when that was last known.
+    :ivar running_at: when that was, in seconds since the epoch.
+    """
+
+    totals: Totals = field(default_factory=Totals)
+    flows: Mapping[str, Flow] = field(default_factory=dict)
+    runtime: float = 0.0
+    running: float | None = None
+    running_at: float = 0.0
+
+    def as_json(self) -> Any:
+        """Return it as a JSON value."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, raw: object) -> Memory:
+        """Return what C(as_json) made a JSON value of.
+
+        :raises ValueError: when it is anything else.
+        """
+        return from_json(cls, raw, "memory")
+
+    def shifted(self, seconds: float) -> Memory:
+        """Return the same on a clock that was set by C(seconds)."""
+        return replace(
+            self,
+            totals=self.totals.shifted(seconds),
+            flows={queue: flow.shifted(seconds) for queue, flow in self.flows.items()},
+            running_at=self.running_at + seconds,
+        )
+
+
+def observe(
+    memory: Memory,
+    at: float,
+    hosts: Sequence[HostReading],
+    queues: QueuesReading,
+    heartbeats: Heartbeats | None = None,
+    runtime: float | None = None,
+) -> tuple[Observation, Memory]:
+    """Return what is seen of the fleet, and what to remember of it.
+
+    :param at: seconds since the epoch.
+    :param hosts: all hosts of the fleet.
+    :param heartbeats: of workers that keep no status file.
+    :param runtime: summed run time of finished tasks in seconds, where somebody hears of each of them. Without it,
+        the time for which tasks were seen to run is taken, which includes those that still do.
+    """
+    hosts = [_with_heartbeats(host, heartbeats or {}) for host in hosts]
+    before = memory.totals.lives
+    totals, missing = count(memory.totals, at, hosts)
+    running, no_running = _running(before, hosts)
+    memory = _ran(replace(memory, totals=totals), at, running)
+    measured = runtime if runtime is not None else None if running is None else memory.runtime
+    cpu, used = cpu_share(before, hosts), memory_share(hosts)
+    depth, no_depth = _depth(queues)
+    held, not_held = _held(hosts, queues, running, no_running)
+    memory = replace(memory, flows=_flows(memory, queues, missing))
+    waited = _wait(memory, queues, missing)
+    values = {
+        QUEUE_DEPTH: (depth, no_depth),
+        BACKLOG: (None if depth is None or held is None else depth + held, no_depth or not_held),
+        WAIT_TIME: (waited.seconds, waited.why),
+        CPU: (cpu.percent, cpu.why),
+        MEMORY: (used.percent, used.why),
+        PROCESSED_TOTAL: (None if missing.finished else totals.finished, "; ".join(missing.finished)),
+        RUNNING: (running, no_running),
+        RUNTIME_TOTAL: (measured, no_running),
+    }
+    phases = [worker.phase for host in hosts for worker in host.workers or ()]
+    unread = [host.unread for host in hosts if host.unread]
+    unknown = {name: why for name, (value, why) in values.items() if value is None}
+    observation = Observation(
+        at=at,
+        workers=None if unread else sum(phase in (STARTING, CONSUMING, DOWN) for phase in phases),
+        metrics={name: value for name, (value, _why) in values.items() if value is not None},
+        starting=sum(phase in (STARTING, DOWN) for phase in phases),
+        draining=sum(phase == DRAINING for phase in phases),
+        unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
+    )
+    return observation, memory
+
+
+def _with_heartbeats(host: HostReading, heartbeats: Heartbeats) -> HostReading:
+    """Fill in what workers without a status file said of themselves."""
+    if host.workers is None or not heartbeats:
+        return host
+    workers = []
+    for worker in host.workers:
+        active, started = heartbeats.get(worker.name, (None, None))
+        silent = worker.phase not in (CONSUMING, DRAINING) or worker.started is not None
+        workers.append(worker if silent else replace(worker, active=active, started=started))
+    return replace(host, workers=tuple(workers))
+
+
+def _running(before: Mapping[str, Life], hosts: Sequence[HostReading]) -> tuple[float | None, str]:
+    """Return how many tasks run, or why that is not known."""
+    running = 0.0
+    for host in hosts:
+        if host.workers is None:
+            return None, host.unread
+        for worker in host.workers:
+            if worker.phase not in (CONSUMING, DRAINING):
+                continue
+            last = before.get(worker.name)
+            if worker.active is not None:
+                running += worker.active
+            elif worker.phase == CONSUMING or last is None or last.life != worker.life:
+                return None, f"{worker.name}: {worker.why or 'it does not tell what it runs'}"
+            # else it drains: its status file goes when its tasks are done, a moment before it does.
+    return running, ""
+
+
+def _ran(memory: Memory, at: float, running: float | None) -> Memory:
+    """Add the time for which tasks have run since that was last known."""
+    if running is None:
+        return memory
+    seconds = 0.0 if memory.running is None else max(at - memory.running_at, 0.0)
+    ran = (running + (memory.running or 0.0)) / 2 * seconds
+    return replace(memory, runtime=memory.runtime + ran, running=running, running_at=at)
+
+
+def _depth(queues: QueuesReading) -> tuple[float | None, str]:
+    if queues.waiting is None:
+        return None, queues.problem or "the broker could not be read"
+    return float(sum(queues.waiting.values())), ""
+
+
+def _held(
+    hosts: Sequence[HostReading], queues: QueuesReading, running: float | None, no_running: str
+) -> tuple[float | None, str]:
+    """Return how many messages workers hold, by the broker's account, else by their own."""
+    if queues.unacknowledged is not None:
+        return float(queues.unacknowledged), ""
+    if running is None:
+        return None, no_running
+    reserved = 0.0
+    for host in hosts:
+        for worker in host.workers or ():
+            if worker.phase == CONSUMING and worker.reserved is None:
+                return None, f"{worker.name}: {worker.why or 'it does not tell what it holds'}"
+            reserved += worker.reserved or 0
+    return running + reserved, ""
+
+
+def _flows(memory: Memory, queues: QueuesReading, missing: Missing) -> Mapping[str, Flow]:
+    """Look at every queue, and at all of them together."""
+    if queues.waiting is None:
+        return memory.flows
+    totals = memory.totals
+    taken = None if missing.taken else totals.taken
+    flows = {
+        queue: look(
+            memory.flows.get(queue, Flow()), queues.at, waiting, None if taken is None else taken.get(queue, 0.0)
+        )
+        for queue, waiting in queues.waiting.items()
+    }
+    # With other queues than before, neither what waits nor what was taken compares.
+    same = set(memory.flows) - {ALL_QUEUES} == set(queues.waiting)
+    together = memory.flows.get(ALL_QUEUES, Flow()) if same else Flow()
+    departed = None if missing.departed else totals.departed
+    flows[ALL_QUEUES] = look(together, queues.at, sum(queues.waiting.values()), departed)
+    return flows
+
+
+def _wait(memory: Memory, queues: QueuesReading, missing: Missing) -> Wait:
+    if queues.waiting is None:
+        return Wait(None, queues.problem or "the broker could not be read")
+    empty = not any(queues.waiting.values())
+    if empty:
+        return Wait(0.0)
+    if missing.departed:
+        return Wait(None, "; ".join(missing.departed))
+    if missing.taken:
+        return longest([("", wait(memory.flows[ALL_QUEUES]))])
+    return longest((queue, wait(memory.flows[queue])) for queue in queues.waiting)

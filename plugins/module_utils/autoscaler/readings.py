@@ -1,0 +1,95 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was read of a fleet's workers and queues at one instant, before anything is made of it.
+
+None is unknown everywhere, and never stands for zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+STARTING = "starting"
+CONSUMING = "consuming"
+DRAINING = "draining"
+DOWN = "down"
+
+
+@dataclass(frozen=True)
+class WorkerReading:
+    """One worker as its host saw it.
+
+    :ivar name: unit or node name, unique in the fleet, such as C(web-1@host).
+    :ivar phase: C(starting) (on its way up), C(consuming), C(draining) (on its way out) or C(down) (wanted, but it
+        does not run).
+    :ivar life: another text for another process of the same worker; counters start anew with it.
+    :ivar active: tasks that run.
+    :ivar reserved: tasks received and not started.
+    :ivar started: tasks started since its process started; finished are C(started - active).
+    :ivar taken: messages taken from each queue since its process started.
+    :ivar cpu_seconds: CPU time used so far, by its main process and all below it.
+    :ivar cores: CPU seconds it may use in a second.
+    :ivar memory: bytes it uses.
+    :ivar memory_allowed: bytes it may use.
+    :ivar since: seconds for which it has been consuming.
+    :ivar why: why something of the above is None.
+    """
+
+    name: str
+    phase: str
+    life: str = ""
+    active: int | None = None
+    reserved: int | None = None
+    started: int | None = None
+    taken: Mapping[str, int] | None = None
+    cpu_seconds: float | None = None
+    cores: float | None = None
+    memory: float | None = None
+    memory_allowed: float | None = None
+    since: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class HostReading:
+    """The workers of a fleet on one host.
+
+    :ivar at: seconds since the epoch.
+    :ivar workers: None where the service manager could not be read.
+    :ivar problem: why C(workers) is None.
+    :ivar cores: CPU cores of the host.
+    :ivar memory: bytes of the host.
+    """
+
+    host: str
+    at: float
+    workers: tuple[WorkerReading, ...] | None
+    problem: str = ""
+    cores: float | None = None
+    memory: float | None = None
+
+    @property
+    def unread(self) -> str:
+        """Why the workers are not known, with the host's name; empty where they are."""
+        return "" if self.workers is not None else f"{self.host}: {self.problem or 'its workers could not be read'}"
+
+
+@dataclass(frozen=True)
+class QueuesReading:
+    """The queues of a fleet.
+
+    :ivar at: seconds since the epoch.
+    :ivar waiting: by queue name, messages that no worker has taken, all priorities together; None where the broker
+        could not be read.
+    :ivar unacknowledged: messages taken and not acknowledged, all queues together.
+    :ivar problem: why something of the above is None.
+    :ivar by_priority: C(waiting) by priority step, where the broker tells.
+    """
+
+    at: float
+    waiting: Mapping[str, int] | None
+    unacknowledged: int | None = None
+    problem: str = ""
+    by_priority: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

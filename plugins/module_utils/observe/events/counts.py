@@ -1,0 +1,101 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counters of one fleet's tasks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
+
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import Admission, Label, clean_name
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import BUCKETS, OTHER, TaskCounts
+
+LABELS_FOR_EACH_NAME = 5
+"""Pairs of task and queue that are told apart, for each name that is."""
+
+
+class Series:
+    """Counters of one task in one queue."""
+
+    def __init__(self, task: str, queue: str) -> None:
+        self.task = task
+        self.queue = queue
+        self.received = self.started = self.succeeded = self.failed = 0
+        self.timeouts = self.retried = self.revoked = self.rejected = 0
+        self.durations = [0] * (len(BUCKETS) + 1)
+        self.duration_sum = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Count the run time of a succeeded run."""
+        self.durations[bisect_left(BUCKETS, seconds)] += 1
+        self.duration_sum += seconds
+
+    def value(self) -> TaskCounts:
+        """Return it as a value."""
+        return TaskCounts(
+            task=self.task,
+            queue=self.queue,
+            received=self.received,
+            started=self.started,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            timeouts=self.timeouts,
+            retried=self.retried,
+            revoked=self.revoked,
+            rejected=self.rejected,
+            durations=tuple(self.durations),
+            duration_sum=self.duration_sum,
+        )
+
+
+class FleetCounts:
+    """Counters of one fleet, of bounded number whatever names its events have.
+
+    :param limit: task names, and queues, that are told apart.
+    """
+
+    def __init__(self, name: str, queues: Collection[str], limit: int) -> None:
+        self.name = name
+        self.runtime_total = 0.0
+        self.runs_timed = 0
+        self.finished = 0
+        self.missed = 0
+        self._limit = limit
+        self._tasks = Admission(limit)
+        self._queues = Admission(limit)
+        self._series: dict[Label, Series] = {}
+        self._of_label: dict[Label, Series] = {}
+        self.take_from(queues)
+
+    def take_from(self, queues: Collection[str]) -> None:
+        """Say which queues the fleet consumes from (now)."""
+        names = [clean_name(queue) for queue in queues]
+        self._only_queue = names[0] if len(names) == 1 else ""
+        self._queues.add(["", *names])
+        self._of_label.clear()
+
+    def series(self, label: Label) -> Series:
+        """Return the counters of a task in a queue."""
+        return self._of_label.get(label) or self._admit(label)
+
+    def _admit(self, label: Label) -> Series:
+        key = (self._tasks.of(label[0]), self._queues.of(label[1] or self._only_queue))
+        if key not in self._series and len(self._series) >= LABELS_FOR_EACH_NAME * self._limit:
+            key = (OTHER, OTHER)
+        series = self._series.setdefault(key, Series(*key))
+        if len(self._of_label) >= 2 * LABELS_FOR_EACH_NAME * self._limit:
+            self._of_label.clear()
+        self._of_label[label] = series
+        return series
+
+    def saw_end(self, seconds: float | None) -> None:
+        """Count the end of a run, which took so long where that is known."""
+        self.finished += 1
+        if seconds is not None:
+            self.runtime_total += seconds
+            self.runs_timed += 1
+
+    def values(self) -> Iterable[TaskCounts]:
+        """Return the counters as values."""
+        return [series.value() for series in self._series.values()]

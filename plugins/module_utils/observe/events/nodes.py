@@ -1,0 +1,134 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The workers of the watched fleets, as their events name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.fields import count_of, seconds_of
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import NAME_MAX, clean_name
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.missed import MissedStarts
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import HeardWorker
+from ansible_collections.muejam.celery.plugins.module_utils.observe.heartbeats import HEARTBEAT_SECONDS
+
+NODES_MAX = 1000
+"""Workers that are remembered; whoever was silent for longest makes room."""
+
+FORGET_SECONDS = 3600.0
+"""Silence after which a worker is forgotten."""
+
+LONGEST_INTERVAL = 3600.0
+
+
+def fleet_of(node: str) -> str | None:
+    """Return the fleet that a node name such as C(web-1@host) belongs to, None when it has another form."""
+    name, at, host = node.partition("@")
+    fleet, dash, number = name.rpartition("-")
+    return fleet if at and host and dash and number.isascii() and number.isdigit() else None
+
+
+class Node:
+    """One worker, over all its lives."""
+
+    def __init__(self, name: str, fleet: FleetCounts, at: float) -> None:
+        self.name = name
+        self.fleet = fleet
+        self.heard_at = at
+        self.beat_at: float | None = None
+        self.pid: int | None = None
+        self.online = True
+        self.interval = HEARTBEAT_SECONDS
+        self.active: int | None = None
+        self.started: int | None = None
+        self.finished = 0
+        self.missed = 0
+        self.sends_task_events = False
+        self.starts = MissedStarts()
+
+    def saw_start(self) -> None:
+        """A task event told of a start."""
+        self.sends_task_events = True
+        self.starts.started()
+
+    def saw_end(self, seconds: float | None) -> None:
+        """A task event told of the end of a run, which took so long where that is known."""
+        self.sends_task_events = True
+        self.finished += 1
+        self.fleet.saw_end(seconds)
+
+    def beat(self, event: Mapping[str, Any], at: float) -> None:
+        """Take a heartbeat, or the greeting of a worker that (re)connected."""
+        pid, started = count_of(event.get("pid")), count_of(event.get("processed"))
+        if self.beat_at is not None and _is_another_life(self, pid, started):
+            # It began while we listened, so all its starts should have been told of.
+            self.starts = MissedStarts(base=0)
+        self.heard_at = self.beat_at = at
+        self.online = True
+        self.pid, self.started, self.active = pid, started, count_of(event.get("active"))
+        self.interval = seconds_of(event.get("freq"), LONGEST_INTERVAL) or HEARTBEAT_SECONDS
+        if started is not None:
+            more = self.starts.heartbeat(started, self.sends_task_events)
+            self.missed += more
+            self.fleet.missed += more
+
+    def leave(self, at: float) -> None:
+        """Take a worker's farewell."""
+        self.heard_at = at
+        self.online = False
+
+    def value(self, at: float) -> HeardWorker:
+        """Return it as a value."""
+        return HeardWorker(
+            node=self.name,
+            pid=self.pid,
+            online=self.online and self.beat_at is not None,
+            age=None if self.beat_at is None else max(0.0, at - self.beat_at),
+            interval=self.interval,
+            active=self.active,
+            started=self.started,
+            finished=self.finished,
+            missed=self.missed,
+            sends_task_events=self.sends_task_events,
+        )
+
+
+class Nodes:
+    """The workers of the watched fleets by name."""
+
+    def __init__(self, fleet_named: Callable[[str], FleetCounts | None]) -> None:
+        self._fleet_named = fleet_named
+        self._known: dict[str, Node] = {}
+
+    def get(self, name: str, at: float) -> Node | None:
+        """Return the worker of that name, None when it is in no watched fleet."""
+        return self._known.get(name) or self._meet(name, at)
+
+    def _meet(self, name: str, at: float) -> Node | None:
+        found = fleet_of(name) if len(name) <= NAME_MAX else None
+        fleet = None if found is None else self._fleet_named(found)
+        if fleet is None or clean_name(name) != name:
+            return None
+        if len(self._known) >= NODES_MAX:
+            del self._known[min(self._known, key=lambda each: self._known[each].heard_at)]
+        node = self._known[name] = Node(name, fleet, at)
+        return node
+
+    def forget(self, at: float) -> None:
+        """Forget who was silent for long, and whose fleet is not watched any more."""
+        for name, node in list(self._known.items()):
+            if at - node.heard_at > FORGET_SECONDS or self._fleet_named(node.fleet.name) is not node.fleet:
+                del self._known[name]
+
+    def values(self, fleet: FleetCounts, at: float) -> dict[str, HeardWorker]:
+        """Return the workers of a fleet."""
+        return {name: node.value(at) for name, node in self._known.items() if node.fleet is fleet}
+
+
+def _is_another_life(node: Node, pid: int | None, started: int | None) -> bool:
+    if pid != node.pid:
+        return True
+    return started is not None and node.started is not None and started < node.started

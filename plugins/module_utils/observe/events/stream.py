@@ -1,0 +1,132 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Listen to the events of Celery workers in a thread of its own, for as long as the process lives."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.amqp_source import (
+    HEARTBEAT_SECONDS,
+    follow_rabbitmq,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.gaps import Gaps
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.redis_source import follow_redis
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink import Sink
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.tally import NAMES_MAX, Tally
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import Snapshot
+from ansible_collections.muejam.celery.plugins.module_utils.observe.heartbeats import EVENT_EXCHANGE
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+
+RETRY_FIRST = 0.1
+RETRY_LONGEST = 5.0
+"""Seconds between two attempts to join, doubled with each."""
+
+STEADY_SECONDS = 30.0
+"""A connection that lasted for so long was a good one: the next attempt follows quickly."""
+
+LOST = (
+    "It is tried again until it succeeds. Check the broker's health and its log; Redis also hangs up on listeners that "
+    "are too slow for its client-output-buffer-limit of class pubsub."
+)
+
+
+class EventStream:
+    """The events of one broker, counted for several fleets.
+
+    All methods may be called from any thread, and none waits for the broker.
+
+    :param url: as Celery's C(broker_url).
+    :param fleets: queues that each fleet consumes from; workers of other fleets are not counted.
+    :param transport_options: as Celery's C(broker_transport_options).
+    :param ssl: as Celery's C(broker_use_ssl).
+    :param timeout: seconds for connecting.
+    :param exchange: as Celery's C(event_exchange).
+    :param limit: task names, and queues, that are told apart in a fleet.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        fleets: Mapping[str, Collection[str]],
+        transport_options: Mapping[str, Any] | None = None,
+        ssl: bool | Mapping[str, Any] | None = None,
+        *,
+        timeout: float = 5.0,
+        exchange: str = EVENT_EXCHANGE,
+        limit: int = NAMES_MAX,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url
+        self._ssl = ssl
+        self._timeout = timeout
+        self._exchange = exchange
+        self._clock = clock
+        self._options = dict(transport_options or {})
+        if "amqp" in url.partition("://")[0]:
+            self._options.setdefault("heartbeat", HEARTBEAT_SECONDS)
+        self._lock = threading.Lock()
+        self._tally = Tally(fleets, limit)
+        self._gaps = Gaps()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to listen. Once only."""
+        self._thread = threading.Thread(target=self._run, name="event-stream", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Stop listening; return when the thread has ended, or after C(timeout) seconds."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def watch(self, fleets: Mapping[str, Collection[str]]) -> None:
+        """Watch these fleets from now on; those watched before keep their counts."""
+        with self._lock:
+            self._tally.watch(fleets)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything heard so far."""
+        with self._lock:
+            at, tally = self._clock(), self._tally
+            health = self._gaps.health(at, tally.events, tally.foreign, tally.garbage)
+            return Snapshot(health, tally.fleets(at))
+
+    def _run(self) -> None:
+        sink = Sink(self._lock, self._tally, self._gaps, self._clock)
+        wait = RETRY_FIRST
+        while not self._stop.is_set():
+            problem = self._follow(sink)
+            if self._stop.is_set():
+                return
+            with self._lock:
+                lasted = self._gaps.lost(self._clock(), problem)
+            wait = RETRY_FIRST if lasted is not None and lasted >= STEADY_SECONDS else wait
+            # Not all at once, where many listen to the same broker.
+            self._stop.wait(wait * random.uniform(0.75, 1.25))
+            wait = min(2 * wait, RETRY_LONGEST)
+
+    def _follow(self, sink: Sink) -> str:
+        """Listen as long as that goes well; return what ended it."""
+        try:
+            with open_broker(self._url, self._options, self._ssl, self._timeout) as broker:
+                follow = follow_redis if broker.driver_type == "redis" else follow_rabbitmq
+                follow(broker, self._exchange, sink, self._stop)
+        except OperationError as error:
+            return str(error)
+        except Exception as error:
+            tried = f"listen to the events of the broker {redact(self._url)}"
+            if isinstance(error, (OSError, EOFError)):
+                return str(OperationError(tried, str(error) or type(error).__name__, LOST))
+            return str(explain(error, tried, opening=False))
+        return ""

@@ -1,0 +1,196 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long the oldest waiting message of a queue has waited, from counts alone.
+
+Messages need not carry the time of their sending. At each look it is known how many messages wait and how many were
+taken so far; together they are all that have arrived so far. A queue is first in, first out: when 900 have been taken,
+the oldest one that waits is the 901st that arrived, and it arrived when the count of arrivals went from 900 to 901.
+Between two looks arrivals are taken to be spread, nearly, evenly, so a wait is exact to the time between the two looks
+around the arrival.
+
+What the counts do not show, and what comes of it:
+
+* Departures that nobody counts (the queue is purged, messages expire, a worker is killed between two looks). The
+  number that waits falls by more than was taken; the difference is taken for departures.
+* Messages that come back (given back by a worker that stops, delivered again after its death): they arrive again.
+  Their first wait is not known any more.
+* Counts that are a moment older than the number that waits. The same as departures that are not counted yet, so a
+  difference within C(SLACK) of the pace of departures is kept as a loan and paid back by the next counts. The last
+  few messages of a queue, as many as are taken in that moment, can look younger than they are.
+* Messages that somebody else takes, who is not among the counted: to be seen as departures only while fewer arrive.
+* Priorities: within one queue, the wait is that of a queue that ignores them.
+
+Messages that waited already at the first look arrived at an unknown time before it; until all of them have been taken
+only a lower bound is known: the time since that look.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+SLACK = 1.0
+"""Seconds by which counts of departures may be late."""
+
+SLACK_MESSAGES = 2.0
+"""Departures that may be uncounted whatever the pace."""
+
+EDGE = 0.15
+"""Share of the time between two looks that no arrival is put nearer to either.
+
+Of a burst, all of which came at one moment between them, the first or the last would otherwise be off by nearly all
+of that time. Of a steady stream they are off by this share at most.
+"""
+
+MOST_POINTS = 400
+"""Looks that are remembered of one queue; beyond, those long ago are thinned out."""
+
+THINNING = 0.04
+"""Time between two remembered looks over their age, up to which a look between them is not needed."""
+
+TELLING = 30.0
+"""Seconds from which on a lower bound is told as the wait.
+
+A lower bound proves that a wait is above a threshold, never that it is below one. By the time it is this long, it is
+past the thresholds below which anybody would call a fleet idle, and a queue that stands still must not stay unknown.
+"""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The age of the oldest waiting message, in seconds. None is unknown, and C(why) says why.
+
+    :ivar at_least: whether it is a lower bound; with C(seconds) None, C(bound) may still hold one.
+    """
+
+    seconds: float | None
+    why: str = ""
+    at_least: bool = False
+    bound: float = 0.0
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What is remembered of one queue.
+
+    :ivar points: looks as (seconds since the epoch, messages that had arrived by then). The first one is the first
+        look, or the last one by which only messages had arrived that have departed.
+    :ivar departed: messages that left the queue.
+    :ivar uncounted: those among them that nobody has counted and nobody will.
+    :ivar taken: the count at the last look.
+    :ivar pace: messages taken per second between the last two looks.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+    departed: float = 0.0
+    uncounted: float = 0.0
+    taken: float = 0.0
+    pace: float = 0.0
+
+    @property
+    def at(self) -> float:
+        """Seconds since the epoch of the last look. There must have been one."""
+        return self.points[-1][0]
+
+    @property
+    def waiting(self) -> float:
+        """Messages that waited at the last look."""
+        return self.points[-1][1] - self.departed if self.points else 0.0
+
+    def shifted(self, seconds: float) -> Flow:
+        """Return the same on a clock that was set by C(seconds)."""
+        return replace(self, points=tuple((at + seconds, arrived) for at, arrived in self.points))
+
+
+def look(flow: Flow, at: float, waiting: float, taken: float | None) -> Flow:
+    """Return what is remembered after one more look at the queue.
+
+    :param at: seconds since the epoch.
+    :param waiting: messages that wait.
+    :param taken: messages taken from the queue since whenever; may fall, which counts as none taken. None where that
+        is not known. The look then tells something only when nothing waits.
+    """
+    if not flow.points:
+        return flow if taken is None else Flow(((at, taken + waiting),), departed=taken, taken=taken)
+    if at < flow.at:
+        # The clock was set back and nobody has said so: what has waited has still waited.
+        flow = flow.shifted(at - flow.at)
+    arrived_before = flow.points[-1][1]
+    if taken is None:
+        if waiting:
+            return flow
+        return _remember(replace(flow, departed=arrived_before), at, arrived_before)
+    counted = taken + flow.uncounted
+    # Neither departures nor arrivals ever become fewer.
+    departed = max(flow.departed, counted, arrived_before - waiting)
+    elapsed = at - flow.at
+    pace = max(taken - flow.taken, 0.0) / elapsed if elapsed > 0 else flow.pace
+    loan = departed - counted
+    lent = loan <= SLACK_MESSAGES + SLACK * max(pace, flow.pace)
+    uncounted = flow.uncounted if lent else flow.uncounted + loan
+    after = replace(flow, departed=departed, uncounted=uncounted, taken=taken, pace=pace)
+    return _remember(after, at, departed + waiting)
+
+
+def wait(flow: Flow) -> Wait:
+    """Return the wait at the last look."""
+    if not flow.points:
+        return Wait(None, "how many tasks were taken from it has not been known yet")
+    if flow.waiting <= 0:
+        return Wait(0.0)
+    oldest = flow.departed + 1.0
+    place = bisect_left([arrived for _at, arrived in flow.points], oldest)
+    if place == 0:
+        since = flow.at - flow.points[0][0]
+        return Wait(None, f"tasks wait that waited already at the first look, {since:.0f} s ago", bound=since)
+    # The last point has all that wait, so one of them reaches the oldest.
+    (before, fewer), (after, more) = flow.points[place - 1], flow.points[min(place, len(flow.points) - 1)]
+    return Wait(max(flow.at - (before + _share((oldest - 0.5 - fewer) / (more - fewer)) * (after - before)), 0.0))
+
+
+def longest(waits: Iterable[tuple[str, Wait]]) -> Wait:
+    """Return the wait of several queues together, given by name: the largest.
+
+    As long as one of them is unknown, it is a lower bound, and told from C(TELLING) on.
+    """
+    told = list(waits)
+    bound = max((each.bound if each.seconds is None else each.seconds for _name, each in told), default=0.0)
+    unknown = [(name, each.why) for name, each in told if each.seconds is None]
+    if not unknown:
+        return Wait(bound, at_least=any(each.at_least for _name, each in told))
+    why = "; ".join(f"{name}: {reason}" if name else reason for name, reason in unknown)
+    if bound >= TELLING:
+        return Wait(bound, why, at_least=True)
+    return Wait(None, why, bound=bound)
+
+
+def _share(place: float) -> float:
+    """Return where between two looks an arrival is put that has C(place) of those between them before it."""
+    return EDGE + (1 - 2 * EDGE) * min(max(place, 0.0), 1.0)
+
+
+def _remember(flow: Flow, at: float, arrived: float) -> Flow:
+    points = [*flow.points, (at, arrived)]
+    # Nothing arrived at two looks in a row: the one between them tells nothing.
+    if len(points) > 2 and points[-3][1] == arrived:
+        del points[-2]
+    # Of the looks by which only those had arrived that have departed, the last one is the edge to measure from.
+    edge = 0
+    while edge + 1 < len(points) and points[edge + 1][1] <= flow.departed:
+        edge += 1
+    return replace(flow, points=_thinned(tuple(points[edge:])))
+
+
+def _thinned(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    coarseness = THINNING
+    while len(points) > MOST_POINTS:
+        now = points[-1][0]
+        kept = [points[0]]
+        for point, after in zip(points[1:], points[2:]):
+            if after[0] - kept[-1][0] > coarseness * (now - after[0]):
+                kept.append(point)
+        points = (*kept, points[-1])
+        coarseness *= 2
+    return points

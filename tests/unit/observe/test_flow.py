@@ -1,0 +1,146 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wait of a queue from its counts: the cases by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import (
+    EDGE,
+    MOST_POINTS,
+    TELLING,
+    Flow,
+    Wait,
+    longest,
+    look,
+    wait,
+)
+
+
+def put(place: float) -> float:
+    """Return where between two looks the arrival at a place among those between them is put."""
+    return EDGE + (1 - 2 * EDGE) * place
+
+
+def looks(*seen: tuple[float, float, float | None], flow: Flow | None = None) -> Flow:
+    """Look several times: (at, waiting, taken)."""
+    flow = flow or Flow()
+    for at, waiting, taken in seen:
+        flow = look(flow, at, waiting, taken)
+    return flow
+
+
+def test_nothing_is_known_before_the_first_look() -> None:
+    assert wait(Flow()).seconds is None
+    assert wait(looks((0, 5, None))).seconds is None
+
+
+def test_an_empty_queue_has_no_wait() -> None:
+    assert wait(looks((0, 0, 17))) == Wait(0.0)
+
+
+def test_a_burst_arrived_between_the_looks_around_it() -> None:
+    flow = looks((0, 0, 0), (5, 600, 0), (10, 500, 100), (15, 400, 200))
+    # The 201st of 600 that came between 0 and 5 s.
+    assert wait(flow).seconds == pytest.approx(15 - 5 * put(200.5 / 600))
+
+
+def test_an_only_task_is_put_halfway_between_the_looks() -> None:
+    assert wait(looks((0, 0, 0), (5, 1, 0))).seconds == pytest.approx(2.5)
+    assert wait(looks((0, 0, 0), (5, 1, 0), (65, 1, 0))).seconds == pytest.approx(62.5)
+
+
+def test_a_steady_queue_waits_as_long_as_it_is_deep() -> None:
+    # 10 arrive and 10 are taken per second, 50 wait: 5 seconds.
+    flow = looks(*((float(at), 50.0, 10.0 * at) for at in range(0, 60)))
+    assert wait(flow).seconds == pytest.approx(5.0, abs=0.2)
+
+
+def test_what_waited_at_the_first_look_gives_a_lower_bound() -> None:
+    flow = looks((100, 10, 3), (105, 20, 4), (110, 20, 4))
+    assert wait(flow).seconds is None
+    assert wait(flow).bound == 10
+    flow = looks((115, 19, 13), flow=flow)
+    # All ten of the first look are gone; the oldest now came between 100 and 105.
+    assert 10 <= (wait(flow).seconds or 0) <= 15
+
+
+def test_purged_messages_are_departures() -> None:
+    flow = looks((0, 0, 0), (5, 1000, 0), (10, 0, 0))
+    assert wait(flow).seconds == 0
+    flow = looks((15, 3, 0), flow=flow)
+    assert wait(flow).seconds == pytest.approx(5 - 5 * put(0.5 / 3)), "they came after the purge"
+    flow = looks((20, 5, 3), (25, 2, 6), flow=flow)
+    assert wait(flow).seconds == pytest.approx(25 - (15 + 5 * put(3.5 / 5)))
+
+
+def test_the_wait_is_of_now_when_a_quiet_queue_gets_tasks_after_uncounted_departures() -> None:
+    flow = looks((0, 0, 0), (5, 5, 0), (10, 0, 3), (3600, 0, 3), (3605, 4, 3))
+    assert (wait(flow).seconds or 99) <= 5
+
+
+def test_counts_that_come_late_are_no_arrivals() -> None:
+    # A burst of 1000 is worked off at 100 a second; the counts lag by up to a quarter of a second.
+    seen = [(0.0, 0.0, 0.0), (1.0, 1000.0, 0.0)]
+    late = [0, 20, 5, 25, 0, 10, 25, 1]
+    seen += [(1.0 + n, 1000.0 - 100 * n, 100.0 * n - late[n]) for n in range(1, 8)]
+    flow = looks(*seen)
+    assert flow.points[-1][1] == 1000
+    assert flow.uncounted == 0
+    assert wait(flow).seconds == pytest.approx(8 - 0.7, abs=0.1)
+
+
+def test_messages_that_come_back_arrive_again() -> None:
+    flow = looks((0, 0, 0), (5, 10, 0), (10, 0, 10), (15, 4, 10))
+    assert (wait(flow).seconds or 99) <= 5
+
+
+def test_nothing_is_made_of_a_look_whose_counts_are_unknown_unless_nothing_waits() -> None:
+    flow = looks((0, 0, 0), (5, 10, 0))
+    assert looks((10, 12, None), flow=flow) == flow
+    assert wait(looks((10, 0, None), flow=flow)).seconds == 0
+    later = looks((10, 0, None), (15, 2, 14), flow=flow)
+    assert (wait(later).seconds or 99) <= 5
+
+
+def test_a_gap_between_two_looks_is_bridged() -> None:
+    flow = looks((0, 0, 0), (5, 10, 0), (65, 40, 30))
+    # The 31st of 70, 60 of which came in the gap of a minute.
+    assert wait(flow).seconds == pytest.approx(65 - (5 + 60 * put(20.5 / 60)))
+
+
+def test_a_queue_that_stands_still_gets_older() -> None:
+    flow = looks((0, 0, 0), *((float(at), 3.0, 0.0) for at in range(5, 3605, 5)))
+    assert wait(flow).seconds == pytest.approx(3600 - 5 * put(0.5 / 3), abs=5)
+    assert len(flow.points) < 5
+
+
+def test_a_clock_that_is_set_moves_what_is_remembered() -> None:
+    flow = looks((1000, 0, 0), (1005, 4, 0), (1010, 4, 0))
+    before = wait(flow).seconds
+    assert wait(flow.shifted(3600)).seconds == before
+    # Not told of: what has waited has still waited.
+    assert wait(looks((910, 4, 0), flow=flow)).seconds == before
+
+
+def test_memory_is_bounded_and_thinned_where_it_is_old() -> None:
+    flow = Flow()
+    for second in range(20000):
+        flow = look(flow, float(second), float(second // 2), float(second // 2))
+    assert len(flow.points) <= MOST_POINTS
+    # Half of what arrives at one a second is taken: the oldest came when half the time was over.
+    assert wait(flow).seconds == pytest.approx(10000, rel=0.05)
+
+
+def test_the_longest_wait_of_several_queues() -> None:
+    assert longest([("a", Wait(3.0)), ("b", Wait(5.0))]) == Wait(5.0)
+    assert longest([]) == Wait(0.0)
+    unknown = longest([("a", Wait(3.0)), ("b", Wait(None, "no counts"))])
+    assert unknown.seconds is None
+    assert "b: no counts" in unknown.why
+    told = longest([("a", Wait(3.0)), ("b", Wait(None, "waited at the first look", bound=TELLING + 1))])
+    assert told.seconds == TELLING + 1
+    assert told.at_least
+    assert longest([("a", Wait(50.0)), ("b", Wait(None, "no counts"))]).seconds == 50

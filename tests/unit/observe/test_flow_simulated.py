@@ -1,0 +1,154 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wait of a queue from its counts, against a simulated queue that knows when each message arrived."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import SLACK_MESSAGES, Flow, look, wait
+
+INTERVAL = 5.0
+TICK = 0.25
+
+
+@dataclass
+class Phase:
+    """Some seconds of load: messages per second that arrive and can be taken, and a burst at the start."""
+
+    seconds: int
+    arrive: float
+    take: float
+    burst: int
+
+
+@dataclass
+class Queue:
+    """First in, first out; C(history) are the counts of messages taken, tick by tick."""
+
+    now: float = 0.0
+    waiting: deque[float] = field(default_factory=deque)
+    arrivals: list[float] = field(default_factory=list)
+    taken: int = 0
+    owed: float = 0.0
+    able: float = 0.0
+    history: list[int] = field(default_factory=lambda: [0])
+
+    def put(self, count: int) -> None:
+        self.waiting.extend([self.now] * count)
+        self.arrivals.extend([self.now] * count)
+
+    def get(self, count: int, counted: bool = True) -> None:
+        for _number in range(min(count, len(self.waiting))):
+            self.waiting.popleft()
+            self.taken += counted
+
+    def tick(self, arrive: float, take: float) -> None:
+        self.now += TICK
+        self.owed += arrive * TICK
+        self.put(int(self.owed))
+        self.owed -= int(self.owed)
+        self.able += take * TICK
+        self.get(int(self.able))
+        self.able -= int(self.able)
+        self.history.append(self.taken)
+
+    @property
+    def oldest(self) -> float:
+        return self.now - self.waiting[0] if self.waiting else 0.0
+
+
+PHASES = st.lists(
+    st.builds(
+        Phase,
+        seconds=st.integers(1, 60),
+        arrive=st.sampled_from([0.0, 0.1, 1.0, 7.3, 40.0]),
+        take=st.sampled_from([0.0, 0.2, 1.0, 9.1, 60.0]),
+        burst=st.sampled_from([0, 0, 1, 10, 600]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PHASES)
+def test_within_the_time_between_two_looks(phases: list[Phase]) -> None:
+    queue, flow = Queue(), Flow()
+    flow = look(flow, 0.0, 0, 0)
+    for phase in phases:
+        queue.put(phase.burst)
+        for tick in range(int(phase.seconds / TICK)):
+            queue.tick(phase.arrive, phase.take)
+            if (queue.now / INTERVAL).is_integer():
+                flow = look(flow, queue.now, len(queue.waiting), queue.taken)
+                told = wait(flow).seconds
+                assert told is not None
+                assert abs(told - queue.oldest) <= max(INTERVAL, 0.1 * queue.oldest), (tick, phase)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PHASES, st.randoms(use_true_random=False))
+def test_counts_that_are_late_by_a_quarter_of_a_second(phases: list[Phase], chance: object) -> None:
+    """As exact as if a few messages more or fewer had been taken; when no more than these wait, never too old."""
+    queue, flow = Queue(), Flow()
+    flow = look(flow, 0.0, 0, 0)
+    fastest = 0.0
+    for phase in phases:
+        queue.put(phase.burst)
+        fastest = max(fastest, phase.take)
+        for _tick in range(int(phase.seconds / TICK)):
+            queue.tick(phase.arrive, phase.take)
+            if not (queue.now / INTERVAL).is_integer():
+                continue
+            late = chance.choice([0, 1])  # type: ignore[attr-defined]
+            flow = look(flow, queue.now, len(queue.waiting), queue.history[-1 - late])
+            told = wait(flow).seconds
+            assert told is not None
+            if not queue.waiting:
+                assert told == 0
+                continue
+            few = 1 + SLACK_MESSAGES + fastest * TICK
+            earliest = queue.arrivals[max(int(queue.taken - few), 0)]
+            assert told <= queue.now - earliest + INTERVAL
+            if len(queue.waiting) > few:
+                assert told >= queue.now - queue.arrivals[int(queue.taken + few)] - INTERVAL
+
+
+FAULTS = st.sampled_from(["", "", "", "unseen", "purge", "unknown counts", "no look"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), FAULTS), min_size=1, max_size=40), st.integers(1, 60))
+def test_faults_are_forgotten_once_the_queue_was_empty(steps: list[tuple[int, int, str]], after: int) -> None:
+    """Whatever happened before: nothing breaks, and from an empty queue on the wait is right again."""
+    queue, flow = Queue(), Flow()
+    flow = look(flow, 0.0, 0, 0)
+    for arrive, take, fault in steps:
+        queue.put(arrive)
+        queue.get(take, counted=fault != "unseen")
+        if fault == "purge":
+            queue.waiting.clear()
+        queue.now += INTERVAL
+        if fault != "no look":
+            flow = look(flow, queue.now, len(queue.waiting), None if fault == "unknown counts" else queue.taken)
+        told = wait(flow)
+        assert told.seconds is None or 0 <= told.seconds <= queue.now
+        if not queue.waiting and fault != "no look":
+            assert told.seconds == 0
+    queue.get(len(queue.waiting))
+    queue.now += INTERVAL
+    flow = look(flow, queue.now, 0, queue.taken)
+    for turn in range(after):
+        queue.put(3 if turn % 3 else 0)
+        queue.now += INTERVAL
+        queue.get(1)
+        flow = look(flow, queue.now, len(queue.waiting), queue.taken)
+        seconds = wait(flow).seconds
+        assert seconds is not None
+        assert abs(seconds - queue.oldest) <= 2 * INTERVAL
