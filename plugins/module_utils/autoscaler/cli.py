@@ -6,15 +6,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import simulate_command
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import DEFAULT_PATH, Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.policy_file import load_policy
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status import table
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import read_status
+from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 REFUSED = 1
@@ -26,10 +33,22 @@ def parser() -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser(prog="celery-autoscaler", description="Decide how many Celery workers run.")
     verbs = commands.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = verbs.add_parser("check", help="say whether a policy is sound, or everything that is wrong with it")
+    check.set_defaults(act=_check)
     again = verbs.add_parser("replay", help="decide again what was observed: JSON lines in, JSON lines out")
+    again.set_defaults(act=_replay)
     for verb in (check, again):
         verb.add_argument("--policy", required=True, metavar="FILE", help="the policy, YAML or JSON")
     again.add_argument("--observations", required=True, metavar="FILE", help="JSON lines; - is standard input")
+    again.add_argument("--fleet", metavar="NAME", help="take only the lines of this fleet, from a log of several")
+    simulate_command.add_to(verbs)
+    verbs.choices["simulate"].set_defaults(act=_simulate)
+    run = verbs.add_parser("run", help="look at fleets, decide and act, until told to stop")
+    run.add_argument("--config", default=DEFAULT_PATH, metavar="FILE", help="YAML or JSON (%(default)s)")
+    run.set_defaults(act=_run)
+    status = verbs.add_parser("status", help="show what the running service last saw and decided")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--file", default=Configuration.status, help="what the service writes (%(default)s)")
+    status.set_defaults(act=_status)
     return commands
 
 
@@ -37,16 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run celery-autoscaler and return its exit status: 0, 1 for a refused policy, 2 for anything else."""
     given = parser().parse_args(arguments)
     try:
-        policy = load_policy(given.policy)
-        if given.verb == "replay":
-            with _lines(given.observations) as lines:
-                for answer in replay(policy, lines):
-                    _tell(answer)
-        else:
-            _tell(f"{given.policy}: no fault found")
-    except PolicyError as error:
-        for fault in error.faults:
-            _complain(f"{given.policy}: {fault}")
+        given.act(given)
+    except _Refused as refused:
+        for fault in refused.faults:
+            _complain(fault)
         return REFUSED
     except OperationError as error:
         _complain(str(error))
@@ -55,6 +68,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has what it wanted. Closing standard output again at exit would complain.
         sys.stderr.close()
     return 0
+
+
+def _check(given: argparse.Namespace) -> None:
+    policy = _policy(given.policy)
+    _tell(f"{given.policy}: no fault found")
+    for advice in advise(policy):
+        _tell(f"{given.policy}: advice: {advice}")
+
+
+def _replay(given: argparse.Namespace) -> None:
+    policy = _policy(given.policy)
+    with _lines(given.observations) as lines:
+        for answer in replay(policy, lines, given.fleet):
+            _tell(answer)
+
+
+def _run(given: argparse.Namespace) -> None:
+    # What reads brokers is not needed, and need not be there, for any other verb.
+    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import run
+
+    run(given.config)
+
+
+def _status(given: argparse.Namespace) -> None:
+    status = read_status(given.file)
+    _tell(json.dumps(status) if given.json else table(status))
+
+
+class _Refused(Exception):
+    """A policy is not sound."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
+
+
+def _policy(path: str) -> Policy:
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        raise _Refused([f"{path}: {fault}" for fault in error.faults]) from error
+
+
+def _simulate(given: argparse.Namespace) -> None:
+    if given.workload == simulate_command.LIST:
+        for line in simulate_command.listed():
+            _tell(line)
+        return
+    paths = given.policy or []
+    if not paths:
+        raise OperationError("simulate", "no policy was given", "Name one by --policy FILE.")
+    policies = [_policy(path) for path in paths]
+    for line in simulate_command.run(given, list(zip(simulate_command.names_of(paths), policies))):
+        _tell(line)
 
 
 @contextmanager

@@ -1,18 +1,27 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decide again what was once observed: recorded observations in, decisions out."""
+"""Decide again what was once observed: recorded observations in, decisions out.
+
+A recording may be the log of the service or of the module C(autoscale): their lines are observations too, and say what
+else has changed the memory by which decisions are made (a restart, a clock that was set, a decision that failed).
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, State, decide
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import (
+    Decision,
+    State,
+    decide,
+    withdrawn,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -23,15 +32,36 @@ _LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
 
 @dataclass(frozen=True)
 class Recorded:
-    """One line of a recording. Where the line has no workers, the fleet follows the decisions."""
+    """One line of a recording.
+
+    :param follows: the line has no workers, so that the fleet follows the decisions.
+    :param fleet: whose it is; the empty text where it does not say.
+    :param withdrawn: the decision before could not be carried out.
+    :param restarted: whoever decided was restarted since the line before.
+    :param clock_stepped: seconds by which the clock was set since the line before.
+    :param state_lost: whoever decided began anew, as cautiously as after a change just now.
+    """
 
     written_at: object
     seen: Observation
-    follows: bool
+    follows: bool = False
+    fleet: str = ""
+    withdrawn: bool = False
+    restarted: bool = False
+    clock_stepped: float = 0.0
+    state_lost: bool = False
+
+    def remembered(self, before: State, after: State) -> State:
+        """Return the state to decide with, where C(before) led to C(after) at the line before."""
+        if self.state_lost:
+            return State(last_up=self.seen.at, last_down=self.seen.at)
+        state = withdrawn(before, after) if self.withdrawn else after
+        state = state.restarted() if self.restarted else state
+        return state.shifted(self.clock_stepped) if self.clock_stepped else state
 
 
-def read_line(line: str, number: int) -> Recorded:
-    """Return what line C(number) of a recording says.
+def read_line(line: str, number: int) -> Recorded | None:
+    """Return what line C(number) of a recording says, None where it is an event in a log and no observation.
 
     :raises OperationError: when the line is not an observation, with the reason.
     """
@@ -39,6 +69,8 @@ def read_line(line: str, number: int) -> Recorded:
         raw = json.loads(line)
         if not isinstance(raw, Mapping):
             raise ValueError("it is not a JSON object")
+        if "event" in raw and "metrics" not in raw:
+            return None
         metrics = raw.get("metrics") or {}
         if not isinstance(metrics, Mapping):
             raise ValueError("metrics is not a JSON object")
@@ -47,7 +79,19 @@ def read_line(line: str, number: int) -> Recorded:
             at=instant_of(raw.get("at")),
             workers=_count(raw.get("workers"), "workers"),
             starting=_count(raw.get("starting"), "starting") or 0,
+            draining=_draining(raw.get("draining")),
             metrics={name: value for name, value in values.items() if value is not None},
+            unknown=_reasons(raw.get("unknown")),
+        )
+        return Recorded(
+            written_at=raw["at"],
+            seen=seen,
+            follows="workers" not in raw,
+            fleet=str(raw.get("fleet") or ""),
+            withdrawn=raw.get("withdrawn") is True,
+            restarted=raw.get("restarted") is True,
+            clock_stepped=_number(raw.get("clock_stepped"), "clock_stepped") or 0.0,
+            state_lost=raw.get("state_lost") is True,
         )
     except ValueError as error:
         raise OperationError(
@@ -55,26 +99,42 @@ def read_line(line: str, number: int) -> Recorded:
             error,
             'A line is like {"at": 1767225600, "workers": 4, "metrics": {"queue_depth": 120, "cpu": 55}}.',
         ) from error
-    return Recorded(raw["at"], seen, "workers" not in raw)
 
 
-def replay(policy: Policy, lines: Iterable[str]) -> Iterator[str]:
-    """Yield one JSON line, without its end, for each observation in C(lines); empty lines are passed over.
+def replay(policy: Policy, lines: Iterable[str], fleet: str | None = None) -> Iterator[str]:
+    """Yield one JSON line, without its end, for each observation in C(lines); empty lines and events are passed over.
 
     A line is answered before the next is read.
+
+    :param fleet: the fleet whose lines are taken; None takes all, and they must be of one fleet.
+    :raises OperationError: when a line is no observation, or is of another fleet than those before.
     """
-    state, fleet = State(), None
+    before = state = State()
+    workers: int | None = None
+    only = fleet
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
+        recorded = read_line(line, number) if line.strip() else None
+        if recorded is None or (fleet is not None and recorded.fleet != fleet):
             continue
-        recorded = read_line(line, number)
-        seen = recorded.seen
-        if recorded.follows:
-            seen = Observation(seen.at, fleet, seen.metrics, seen.starting, seen.draining, seen.unknown)
-        decision, state = decide(policy, state, seen)
+        only = _same_fleet(only, recorded.fleet, number)
+        seen = replace(recorded.seen, workers=workers) if recorded.follows else recorded.seen
+        before = recorded.remembered(before, state)
+        decision, state = decide(policy, before, seen)
         if decision.after is not None:
-            fleet = decision.after
+            workers = decision.after
         yield json.dumps(as_json(decision, recorded.written_at))
+
+
+def _same_fleet(only: str | None, fleet: str, number: int) -> str:
+    if not fleet:
+        return only or ""
+    if only and fleet != only:
+        raise OperationError(
+            f"replay line {number} of the observations",
+            f"it is of fleet {fleet!r}, the lines before are of fleet {only!r}",
+            "Choose one by --fleet.",
+        )
+    return fleet
 
 
 def as_json(decision: Decision, at: object) -> dict[str, Any]:
@@ -123,3 +183,12 @@ def _count(raw: object, name: str) -> int | None:
     if isinstance(raw, bool) or not isinstance(raw, int) or raw < 0:
         raise ValueError(f"{name} is {raw!r}, not a number of workers")
     return raw
+
+
+def _draining(raw: object) -> int:
+    # Like the reasons a key of our log, not of a recording that others write: what is no number of them is not ours.
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else 0
+
+
+def _reasons(raw: object) -> dict[str, str]:
+    return {str(name): str(why) for name, why in raw.items()} if isinstance(raw, Mapping) else {}

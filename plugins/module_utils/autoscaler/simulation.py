@@ -18,6 +18,14 @@ Controller = Callable[[Observation], int]
 """Takes an observation and returns how many workers there shall be."""
 
 
+# Seconds after its horizon at which a run ends whatever still waits: a fleet may have no workers and never get any.
+PATIENCE = 86400.0
+
+
+# Per cent. Tasks of a workload say nothing of it; it is in nobody's way, and known, so that rules that ask for it work.
+MEMORY = 20.0
+
+
 @dataclass(frozen=True)
 class Setting:
     """What the workers are like: seconds until a new one consumes, tasks at once, seconds between two looks."""
@@ -29,21 +37,40 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """The fleet at an instant: seconds since the run began, tasks that wait, workers, the age of the oldest task.
+
+    C(workers) are those that are paid for: consuming, starting and draining ones.
+    """
+
+    at: float
+    waiting: int
+    workers: float
+    oldest: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Waits in seconds in ascending order; worker-seconds from the order to start until gone; number of changes."""
 
     waits: tuple[float, ...]
     worker_seconds: float
     changes: int
+    timeline: tuple[Sample, ...] = ()
 
     def wait(self, share: float) -> float:
         """Return the wait that C(share) of the tasks did not exceed, 0 when there were none."""
         return self.waits[max(0, math.ceil(share * len(self.waits)) - 1)] if self.waits else 0.0
 
 
-def simulate(workload: Workload, controller: Controller, setting: Setting = Setting()) -> Outcome:
-    """Run all tasks of a workload and return what came of it. First come, first served; draining finishes tasks."""
-    return _Run(workload, controller, setting).outcome()
+def simulate(
+    workload: Workload, controller: Controller, setting: Setting = Setting(), sample_seconds: float = math.inf
+) -> Outcome:
+    """Run all tasks of a workload and return what came of it. First come, first served; draining finishes tasks.
+
+    The outcome has a timeline when C(sample_seconds), the time between two samples, is finite.
+    """
+    return _Run(workload, controller, setting, sample_seconds).outcome()
 
 
 def least_cost(workload: Workload, promise: float, floor: int, slots: int = 1) -> float:
@@ -63,9 +90,10 @@ def least_cost(workload: Workload, promise: float, floor: int, slots: int = 1) -
 
 
 class _Run:
-    def __init__(self, workload: Workload, controller: Controller, setting: Setting) -> None:
+    def __init__(self, workload: Workload, controller: Controller, setting: Setting, sample_seconds: float) -> None:
         self.tasks: Sequence[tuple[float, float]] = workload.tasks
         self.horizon = workload.horizon
+        self.begin = workload.begin
         self.controller = controller
         self.setting = setting
         self.consuming = dict.fromkeys(range(setting.workers), 0)
@@ -81,6 +109,9 @@ class _Run:
         self.runtime = 0.0
         self.cost = 0.0
         self.changes = 0
+        self.sample_seconds = sample_seconds
+        self.next_sample = 0.0 if math.isfinite(sample_seconds) else math.inf
+        self.timeline: list[Sample] = []
 
     def outcome(self) -> Outcome:
         now, look = 0.0, 0.0
@@ -90,9 +121,12 @@ class _Run:
             start = self.starting[0][0] if self.starting else math.inf
             following = min(arrival, end, start, look)
             idle = arrival == end == math.inf and not self.queue
-            over = idle and following >= self.horizon
-            following = max(now, self.horizon) if over else following
-            self.cost += (len(self.consuming) + len(self.starting) + len(self.draining)) * (following - now)
+            over = following >= self.horizon and (idle or following >= self.horizon + PATIENCE)
+            if over:
+                following = max(now, self.horizon if idle else self.horizon + PATIENCE)
+            if self.next_sample < following:
+                self._sample(following)
+            self.cost += self._paid() * (following - now)
             now = following
             if over:
                 break
@@ -108,8 +142,20 @@ class _Run:
             else:
                 look += self.setting.poll_seconds
                 self._decide(now)
-            self._assign(now)
-        return Outcome(tuple(sorted(self.waits)), self.cost, self.changes)
+            if self.queue and self.free:
+                self._assign(now)
+        self.waits.extend(now - arrival for arrival, _seconds in self.queue)
+        return Outcome(tuple(sorted(self.waits)), self.cost, self.changes, tuple(self.timeline))
+
+    def _paid(self) -> int:
+        return len(self.consuming) + len(self.starting) + len(self.draining)
+
+    def _sample(self, until: float) -> None:
+        """Note what is so from now to C(until), where nothing happens in between."""
+        while self.next_sample < until:
+            oldest = self.next_sample - self.queue[0][0] if self.queue else 0.0
+            self.timeline.append(Sample(self.next_sample, len(self.queue), self._paid(), oldest))
+            self.next_sample += self.sample_seconds
 
     def _end(self) -> None:
         _at, number, seconds = heapq.heappop(self.ends)
@@ -142,9 +188,12 @@ class _Run:
             "processed_total": float(self.processed),
             "running": float(running),
             "runtime_total": self.runtime,
+            "memory": MEMORY,
             "cpu": min(100.0, 100.0 * running / max(1, len(self.consuming) * self.setting.slots)),
         }
-        wanted = self.controller(Observation(now, current, metrics, len(self.starting), len(self.draining)))
+        wanted = self.controller(
+            Observation(self.begin + now, current, metrics, len(self.starting), len(self.draining))
+        )
         self.changes += wanted != current
         for _more in range(wanted - current):
             heapq.heappush(self.starting, (now + self.setting.start_seconds, self.next_number))

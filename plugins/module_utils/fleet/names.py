@@ -65,6 +65,18 @@ def node_name(fleet: str, number: int, host: str) -> str:
     return f"{fleet}-{number}@{host}"
 
 
+def unit_of_node(node: str) -> str:
+    """The unit of the worker with this node name: `web-1@host` is `celery-worker-web@1.service`.
+
+    :raises ValueError: when no worker of ours can have that name.
+    """
+    fleet, _dash, number = node.partition("@")[0].rpartition("-")
+    unit = f"{UNIT_PREFIX}{fleet}@{number}.service"
+    if "@" not in node or instance_of(unit) is None:
+        raise ValueError(f"{node!r} is no node name of a worker of ours")
+    return unit
+
+
 def status_path(fleet: str, number: int) -> str:
     """The status file that a worker keeps up to date."""
     return f"{RUNTIME_DIRECTORY}/{fleet}-{number}/status.json"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, rules, spec, values
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, policies, rules, spec, values
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 _KINDS = {
@@ -19,6 +19,7 @@ _KINDS = {
     "choice": "a text",
     "texts": "a list of texts",
     "mapping": "a dictionary",
+    "policy": "a dictionary, {} for the defaults of every part",
     "integer": "a whole number",
     "seconds": "a number of seconds",
     "boolean": "true or false",
@@ -120,6 +121,8 @@ def _value_faults(key: str, value: Any, path: str) -> Iterator[str]:
             fault = values.LISTS[key](one)
             if fault:
                 yield f"{path}[{index}]: {fault}"
+    elif key == "policy":
+        yield from (f"{path}.{fault}" for fault in policies.faults(value))
     elif key == "autoscale":
         yield from _autoscale_faults(value, path)
     elif key in values.MAPPINGS:
@@ -143,7 +146,7 @@ def _is_of_kind(kind: str, value: Any) -> bool:
         return spec.number(value) is not None
     if kind == "boolean":
         return spec.boolean(value) is not None
-    if kind == "mapping":
+    if kind in ("mapping", "policy"):
         return isinstance(value, Mapping)
     if kind == "texts":
         return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders, spec, values
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders, policies, spec, values
 
 
 def of_one(fleet: spec.Fleet, own: Mapping[str, Any], path: str) -> list[str]:
@@ -25,18 +25,19 @@ def of_memory(fleets: Sequence[tuple[str, spec.Fleet]], host_memory: int | None,
     for path, fleet in fleets:
         if fleet["memory_max"] is None or fleet["allow_memory_overcommit"]:
             continue
-        needed = fleet["workers"] * (values.memory_bytes(fleet["memory_max"], host_memory) or 0)
+        workers = policies.most_workers(fleet)
+        needed = workers * (values.memory_bytes(fleet["memory_max"], host_memory) or 0)
         total += needed
         if needed > host_memory:
             found.append(
-                f"{path}.memory_max: {fleet['workers']} workers of {fleet['memory_max']} may take "
-                f"{_mebibytes(needed)}, the host has {_mebibytes(host_memory)}: lower workers or memory_max, "
-                "or set allow_memory_overcommit: true"
+                f"{path}.memory_max: {workers} workers of {fleet['memory_max']} may take "
+                f"{_mebibytes(needed)}, the host has {_mebibytes(host_memory)}: lower {_number_key(fleet, workers)} or "
+                "memory_max, or set allow_memory_overcommit: true"
             )
     if total > host_memory and not found:
         found.append(
             f"{label}: the fleets together may take {_mebibytes(total)}, the host has {_mebibytes(host_memory)}: "
-            "lower workers or memory_max, or set allow_memory_overcommit: true on a fleet"
+            "lower workers (or max_workers of a policy) or memory_max, or set allow_memory_overcommit: true on a fleet"
         )
     return found
 
@@ -52,6 +53,10 @@ def of_virtualenvs(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
         if python != fleet["python"]:
             found.append(f"{path}.python: {other} makes the same virtualenv with another Python, give both the same")
     return found
+
+
+def _number_key(fleet: spec.Fleet, workers: int) -> str:
+    return "workers" if workers == fleet["workers"] else "policy.limits.max_workers"
 
 
 def _mebibytes(amount: int) -> str:
@@ -162,4 +167,10 @@ def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
             yield f"command: nothing in it tells the workers apart, name the node {wanted} in it"
 
 
-_CHECKS = (_start, _pool, _timeouts, _lists)
+def _policy(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    if fleet["policy"] is not None and not fleet["queues"]:
+        # Read from the wrong queue, a backlog would look like idleness.
+        yield "queues: missing, a policy has to know which to read: name those the app uses, Celery's own is [celery]"
+
+
+_CHECKS = (_start, _pool, _timeouts, _lists, _policy)

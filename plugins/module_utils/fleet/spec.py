@@ -39,6 +39,7 @@ KEYS: dict[str, Key] = {
     "name": Key("text", inherits=False),
     "state": Key("choice", "present", inherits=False),
     "workers": Key("integer", 1, minimum=0),
+    "policy": Key("policy"),
     "app": Key("text"),
     "command": Key("texts"),
     "working_directory": Key("path"),

@@ -37,6 +37,14 @@ def test_a_sound_policy_passes(policy: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_advice_is_no_fault(policy: Path) -> None:
+    policy.write_text("limits: {cooldown_down: 0}\n", encoding="utf-8")
+    done = autoscaler("check", "--policy", policy)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no fault found" in done.stdout
+    assert "advice: limits.cooldown_down: 0s lets every look" in done.stdout
+
+
 def test_every_fault_is_listed(policy: Path) -> None:
     policy.write_text("limits: {min_workers: 9, max_workers: 8, extra: 1}\n", encoding="utf-8")
     done = autoscaler("check", "--policy", policy)

@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import Setting, least_cost, simulate
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import (
+    PATIENCE,
+    Setting,
+    least_cost,
+    simulate,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import Workload, workloads
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 
@@ -60,6 +66,46 @@ def test_the_least_cost_is_the_floor_and_what_it_cannot_do_in_time() -> None:
     assert least_cost(TEN_AT_ONCE, promise=100, floor=2) == 2 * 100
 
 
+def test_a_timeline_says_what_was_so_at_each_instant() -> None:
+    outcome = simulate(TEN_AT_ONCE, lambda seen: 5, Setting(workers=5), sample_seconds=5)
+    assert [(s.at, s.waiting, s.workers, s.oldest) for s in outcome.timeline[:4]] == [
+        (0, 5, 5, 0),
+        (5, 5, 5, 5),
+        (10, 0, 5, 0),
+        (15, 0, 5, 0),
+    ]
+    assert [sample.at for sample in outcome.timeline] == list(range(0, 100, 5))
+
+
+def test_there_is_no_timeline_unless_one_is_asked_for() -> None:
+    assert simulate(TEN_AT_ONCE, lambda seen: 5).timeline == ()
+
+
+def test_a_fleet_without_workers_does_not_run_for_ever() -> None:
+    outcome = simulate(TEN_AT_ONCE, lambda seen: 0, Setting(workers=0, poll_seconds=60))
+    assert len(outcome.waits) == 10
+    assert outcome.wait(1) == 100 + PATIENCE
+
+
+def test_observations_are_of_the_calendar_where_the_workload_is() -> None:
+    seen: list[float] = []
+
+    def control(now: Observation) -> int:
+        seen.append(now.at)
+        return 2
+
+    simulate(dataclasses.replace(TEN_AT_ONCE, begin=1_767_225_600.0), control, Setting(workers=2))
+    assert seen[:2] == [1_767_225_600.0, 1_767_225_605.0]
+
+
+def test_a_workload_is_the_same_at_every_run_and_another_with_another_seed() -> None:
+    assert workloads(3) == workloads(3)
+    assert [one.tasks for one in workloads(3)[1:]] != [one.tasks for one in workloads(4)[1:]]
+    assert all(list(one.tasks) == sorted(one.tasks, key=lambda task: task[0]) for one in workloads(3))
+
+
 def test_what_is_claimed_of_the_target_mode() -> None:
-    done = subprocess.run([sys.executable, str(BENCHMARK)], capture_output=True, text=True, check=False, timeout=300)
+    command = [sys.executable, str(BENCHMARK), "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASS") == 4

@@ -1,0 +1,71 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A connection to a broker that is kept from one look to the next, and made anew after it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import QueuesReading
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker, open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading
+
+
+class BrokerLink:
+    """Reads queues of one broker. A failure is part of the reading, never an exception."""
+
+    def __init__(
+        self,
+        url: str,
+        transport_options: Mapping[str, Any],
+        ssl: bool | Mapping[str, Any] | None,
+        timeout: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = url
+        self._options = transport_options
+        self._ssl = ssl
+        self._timeout = timeout
+        self._clock = clock
+        self._open = contextlib.ExitStack()
+        self._broker: Broker | None = None
+
+    def read(self, queues: Sequence[str]) -> QueuesReading:
+        """Read queues by name; takes twice the timeout at most."""
+        try:
+            if self._broker is None:
+                connection = open_broker(self._url, self._options, self._ssl, self._timeout)
+                self._broker = self._open.enter_context(connection)
+            readings = read_queues(self._broker, queues)
+        except OperationError as error:
+            self.close()
+            return QueuesReading(self._clock(), None, problem=str(error))
+        return _together(self._clock(), readings)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        self._broker = None
+        self._open.close()
+
+
+def _together(at: float, readings: Sequence[QueueReading]) -> QueuesReading:
+    # In a queue that does not exist nothing waits; workers or the first task will make it.
+    unknown = [reading.name for reading in readings if reading.waiting is None and reading.exists is not False]
+    if unknown:
+        return QueuesReading(at, None, problem=f"the broker did not tell how many tasks wait in {', '.join(unknown)}")
+    unacknowledged = [reading.unacknowledged for reading in readings]
+    return QueuesReading(
+        at,
+        {reading.name: reading.waiting or 0 for reading in readings},
+        None if None in unacknowledged else sum(count or 0 for count in unacknowledged),
+        by_priority={
+            reading.name: {str(step): count for step, count in reading.waiting_by_priority.items()}
+            for reading in readings
+            if reading.waiting_by_priority
+        },
+    )

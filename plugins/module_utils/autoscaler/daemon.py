@@ -1,0 +1,367 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The autoscaler as a service: look at every fleet, decide, act, write it down; and again, until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
+    ACT,
+    Configuration,
+    WatchedFleet,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.fleet_watch import (
+    FleetWatch,
+    Link,
+    Look,
+    ReadHost,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import Heartbeats
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scaler_client import ScalerClient
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state_file import (
+    StateUnusable,
+    cautious,
+    load_state,
+    save_state,
+    set_aside,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import write_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
+    Remembered,
+    decision_as_json,
+    observation_as_json,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_of_node
+
+CLOCK_STEP = 1.0
+"""Seconds by which the wall clock must have gone astray between two turns to count as having been set."""
+
+_BROKER_SHARE = 0.4  # of the interval: a broker that does not answer must not use it up
+_BROKER_LEAST, _BROKER_MOST = 1.0, 5.0
+
+Tell = Callable[[Mapping[str, Any]], None]
+"""Receives what is to be written down, one mapping for each decision or event."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time of day in seconds since the epoch, and one that cannot be set."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Listener(Protocol):
+    """Hears the events of workers."""
+
+    def watch(self, fleets: Sequence[WatchedFleet]) -> None:
+        """Hear these fleets from now on."""
+
+    def heartbeats(self, fleet: str) -> Heartbeats:
+        """Return what the workers of a fleet last said of themselves."""
+
+
+class Daemon:
+    """Everything that one process of the autoscaler holds."""
+
+    def __init__(
+        self,
+        load: Callable[[], Configuration],
+        read_host: ReadHost,
+        tell: Tell,
+        notifier: Notifier,
+        clock: Clock = Clock(),
+        link: Callable[[WatchedFleet, float], Link] | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        """Make it, from a first configuration.
+
+        :param link: what reads the queues of a fleet, within so many seconds; by default a connection to its broker.
+        :param listener: what hears the workers' events; without one they are not heard.
+        :raises OperationError: when that is not sound.
+        """
+        self.load = load
+        self._read_host = read_host
+        self._tell = tell
+        self._notifier = notifier
+        self._clock = clock
+        self._link = link or self._broker_link
+        self._listener = listener
+        self._wake = threading.Event()
+        self._stopping = False
+        self._reloading = False
+        self._drift = self._offset()
+        self._problems: dict[str, str] = {}
+        self.configuration = load()
+        self.watches: dict[str, FleetWatch] = {}
+        self.events: Counter[str] = Counter()
+        self.reload_failed = False
+
+    def monotonic(self) -> float:
+        """Return the time on the clock that looks are timed with."""
+        return self._clock.monotonic()
+
+    def stop(self) -> None:
+        """End after the turn that is being taken. May be called by a signal handler."""
+        self._stopping = True
+        self._wake.set()
+
+    def reload(self) -> None:
+        """Read the configuration anew before the next turn. May be called by a signal handler."""
+        self._reloading = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Take turns until told to stop."""
+        self.begin()
+        try:
+            while not self._stopping:
+                begun = self._clock.monotonic()
+                self.reload_if_asked()
+                self.take_turns()
+                self._notifier.tell("READY=1", "WATCHDOG=1", f"STATUS={self._summary()}")
+                self._wait(begun + self.configuration.interval)
+        finally:
+            self._notifier.tell("STOPPING=1")
+            self._save()
+            for watch in self.watches.values():
+                watch.link.close()
+            if self._listener:
+                self._listener.watch(())
+            self.event("stopped")
+
+    def event(self, event: str, **details: Any) -> None:
+        """Write down, and count, something that is no decision."""
+        self.events[event] += 1
+        self._tell({"at": self._clock.wall(), "event": event, **details})
+
+    def take_turns(self) -> None:
+        """Take one turn for each fleet."""
+        stepped = self._clock_step()
+        for watch in self.watches.values():
+            if stepped:
+                watch.remembered = watch.remembered.shifted(stepped)
+            self._take_turn(watch, stepped)
+        self._save()
+        self._show()
+
+    def begin(self) -> None:
+        """Take up what was remembered when the service ended last."""
+        state: dict[str, Remembered] = {}
+        lost = False
+        path = self.configuration.state
+        try:
+            state = {name: Remembered.read(kept) for name, kept in load_state(path).items()}
+        except (StateUnusable, ValueError) as error:
+            lost = True
+            self.event("state_unusable", error=str(error), set_aside=self._set_aside(path))
+        self._watch(state, lost)
+        self.event("started", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets])
+
+    def _set_aside(self, path: str) -> str | None:
+        try:
+            return str(set_aside(path))
+        except OperationError as error:
+            self.event("state_not_set_aside", error=str(error))
+            return None
+
+    def _watch(self, state: Mapping[str, Remembered], lost: bool = False) -> None:
+        """Watch the fleets of the configuration, those that are watched already as they are."""
+        before, watches = dict(self.watches), {}
+        for fleet in self.configuration.fleets:
+            known = before.pop(fleet.name, None)
+            remembered = state.get(fleet.name)
+            if known:
+                remembered = known.remembered
+            elif remembered:
+                remembered = Remembered(remembered.state.restarted(), remembered.observed)
+            else:
+                remembered = Remembered()
+            watch = FleetWatch(fleet, self._link(fleet, self._broker_seconds()), remembered)
+            watch.state_lost = lost
+            if known:
+                known.link.close()
+                watch.fresh, watch.idle, watch.last = known.fresh, known.idle, known.last
+                watch.decisions, watch.errors = known.decisions, known.errors
+            watches[fleet.name] = watch
+        # At once: whoever reads metrics in another thread sees the old ones or the new ones.
+        self.watches = watches
+        if self._listener:
+            self._listener.watch(self.configuration.fleets)
+        for gone in before.values():
+            gone.link.close()
+
+    def _broker_seconds(self) -> float:
+        return min(max(self.configuration.interval * _BROKER_SHARE, _BROKER_LEAST), _BROKER_MOST)
+
+    def _broker_link(self, fleet: WatchedFleet, seconds: float) -> Link:
+        return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._clock.wall)
+
+    def reload_if_asked(self) -> None:
+        """Read the configuration anew when somebody asked for it; a bad one is refused and the old one stays."""
+        if not self._reloading:
+            return
+        self._reloading = False
+        self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={int(time.monotonic() * 1e6)}")
+        try:
+            self.configuration = self.load()
+        except OperationError as error:
+            self.reload_failed = True
+            self.event("reload_refused", error=str(error))
+            return
+        self.reload_failed = False
+        self._watch({})
+        self.event("reloaded", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets])
+
+    def _take_turn(self, watch: FleetWatch, stepped: float) -> None:
+        heartbeats = self._listener.heartbeats(watch.fleet.name) if self._listener else {}
+        now = self._clock.wall(), self._clock.monotonic()
+        if watch.state_lost:
+            watch.remembered = Remembered(cautious(now[0]))
+        look = watch.look(self.configuration.mode, *now, self._read_host, heartbeats)
+        turn = look.turn
+        line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **observation_as_json(turn.seen)}
+        line.update(decision_as_json(turn.decision))
+        if watch.state_lost:
+            line["state_lost"] = True
+        elif watch.fresh:
+            line["restarted"] = True
+        if stepped:
+            line["clock_stepped"] = stepped
+        if watch.withdrawn:
+            line["withdrawn"] = True
+        watch.fresh = watch.withdrawn = watch.state_lost = False
+        self._tell(line)
+        if set(look.stuck) != watch.stuck:
+            watch.stuck = set(look.stuck)
+            self.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
+        if turn.decision:
+            watch.decisions[turn.decision.action.value] += 1
+        watch.remembered = turn.after
+        if self.configuration.mode == ACT:
+            self._act(watch, look)
+
+    def _act(self, watch: FleetWatch, look: Look) -> None:
+        decision = look.turn.decision
+        if decision is None or decision.after is None or decision.before is None:
+            return
+        scaler = ScalerClient(self.configuration.scaler)
+        if decision.after != decision.before:
+            # Before it is done: who is killed in the middle must find the cooldown begun.
+            self._save()
+            try:
+                done = scaler.scale(watch.fleet.name, decision.after, decision.before)
+                self.event(
+                    "scaled",
+                    fleet=watch.fleet.name,
+                    **{key: done.get(key) for key in ("before", "after", "started", "stopped")},
+                )
+            except OperationError as error:
+                watch.remembered, watch.withdrawn = look.turn.if_withdrawn, True
+                watch.errors["scale"] += 1
+                self.event("scale_failed", fleet=watch.fleet.name, error=str(error))
+        elif watch.fleet.stuck.restart and look.stuck:
+            self._restart_stuck(watch, look, scaler)
+
+    def _restart_stuck(self, watch: FleetWatch, look: Look, scaler: ScalerClient) -> None:
+        """Restart one stuck worker, the one that has idled longest, when none is on its way up or out."""
+        if look.turn.seen.starting or look.turn.seen.draining:
+            return
+        worker = max(look.stuck, key=lambda name: look.stuck[name])
+        try:
+            scaler.restart(watch.fleet.name, unit_of_node(worker))
+            self.event("stuck_restarted", fleet=watch.fleet.name, worker=worker, idle=look.stuck[worker])
+        except OperationError as error:
+            watch.errors["restart"] += 1
+            self.event("restart_failed", fleet=watch.fleet.name, worker=worker, error=str(error))
+
+    def _offset(self) -> float:
+        return self._clock.wall() - self._clock.monotonic()
+
+    def _clock_step(self) -> float:
+        """Return by how many seconds the wall clock was set since the last turn, 0 when it was not."""
+        now = self._offset()
+        step, self._drift = now - self._drift, now
+        if abs(step) < CLOCK_STEP:
+            return 0.0
+        self.event("clock_stepped", seconds=step)
+        return step
+
+    def _save(self) -> None:
+        now = self._clock.wall()
+        problem = ""
+        try:
+            save_state(
+                self.configuration.state, {name: watch.remembered.kept(now) for name, watch in self.watches.items()}
+            )
+        except OperationError as error:
+            problem = str(error)
+        self._note_problem("state_not_saved", problem)
+
+    def _show(self) -> None:
+        problem = ""
+        try:
+            write_status(self.configuration.status, self.status())
+        except OSError as error:
+            problem = str(error)
+        self._note_problem("status_not_written", problem)
+
+    def _note_problem(self, event: str, problem: str) -> None:
+        """Count a problem that may last for long each time, and write it down when it begins, changes and ends."""
+        before, self._problems[event] = self._problems.get(event, ""), problem
+        if problem == before:
+            self.events[event] += bool(problem)
+        else:
+            self.event(event if problem else f"{event}_any_more", **({"error": problem} if problem else {}))
+
+    def status(self) -> dict[str, Any]:
+        """Return what a person wants to know of all fleets."""
+        return {
+            "at": self._clock.wall(),
+            "mode": self.configuration.mode,
+            "interval": self.configuration.interval,
+            "reload_failed": self.reload_failed,
+            "fleets": [_fleet_status(watch) for watch in self.watches.values()],
+        }
+
+    def _summary(self) -> str:
+        counts = []
+        for name, watch in self.watches.items():
+            workers = watch.last.turn.seen.workers if watch.last else None
+            counts.append(f"{name}: {'?' if workers is None else workers}")
+        return f"{self.configuration.mode}; workers {', '.join(counts) or 'of no fleet'}"
+
+    def _wait(self, until: float) -> None:
+        while not self._stopping and not self._reloading:
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                return
+            # A long interval is no reason to look dead.
+            self._wake.wait(min(left, 5.0))
+            self._notifier.tell("WATCHDOG=1")
+        self._wake.clear()
+
+
+def _fleet_status(watch: FleetWatch) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "fleet": watch.fleet.name,
+        "policy": watch.fleet.policy is not None,
+        "decisions": dict(watch.decisions),
+        "errors": dict(watch.errors),
+    }
+    if watch.last:
+        status.update(observation_as_json(watch.last.turn.seen))
+        status.update(decision_as_json(watch.last.turn.decision))
+        status["stuck"] = watch.last.stuck
+        status["queues"] = watch.last.queues.waiting
+    return status

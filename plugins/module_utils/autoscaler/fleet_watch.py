@@ -1,0 +1,93 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One fleet from turn to turn: what is remembered of it, and what was seen last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import OBSERVE, WatchedFleet
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import Heartbeats
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    HostReading,
+    QueuesReading,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.stuck import StuckWatch
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered, Turn, take_turn
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
+
+ReadHost = Callable[[str], HostReading]
+"""Reads the workers of the fleet of that name on this host."""
+
+
+class Link(Protocol):
+    """A way to a broker."""
+
+    def read(self, queues: Sequence[str]) -> QueuesReading:
+        """Read queues; a failure is part of the reading."""
+
+    def close(self) -> None:
+        """Be done with it."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a fleet and what came of it.
+
+    :ivar monotonic: when it was, on a clock that cannot be set.
+    :ivar stuck: seconds for which each stuck worker has idled while tasks waited.
+    """
+
+    turn: Turn
+    host: HostReading
+    queues: QueuesReading
+    monotonic: float
+    stuck: dict[str, float]
+
+    @property
+    def workers(self) -> tuple[WorkerReading, ...]:
+        """The workers, none where they could not be read."""
+        return self.host.workers or ()
+
+    @property
+    def wanted(self) -> int | None:
+        """How many workers there shall be; None where nobody says."""
+        return None if self.turn.decision is None else self.turn.decision.after
+
+
+@dataclass
+class FleetWatch:
+    """What the service keeps of one fleet. C(decisions) and C(errors) count since it started.
+
+    :ivar fresh: whether no turn was taken since the service started.
+    :ivar state_lost: whether there was a state and it could not be used.
+    :ivar withdrawn: whether the last decision could not be carried out.
+    :ivar stuck: names of the workers that were stuck at the last turn.
+    """
+
+    fleet: WatchedFleet
+    link: Link
+    remembered: Remembered
+    fresh: bool = True
+    state_lost: bool = False
+    withdrawn: bool = False
+    last: Look | None = None
+    idle: StuckWatch = field(default_factory=StuckWatch)
+    decisions: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    stuck: set[str] = field(default_factory=set)
+
+    def look(self, mode: str, at: float, monotonic: float, read_host: ReadHost, heartbeats: Heartbeats) -> Look:
+        """Read everything, and decide unless it is only to be observed. What is remembered is left to the caller."""
+        queues = self.link.read(self.fleet.queues)
+        host = read_host(self.fleet.name)
+        policy = None if mode == OBSERVE else self.fleet.policy
+        turn = take_turn(policy, self.remembered, at, (host,), queues, heartbeats)
+        self.idle = self.idle.then(monotonic, turn.seen.value(QUEUE_DEPTH), host.workers or ())
+        self.last = Look(turn, host, queues, monotonic, self.idle.stuck(monotonic, self.fleet.stuck.after))
+        return self.last

@@ -1,0 +1,197 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Prometheus can read of the service: its fleets, their workers and queues, and how it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.fleet_watch import FleetWatch, Look
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    STARTING,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import WAIT_TIME
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+
+try:
+    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+except ImportError:
+    # The caller says what is missing before it asks for anything here.
+    CollectorRegistry = start_http_server = CounterMetricFamily = GaugeMetricFamily = None
+
+AVAILABLE = start_http_server is not None
+"""Whether the library is there that serves metrics."""
+
+PHASES = (CONSUMING, STARTING, DRAINING, DOWN)
+
+
+class FleetMetrics:
+    """Collects the metrics of a daemon at each scrape. What is unknown is absent, and never 0."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def collect(self) -> Iterator[Any]:
+        """Yield all metric families."""
+        watches = list(self._daemon.watches.values())
+        looks = [(watch, watch.last) for watch in watches if watch.last]
+        yield from _queues(looks)
+        yield from _workers(looks)
+        yield from _each_worker(looks)
+        yield from _decisions(looks)
+        yield from self._service(watches)
+
+    def _service(self, watches: Iterable[FleetWatch]) -> Iterator[Any]:
+        now = self._daemon.monotonic()
+        age = _gauge(
+            "celery_autoscaler_observation_age_seconds", "Seconds since the fleet was last looked at.", "fleet"
+        )
+        errors = _counter("celery_autoscaler_errors", "What was decided and could not be done.", "fleet", "what")
+        for watch in watches:
+            if watch.last:
+                age.add_metric([watch.fleet.name], now - watch.last.monotonic)
+            for what in ("scale", "restart"):
+                errors.add_metric([watch.fleet.name, what], watch.errors[what])
+        yield age
+        yield errors
+        events = _counter("celery_autoscaler_events", "What happened to the service itself, as in its log.", "event")
+        for event, count in sorted(self._daemon.events.items()):
+            events.add_metric([event], count)
+        yield events
+        refused = _gauge("celery_autoscaler_reload_failed", "1 while the last configuration given was refused.")
+        refused.add_metric([], float(self._daemon.reload_failed))
+        yield refused
+
+
+def serve(address: str, port: int, collectors: Iterable[Any]) -> int:
+    """Serve metrics over HTTP in a thread of its own, and return the port, which is another one than 0.
+
+    :raises OSError: when nothing can listen there.
+    """
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    server, _thread = start_http_server(port, address, registry)
+    return int(server.server_port)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Any:
+    return GaugeMetricFamily(name, text, labels=labels)
+
+
+def _counter(name: str, text: str, *labels: str) -> Any:
+    return CounterMetricFamily(name, text, labels=labels)
+
+
+def _queues(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
+    length = _gauge("celery_queue_length", "Tasks that wait in a queue, all priorities together.", "queue", "broker")
+    by_priority = _gauge(
+        "celery_queue_priority_length", "Tasks that wait in a queue, by priority.", "queue", "broker", "priority"
+    )
+    taken = _gauge("celery_tasks_unacknowledged", "Tasks delivered to workers and not acknowledged.", "fleet")
+    told = set()
+    for watch, look in looks:
+        broker = redact(watch.fleet.broker_url)
+        for queue, waiting in (look.queues.waiting or {}).items():
+            # Two fleets may share a queue; it is one queue all the same.
+            if (broker, queue) in told:
+                continue
+            told.add((broker, queue))
+            length.add_metric([queue, broker], waiting)
+            for priority, count in look.queues.by_priority.get(queue, {}).items():
+                by_priority.add_metric([queue, broker, priority], count)
+        if look.queues.unacknowledged is not None:
+            taken.add_metric([watch.fleet.name], look.queues.unacknowledged)
+    yield from (length, by_priority, taken)
+
+
+def _workers(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
+    active = _gauge("celery_workers_active", "Workers that run at least one task.", "fleet")
+    idle = _gauge("celery_workers_idle", "Workers that consume and run no task.", "fleet")
+    silent = _gauge("celery_workers_unknown", "Workers of which it is not known what they do.", "fleet")
+    by_state = _gauge("celery_workers", "Workers by state; draining ones are on their way out.", "fleet", "state")
+    stuck = _gauge("celery_workers_stuck", "Workers that idle while tasks wait, for too long.", "fleet")
+    for watch, look in looks:
+        name = watch.fleet.name
+        if look.host.workers is None:
+            continue
+        consuming = [worker for worker in look.workers if worker.phase == CONSUMING]
+        active.add_metric([name], sum(1 for worker in consuming if worker.active))
+        idle.add_metric([name], sum(1 for worker in consuming if worker.active == 0))
+        silent.add_metric([name], sum(1 for worker in consuming if worker.active is None))
+        for phase in PHASES:
+            by_state.add_metric([name, phase], sum(1 for worker in look.workers if worker.phase == phase))
+        stuck.add_metric([name], len(look.stuck))
+    yield from (active, idle, silent, by_state, stuck)
+
+
+def _each_worker(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
+    labels = ("fleet", "worker")
+    active = _gauge("celery_worker_tasks_active", "Tasks that a worker runs.", *labels)
+    reserved = _gauge("celery_worker_tasks_reserved", "Tasks that a worker has received and not started.", *labels)
+    done = _counter("celery_worker_tasks_processed", "Tasks that a worker has finished since it started.", *labels)
+    cpu = _counter("celery_worker_cpu_seconds", "CPU time of a worker and its children.", *labels)
+    memory = _gauge("celery_worker_memory_bytes", "Memory of a worker and its children.", *labels)
+    for watch, look in looks:
+        for worker in look.workers:
+            named = [watch.fleet.name, worker.name]
+            for family, value in (
+                (active, worker.active),
+                (reserved, worker.reserved),
+                (done, _finished(worker)),
+                (cpu, worker.cpu_seconds),
+                (memory, worker.memory),
+            ):
+                if value is not None:
+                    family.add_metric(named, value)
+    yield from (active, reserved, done, cpu, memory)
+
+
+def _finished(worker: WorkerReading) -> int | None:
+    return None if worker.started is None or worker.active is None else worker.started - worker.active
+
+
+def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
+    wanted = _gauge("celery_autoscaler_desired_workers", "Workers that the last decision wants.", "fleet")
+    current = _gauge("celery_autoscaler_current_workers", "Workers there are, draining ones not among them.", "fleet")
+    floor = _gauge("celery_autoscaler_min_workers", "The floor in force.", "fleet")
+    ceiling = _gauge("celery_autoscaler_max_workers", "The ceiling in force.", "fleet")
+    seen = _gauge(
+        "celery_autoscaler_metric", "What a decision is made on, in the metric's own unit.", "fleet", "metric"
+    )
+    unknown = _gauge("celery_autoscaler_metric_unknown", "1 for a metric that is not known.", "fleet", "metric")
+    wait = _gauge("celery_task_wait_seconds", "How long the task waits by now that waits longest.", "fleet")
+    decisions = _counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
+    for watch, look in looks:
+        name, observation = watch.fleet.name, look.turn.seen
+        if observation.workers is not None:
+            current.add_metric([name], observation.workers)
+        for metric in OBSERVED:
+            value = observation.value(metric)
+            unknown.add_metric([name, metric], float(value is None))
+            if value is not None:
+                seen.add_metric([name, metric], value)
+        waited = observation.value(WAIT_TIME)
+        if waited is not None:
+            wait.add_metric([name], waited)
+        policy = watch.fleet.policy
+        if policy is None:
+            continue
+        low, high = policy.limits.narrowed(policy.schedule.in_force(observation.at))
+        floor.add_metric([name], low)
+        ceiling.add_metric([name], high)
+        if look.wanted is not None:
+            wanted.add_metric([name], look.wanted)
+        for action in Action:
+            decisions.add_metric([name, action.value], watch.decisions[action.value])
+    yield from (wanted, current, floor, ceiling, seen, unknown, wait, decisions)

@@ -1,0 +1,135 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One turn of the module `autoscale`: recall, decide, keep, act. What it reads and how it acts are given to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import ACT, ADVISE
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    DRAINING,
+    HostReading,
+    QueuesReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
+    Turn,
+    decision_as_json,
+    observation_as_json,
+    take_turn,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn_file import FORGET_AFTER, TurnFile
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_name
+
+Act = Callable[[int, int], ScaleResult]
+"""Brings the fleet to so many workers (first), from as many as were seen (second)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a turn.
+
+    :ivar log_line: the turn as the daemon would log it, for replay.
+    :ivar scaled: what was done, None where nothing was to be done here.
+    """
+
+    turn: Turn
+    decision: Decision
+    log_line: dict[str, Any]
+    scaled: ScaleResult | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OneTurn:
+    """What is asked for.
+
+    :ivar apply: whether the decision will be carried out, here or by whoever asked for it.
+    :ivar check_mode: whether everything has to stay as it is.
+    :ivar forget_after: seconds without a turn after which runs of conditions begin anew.
+    """
+
+    file: TurnFile
+    policy: Policy
+    apply: bool = True
+    check_mode: bool = False
+    forget_after: float = FORGET_AFTER
+
+    def take(self, at: float, hosts: Sequence[HostReading], queues: QueuesReading, act: Act | None = None) -> Outcome:
+        """Decide, and act.
+
+        :param at: seconds since the epoch.
+        :param act: None where somebody else acts.
+        :raises OperationError: when the state cannot be kept, and then nothing was changed; or when acting failed, with
+            the observation and the decision in its details.
+        """
+        recalled = self.file.recall(at, self.forget_after, self.check_mode)
+        turn = take_turn(self.policy, recalled.before, at, hosts, queues)
+        decision = turn.decision
+        if decision is None:  # only a turn without a policy has none
+            raise TypeError("a turn with a policy has a decision")
+        line = {
+            "at": at,
+            "fleet": self.file.fleet,
+            "mode": ACT if self.apply else ADVISE,
+            **observation_as_json(turn.seen),
+            **decision_as_json(decision),
+            **recalled.told,
+        }
+        changes = decision.after is not None and decision.after != decision.before
+        dropped = changes and not self.apply
+        # Before anything is done: who is killed in the middle must find the cooldown begun.
+        if not self.check_mode:
+            self.file.keep(turn.if_withdrawn if dropped else turn.after, at, dropped)
+        scaled = None
+        if changes and self.apply and act and decision.after is not None and decision.before is not None:
+            try:
+                scaled = act(decision.after, decision.before)
+            except OperationError as error:
+                self._note_failure(turn, at, error, decision.after)
+                error.details.update(
+                    observation=observation_as_json(turn.seen), decision=decision_as_json(decision), log_line=line
+                )
+                raise
+        return Outcome(turn, decision, line, scaled, recalled.warnings)
+
+    def _note_failure(self, turn: Turn, at: float, error: OperationError, wanted: int) -> None:
+        # It has its number when all that failed was, say, to see the last one drained in time.
+        if self.check_mode or error.details.get("after") == wanted:
+            return
+        try:
+            self.file.keep(turn.if_withdrawn, at, withdrawn=True)
+        except OperationError as second:
+            error.details["state_problem"] = str(second)
+
+
+def counts(outcome: Outcome, reading: HostReading, fleet: str) -> dict[str, Any]:
+    """Return what the module tells of the workers of this host: before, after, started, stopped, draining."""
+    scaled = outcome.scaled
+    if scaled is not None:
+        return {key: getattr(scaled, key) for key in ("before", "after", "started", "stopped", "draining")}
+    seen = outcome.turn.seen.workers
+    draining = [_unit_of(worker.name, fleet) for worker in reading.workers or () if worker.phase == DRAINING]
+    return {"before": seen, "after": seen, "started": [], "stopped": [], "draining": draining}
+
+
+def diff_of(scaled: ScaleResult) -> dict[str, str]:
+    """Return the workers before and after, one per line."""
+    return {
+        "before_header": "workers before",
+        "after_header": "workers after",
+        "before": "".join(f"{name}\n" for name in scaled.units_before),
+        "after": "".join(f"{name}\n" for name in scaled.units_after),
+    }
+
+
+def _unit_of(node: str, fleet: str) -> str:
+    number = node[len(fleet) + 1 :].partition("@")[0]
+    return unit_name(fleet, int(number)) if number.isdecimal() else node

@@ -1,0 +1,97 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`celery-autoscaler run`: the daemon with its signals, its log and its metrics."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TextIO
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import metrics
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import load_configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.local_host import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.streams import Streams
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.task_metrics import TaskMetrics
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+
+def run(path: str, out: TextIO | None = None) -> None:
+    """Run the service with the configuration file C(path) until it is told to stop.
+
+    SIGTERM and SIGINT end it after the turn that is being taken, SIGHUP makes it read its configuration anew.
+
+    :param out: where the log goes, by default standard output.
+    :raises OperationError: when it cannot begin.
+    """
+    stream = out or sys.stdout
+    systemd = Systemd()
+    streams = Streams()
+    daemon = Daemon(
+        load=lambda: load_configuration(path),
+        read_host=lambda fleet: read_host(fleet, systemd),
+        tell=_for_people(stream) if stream.isatty() else _for_programs(stream),
+        notifier=Notifier(),
+        listener=streams,
+    )
+    _serve_metrics(daemon, streams)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: daemon.stop())
+    signal.signal(signal.SIGHUP, lambda _number, _frame: daemon.reload())
+    daemon.run()
+
+
+def _serve_metrics(daemon: Daemon, streams: Streams) -> None:
+    at = daemon.configuration.metrics
+    if at is None:
+        return
+    tried = f"serve metrics at {at.address}:{at.port}"
+    if not metrics.AVAILABLE:
+        raise OperationError(
+            tried, "the Python library prometheus-client is missing", "Install it, or set metrics to false."
+        )
+    try:
+        port = metrics.serve(at.address, at.port, (metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)))
+    except OSError as error:
+        raise OperationError(tried, error, "Free the address, or choose another in metrics.") from error
+    daemon.event("metrics_served", address=at.address, port=port)
+
+
+def _for_programs(stream: TextIO) -> Any:
+    def tell(line: Mapping[str, Any]) -> None:
+        stream.write(json.dumps(line) + "\n")
+        stream.flush()
+
+    return tell
+
+
+def _for_people(stream: TextIO) -> Any:
+    def tell(line: Mapping[str, Any]) -> None:
+        stream.write(in_words(line) + "\n")
+        stream.flush()
+
+    return tell
+
+
+def in_words(line: Mapping[str, Any]) -> str:
+    """Return a line of the log as a person reads it."""
+    when = datetime.fromtimestamp(line["at"]).strftime("%H:%M:%S")
+    if "event" in line:
+        details = ", ".join(f"{key} {value}" for key, value in line.items() if key not in ("at", "event"))
+        return f"{when}  {line['event'].replace('_', ' ')}" + (f": {details}" if details else "")
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in line["metrics"].items())
+    if "action" not in line:
+        return f"{when}  {line['fleet']}: {_count(line['workers'])} workers, {numbers}"
+    change = f"{_count(line['from'])} -> {_count(line['to'])}"
+    return f"{when}  {line['fleet']} {line['action']:6} {change:8} {numbers}; {'; '.join(line['reasons'])}"
+
+
+def _count(workers: int | None) -> str:
+    return "?" if workers is None else str(workers)

@@ -1,0 +1,124 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet over several hosts: from what each host told to readings, and from a decision to a number for each host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import DRAINING, HostReading
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
+from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+_TOLD = tuple(field.name for field in fields(HostReading))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many workers each host has and shall have; None is unknown, and such a host is left alone.
+
+    :ivar left_over: workers that no host has room for.
+    """
+
+    current: Mapping[str, int | None]
+    workers: Mapping[str, int]
+    left_over: int = 0
+
+
+def has_fleet(reading: HostReading, fleet: str, systemd: Systemd) -> bool | None:
+    """Return whether the host that was read has the fleet; None where systemd does not tell."""
+    if reading.workers is not None:
+        return True
+    try:
+        return systemd.read_fleet(fleet).exists
+    except OperationError:
+        return None
+
+
+def told_by(reading: HostReading) -> dict[str, Any]:
+    """Return a reading as a host tells it, which C(readings_of) understands."""
+    told: dict[str, Any] = to_json(reading)
+    return told
+
+
+def readings_of(answers: Mapping[str, Any], at: float) -> tuple[HostReading, ...]:
+    """Return what the hosts told, by name; hosts that do not have the fleet are left out.
+
+    :param answers: by the host's name the result of the module C(fleet_info) there, or what Ansible has in its place
+        when the module failed or the host was not reached.
+    :param at: seconds since the epoch, for hosts that told nothing.
+    :raises ValueError: when an answer is none of these.
+    """
+    readings = (_reading_of(host, answers[host], at) for host in sorted(answers))
+    return tuple(reading for reading in readings if reading is not None)
+
+
+def current_workers(readings: Sequence[HostReading]) -> dict[str, int | None]:
+    """Return how many workers each host has, draining ones not among them; None where it is unknown."""
+    return {
+        reading.host: None if reading.workers is None else sum(worker.phase != DRAINING for worker in reading.workers)
+        for reading in readings
+    }
+
+
+def place(decision: Decision, readings: Sequence[HostReading], capacities: Mapping[str, int]) -> Placement:
+    """Return where the workers that were decided on go.
+
+    :param capacities: the most workers of a host, for those that have such a limit.
+    """
+    current = current_workers(readings)
+    known = {host: workers for host, workers in current.items() if workers is not None}
+    if decision.after is None:
+        return Placement(current, known)
+    there = {host: most for host, most in capacities.items() if host in current}
+    found = spread(decision.after, current, there)
+    return Placement(current, found.workers, found.left_over)
+
+
+def owned_by_daemon(answers: Mapping[str, Any]) -> list[str]:
+    """Return the hosts on which the daemon C(celery-autoscaler) sizes the fleet."""
+    return sorted(
+        host for host, answer in answers.items() if isinstance(answer, Mapping) and answer.get("owned_by_daemon")
+    )
+
+
+def capacities_of(raw: Mapping[str, Any], hosts: Mapping[str, Any]) -> tuple[dict[str, int], list[str]]:
+    """Return the most workers of each host, and what is wrong with what was given."""
+    found: dict[str, int] = {}
+    problems = []
+    for host, most in raw.items():
+        digits = most if isinstance(most, str) else ""
+        number = int(digits) if digits.isdecimal() else most
+        if host not in hosts:
+            problems.append(f"capacities.{host}: there is no such host in hosts")
+        elif isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            problems.append(f"capacities.{host}: {most!r} is no number of workers")
+        else:
+            found[host] = number
+    return found, problems
+
+
+def _reading_of(host: str, answer: object, at: float) -> HostReading | None:
+    path = f"hosts.{host}"
+    if not isinstance(answer, Mapping):
+        raise ValueError(f"{path} is not the result of the module fleet_info")
+    why = str(answer.get("msg") or "no reason was given")
+    if answer.get("unreachable"):
+        return HostReading(host, at, None, problem=f"it was not reached: {why}")
+    if answer.get("failed") or answer.get("skipped"):
+        return HostReading(host, at, None, problem=f"it told nothing: {why}")
+    if answer.get("exists") is False:
+        return None
+    told = {name: answer[name] for name in _TOLD if name in answer}
+    reading = from_json(HostReading, told, path)
+    if reading.host == host or reading.workers is None:
+        return replace(reading, host=host)
+    # Two hosts may call themselves alike, and so their workers. In an inventory they have names of their own.
+    workers = tuple(replace(worker, name=f"{worker.name} on {host}") for worker in reading.workers)
+    return replace(reading, host=host, workers=workers)

@@ -1,0 +1,208 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`celery-autoscaler simulate`: its arguments, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.plot import require_matplotlib, write_report
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals import (
+    Contender,
+    Frame,
+    by_policy,
+    rivals,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulate import compare, table, verdict
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import Setting
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.traces import read_trace
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import KINDS, Workload
+from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+LIST = "list"
+
+_PROMISE = 30.0
+_MOST_STEPS = 10_000_000  # looks in a run: more is a mistake in the interval or in the times of a trace
+
+_ABOUT = """
+workloads:
+{workloads}
+
+a trace is a file of JSON lines, a task each: {{"at": 12.5, "runtime": 0.8}}, at in seconds or RFC 3339
+
+rivals for --against, joined by commas:
+  fixed:N              N workers from the beginning to the end
+  celery:MAX,MIN       one worker with Celery's own --autoscale=MAX,MIN; its processes take no time to start
+  celery-5.6:MAX,MIN   the same up to Celery 5.6, which shrinks under a trickle of tasks too
+  keda:LENGTH          KEDA's trigger with listLength LENGTH, and the HPA's default behaviour
+  rate                 workers for the rate of the last minute, and for the backlog within the promise
+  default              the rules that a policy has which names none
+
+Rivals have the floor and ceiling of the first policy. The least, with which costs are compared, is what a fleet needs
+that knows the future and takes no time to start.
+"""
+
+
+def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb and its arguments."""
+    verb = verbs.add_parser(
+        "simulate",
+        help="play a workload against policies, and compare waits and costs",
+        description="Play a workload against policies and their rivals, and compare waits and costs.",
+        epilog=_ABOUT.format(workloads="\n".join(f"  {kind.name:20} {kind.about}" for kind in KINDS)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("--policy", action="append", metavar="FILE", help="a policy, YAML or JSON; may be given again")
+    load = verb.add_mutually_exclusive_group(required=True)
+    load.add_argument("--workload", choices=[*(kind.name for kind in KINDS), LIST], metavar="NAME", help="see below")
+    load.add_argument("--trace", metavar="FILE", help="tasks that were recorded; see below")
+    verb.add_argument("--against", default="", metavar="RIVALS", help="e.g. fixed:2,celery:20,2,keda:50; see below")
+    verb.add_argument(
+        "--start-seconds", type=_duration, default=5.0, metavar="TIME", help="until a new worker consumes"
+    )
+    verb.add_argument("--concurrency", type=_whole, default=1, metavar="N", help="tasks that a worker runs at once")
+    verb.add_argument("--interval", type=_interval, default=5.0, metavar="TIME", help="between two decisions (5s)")
+    verb.add_argument(
+        "--promise", type=_duration, metavar="TIME", help="the wait to judge by; the first policy's wait_time, or 30s"
+    )
+    verb.add_argument("--seed", type=int, default=1, metavar="N", help="another one makes other tasks of the same kind")
+    verb.add_argument(
+        "--begin", type=_instant, metavar="INSTANT", help="RFC 3339: when it begins, for policies with windows"
+    )
+    verb.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    verb.add_argument("--plot", metavar="FILE.html", help="draw it: a page, and a picture (.png) beside it")
+
+
+def listed() -> Iterator[str]:
+    """Yield a line for each workload there is."""
+    for kind in KINDS:
+        yield f"{kind.name:12} {kind.about}"
+
+
+def run(given: argparse.Namespace, policies: Sequence[tuple[str, Policy]]) -> Iterator[str]:
+    """Simulate what C(given) asks for and yield the lines to print.
+
+    :param policies: with their names, at least one.
+    :raises OperationError: when something that was given does not make sense, or cannot be read or written.
+    """
+    if given.plot:
+        require_matplotlib()
+    first = policies[0][1]
+    floor, ceiling = first.limits.min_workers, first.limits.max_workers
+    frame = Frame(floor, ceiling, given.concurrency, _promise(given.promise, first))
+    workload = _workload(given)
+    if workload.horizon / given.interval > _MOST_STEPS:
+        raise OperationError(
+            f"simulate {workload.name}",
+            f"it lasts {workload.horizon:.3g} s, which is too long for a decision every {given.interval:g} s",
+            "See whether all times of the trace are of one kind, or take a longer interval.",
+        )
+    setting = Setting(given.start_seconds, given.concurrency, given.interval, floor)
+    contenders: list[Contender] = [by_policy(name, policy) for name, policy in policies]
+    try:
+        contenders += rivals(given.against, frame)
+    except ValueError as error:
+        raise OperationError(
+            "compare with the rivals of --against", error, "See celery-autoscaler simulate -h."
+        ) from error
+    results = compare(workload, contenders, setting, frame, timeline=bool(given.plot))
+    notes = _notes(workload, setting, frame, given, results[0].least)
+    if given.json:
+        yield json.dumps(
+            {
+                "workload": workload.name,
+                "tasks": len(workload.tasks),
+                "seconds": workload.horizon,
+                "promise": frame.promise,
+                "least_worker_seconds": results[0].least,
+                "contenders": [result.as_json() for result in results],
+            }
+        )
+    else:
+        yield from (*notes, "", table(results), "", verdict(results))
+    if given.plot:
+        page, picture = write_report(
+            given.plot,
+            f"Workload {workload.name}: {len(contenders)} ways to size a fleet",
+            [result.series() for result in results],
+            verdict(results),
+            [*notes, "A worker is paid for from the order to start it until its last task is done."],
+            frame.promise,
+        )
+        if not given.json:
+            yield f"Drawn in {page} and {picture}."
+
+
+def names_of(paths: Sequence[str]) -> list[str]:
+    """Return a name for each policy: its file's without the suffix, or the path where two would be alike."""
+    stems = [Path(path).stem for path in paths]
+    return [stem if stems.count(stem) == 1 else path for stem, path in zip(stems, paths)]
+
+
+def _promise(given: float | None, policy: Policy) -> float:
+    if given is not None:
+        return given
+    return policy.rules.wait_time if isinstance(policy.rules, WaitTarget) else _PROMISE
+
+
+def _workload(given: argparse.Namespace) -> Workload:
+    if given.trace is None:
+        workload = next(kind for kind in KINDS if kind.name == given.workload).workload(given.seed)
+    else:
+        try:
+            with Path(given.trace).open(encoding="utf-8") as lines:
+                workload = read_trace(Path(given.trace).name, lines)
+        except (OSError, UnicodeDecodeError) as error:
+            raise OperationError(
+                f"read the trace {given.trace}", error, "Name a readable file of JSON lines."
+            ) from error
+    return workload if given.begin is None else replace(workload, begin=given.begin)
+
+
+def _notes(
+    workload: Workload, setting: Setting, frame: Frame, given: argparse.Namespace, least: float
+) -> tuple[str, ...]:
+    work = sum(seconds for _at, seconds in workload.tasks)
+    seed = "" if given.trace else f", seed {given.seed}"
+    return (
+        f"workload {workload.name}{seed}: {len(workload.tasks)} tasks of {work / len(workload.tasks):.3g} s on average "
+        f"within {format_duration(round(workload.horizon))}",
+        f"{frame.floor} to {frame.ceiling} workers that run {setting.slots} at once and start in "
+        f"{setting.start_seconds:g} s; a decision every {setting.poll_seconds:g} s",
+        f"least: {least / 3600:.2f} worker-hours, for a fleet that knows the future and starts at once",
+    )
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _interval(text: str) -> float:
+    seconds = _duration(text)
+    if seconds < 0.1:
+        raise argparse.ArgumentTypeError(f"{text} is too short: 0.1 s is the least")
+    return seconds
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000")
+    return int(text)
+
+
+def _instant(text: str) -> float:
+    try:
+        return instant_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,80 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`celery-autoscaler status`: what the service last saw and decided, as a table for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+_COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("FLEET", lambda fleet: str(fleet["fleet"])),
+    ("WORKERS", lambda fleet: _workers(fleet)),
+    ("WAITING", lambda fleet: _metric(fleet, "queue_depth", "{:.0f}")),
+    ("RUNNING", lambda fleet: _metric(fleet, "running", "{:.0f}")),
+    ("WAIT", lambda fleet: _metric(fleet, "wait_time", "{:.1f} s")),
+    ("CPU", lambda fleet: _metric(fleet, "cpu", "{:.0f} %")),
+    ("MEMORY", lambda fleet: _metric(fleet, "memory", "{:.0f} %")),
+    ("DECISION", lambda fleet: _decision(fleet)),
+)
+
+
+def table(status: Mapping[str, Any], now: float | None = None) -> str:
+    """Return the status file's content as text of several lines.
+
+    :param now: seconds since the epoch.
+    """
+    age = (time.time() if now is None else now) - status["at"]
+    lines = [f"mode {status['mode']}, every {status['interval']:g} s, last looked {age:.0f} s ago"]
+    if age > 3 * status["interval"] + 10:
+        lines.append("That is long ago: see systemctl status celery-autoscaler.")
+    if status.get("reload_failed"):
+        lines.append("The last configuration given was refused; the one before is in force.")
+    fleets = [fleet for fleet in status["fleets"] if "metrics" in fleet]
+    lines += [
+        "",
+        *_aligned([[title for title, _cell in _COLUMNS], *([cell(f) for _t, cell in _COLUMNS] for f in fleets)]),
+    ]
+    for fleet in fleets:
+        lines += _notes(fleet)
+    return "\n".join(lines)
+
+
+def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
+    name = fleet["fleet"]
+    yield from (f"{name}: {reason}" for reason in fleet.get("reasons", ()))
+    by_reason: dict[str, list[str]] = {}
+    for metric, why in fleet["unknown"].items():
+        by_reason.setdefault(why, []).append(metric)
+    yield from (f"{name}: unknown: {', '.join(metrics)}: {why}" for why, metrics in by_reason.items())
+    yield from (f"{name}: {worker} has idled for {s:.0f} s while tasks wait" for worker, s in fleet["stuck"].items())
+    yield from (f"{name}: {count} times could not {what}" for what, count in sorted(fleet["errors"].items()))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+
+
+def _metric(fleet: Mapping[str, Any], name: str, form: str) -> str:
+    value = fleet["metrics"].get(name)
+    return "?" if value is None else form.format(value)
+
+
+def _workers(fleet: Mapping[str, Any]) -> str:
+    workers = fleet["workers"]
+    if workers is None:
+        return "?"
+    more = [f"{fleet[key]} {key}" for key in ("starting", "draining") if fleet[key]]
+    return f"{workers}" + (f" ({', '.join(more)})" if more else "")
+
+
+def _decision(fleet: Mapping[str, Any]) -> str:
+    if "action" not in fleet:
+        return "none: no policy" if not fleet["policy"] else "none: mode observe"
+    if fleet["from"] == fleet["to"]:
+        return str(fleet["action"])
+    return f"{fleet['action']} {fleet['from']} -> {fleet['to']}"

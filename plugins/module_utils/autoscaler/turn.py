@@ -1,0 +1,106 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One turn for one fleet: from what was read to a decision. Pure; taken by the daemon and the module `autoscale`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import (
+    Heartbeats,
+    Memory,
+    observe,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import HostReading, QueuesReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state_file import FleetMemory
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, State, decide, withdrawn
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What is remembered of a fleet from one turn to the next: by the engine, and by the observer."""
+
+    state: State = field(default_factory=State)
+    observed: Memory = field(default_factory=Memory)
+
+    @classmethod
+    def read(cls, kept: FleetMemory) -> Remembered:
+        """Return what was kept in a state file.
+
+        :raises ValueError: when the observer's part makes no sense.
+        """
+        return cls(kept.state, Memory() if kept.memory is None else Memory.from_json(kept.memory))
+
+    def kept(self, at: float) -> FleetMemory:
+        """Return what to keep in a state file, at C(at) seconds since the epoch."""
+        return FleetMemory(self.state, self.observed.as_json(), at)
+
+    def shifted(self, seconds: float) -> Remembered:
+        """Return the same on a clock that was set by C(seconds)."""
+        return Remembered(self.state.shifted(seconds), self.observed.shifted(seconds))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What was seen and decided, and what to remember.
+
+    :ivar decision: None for a fleet that is only looked at.
+    :ivar after: to pass in at the next turn when the decision was carried out, or was not to be.
+    :ivar if_withdrawn: to pass in when it was to be carried out and could not: no cooldown has begun.
+    """
+
+    seen: Observation
+    decision: Decision | None
+    after: Remembered
+    if_withdrawn: Remembered
+
+
+def take_turn(
+    policy: Policy | None,
+    before: Remembered,
+    at: float,
+    hosts: Sequence[HostReading],
+    queues: QueuesReading,
+    heartbeats: Heartbeats | None = None,
+) -> Turn:
+    """Observe and decide.
+
+    :param policy: None where nothing is to be decided.
+    :param at: seconds since the epoch.
+    :param heartbeats: of workers that keep no status file.
+    """
+    seen, observed = observe(before.observed, at, hosts, queues, heartbeats)
+    if policy is None:
+        after = Remembered(before.state, observed)
+        return Turn(seen, None, after, after)
+    decision, state = decide(policy, before.state, seen)
+    return Turn(seen, decision, Remembered(state, observed), Remembered(withdrawn(before.state, state), observed))
+
+
+def observation_as_json(seen: Observation) -> dict[str, Any]:
+    """Return C(seen) with the keys of a recorded observation, which replay reads again."""
+    return {
+        "at": seen.at,
+        "workers": seen.workers,
+        "starting": seen.starting,
+        "draining": seen.draining,
+        "metrics": dict(seen.metrics),
+        "unknown": dict(seen.unknown),
+    }
+
+
+def decision_as_json(decision: Decision | None) -> dict[str, Any]:
+    """Return C(decision) with the keys that it has everywhere; none for None."""
+    if decision is None:
+        return {}
+    return {
+        "action": decision.action.value,
+        "from": decision.before,
+        "to": decision.after,
+        "reasons": list(decision.reasons),
+    }

@@ -1,0 +1,143 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the module `autoscale` keeps of a fleet from one run to the next: one file for each fleet."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state_file import (
+    FleetMemory,
+    StateUnusable,
+    cautious,
+    load_state,
+    save_state,
+    set_aside,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+DIRECTORY = "/var/lib/muejam-celery/autoscale"
+FORGET_AFTER = 3600.0
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What a turn begins with.
+
+    :ivar told: keys for the turn's log line, from which replay learns what happened since the line before.
+    :ivar warnings: what a person should hear of it.
+    """
+
+    before: Remembered = field(default_factory=Remembered)
+    told: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TurnFile:
+    """The file of one fleet."""
+
+    path: str
+    fleet: str
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else take a turn for this fleet meanwhile; make the file's directory when there is none.
+
+        :raises OperationError: when somebody else takes one, or others may write to the directory.
+        """
+        folder = Path(self.path).parent
+        tried = f"keep the state of fleet {self.fleet} in {self.path}"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            details = folder.stat()
+        except OSError as error:
+            raise OperationError(
+                tried, error, "Nothing was changed. Run the task as root, or name another state_path."
+            ) from error
+        if details.st_uid not in (0, os.geteuid()) or details.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise OperationError(
+                tried,
+                f"others than root and this user may write to {folder}, and so decide how the fleet is scaled",
+                "Nothing was changed. Name a state_path in a directory that only this user may write to.",
+            )
+        with fleet_lock(self.fleet, directory=str(folder)):
+            yield
+
+    def recall(self, at: float, forget_after: float = FORGET_AFTER, check_mode: bool = False) -> Recalled:
+        """Return what to begin the turn at C(at) with.
+
+        A file that cannot be used is set aside, and the turn begins cautiously.
+
+        :param at: seconds since the epoch.
+        :param forget_after: seconds after which nobody can say any more what was between the last turn and this one.
+        :param check_mode: whether everything has to stay as it is.
+        :raises OperationError: when the file is of something else, or cannot be set aside.
+        """
+        try:
+            kept = load_state(self.path).get(self.fleet)
+            if kept is None:
+                self._require_own()
+                return Recalled()
+            withdrawn, kept = self._unwrapped(kept)
+            remembered = Remembered.read(kept)
+        except (StateUnusable, ValueError) as error:
+            aside = "" if check_mode else f" It was set aside as {set_aside(self.path)}."
+            return Recalled(
+                Remembered(cautious(at)),
+                {"restarted": True, "state_lost": True},
+                (f"What was kept of fleet {self.fleet} is lost, so every cooldown begins: {error}{aside}",),
+            )
+        told: dict[str, Any] = {"withdrawn": True} if withdrawn else {}
+        wrote_at = at if kept.wrote_at is None else kept.wrote_at
+        if wrote_at > at:
+            remembered = remembered.shifted(at - wrote_at)
+            told["clock_stepped"] = at - wrote_at
+        elif at - wrote_at > forget_after:
+            remembered = Remembered(remembered.state.restarted(), remembered.observed)
+            told["restarted"] = True
+        return Recalled(remembered, told)
+
+    def keep(self, remembered: Remembered, at: float, withdrawn: bool) -> None:
+        """Keep what to begin the next turn with.
+
+        :param withdrawn: whether the decision of this turn was not carried out.
+        :raises OperationError: when that fails; the file is then as it was.
+        """
+        kept = remembered.kept(at)
+        wrapped = replace(kept, memory={"observed": kept.memory, "withdrawn": withdrawn})
+        save_state(self.path, {self.fleet: wrapped})
+
+    def _unwrapped(self, kept: FleetMemory) -> tuple[bool, FleetMemory]:
+        wrapped = kept.memory
+        if not isinstance(wrapped, dict) or set(wrapped) != {"observed", "withdrawn"}:
+            raise self._foreign("the daemon celery-autoscaler wrote it")
+        if not isinstance(wrapped["withdrawn"], bool):
+            raise ValueError(f"fleets.{self.fleet}.memory.withdrawn is not true or false")
+        return wrapped["withdrawn"], replace(kept, memory=wrapped["observed"])
+
+    def _require_own(self) -> None:
+        others = sorted(load_state(self.path))
+        if others:
+            raise self._foreign(f"it has the state of {', '.join(others)}")
+
+    def _foreign(self, why: str) -> OperationError:
+        return OperationError(
+            f"use the state file {self.path} for fleet {self.fleet}",
+            why,
+            "Nothing was changed. Name a state_path that is this fleet's alone.",
+        )
+
+
+def default_path(fleet: str) -> str:
+    """Return where the state of a fleet is kept when nobody says where."""
+    return f"{DIRECTORY}/{fleet}.json"

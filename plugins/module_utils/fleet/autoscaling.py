@@ -1,0 +1,119 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the autoscaler of a host is to be told about its fleets: its configuration, made from resolved fleets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment, spec
+
+OBSERVE = "observe"
+ACT = "act"
+MODES = (ACT, "advise", OBSERVE)
+STATES = ("present", "absent")
+
+STATE_FILE = "/var/lib/celery-autoscaler/state.json"
+STATUS_FILE = "/run/celery-autoscaler/status.json"
+SOCKET = "/run/celery-autoscaler/scale.sock"
+
+DEFAULT_QUEUES = ["celery"]
+
+INTERVAL = (1.0, 3600.0)
+"""Seconds between two looks, shortest and longest. A look costs the broker and the host something."""
+
+LEAST_WATCHDOG = 60.0
+"""Seconds without a sign of life from the autoscaler's loop after which systemd restarts it."""
+
+
+def problems(settings: Mapping[str, Any], prefix: str = "celery_autoscaler_") -> list[str]:
+    """Every fault of the role's own variables, given by their names without C(prefix)."""
+    return [f"{prefix}{fault}" for fault in _problems(settings)]
+
+
+def wanted(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> bool:
+    """Whether the host is to have an autoscaler: for a fleet with a policy, or for any when it is only to observe."""
+    present = _present(fleets)
+    if state == "absent":
+        return False
+    return bool(present) and (mode == OBSERVE or any(fleet["policy"] is not None for fleet in present))
+
+
+def scaled(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[str]:
+    """The names of the fleets whose number of workers is the autoscaler's."""
+    if state == "absent" or mode != ACT:
+        return []
+    return [fleet["name"] for fleet in _present(fleets) if fleet["policy"] is not None]
+
+
+def configuration(fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The autoscaler's configuration. It holds secrets: the URLs of the brokers."""
+    return {
+        "mode": settings["mode"],
+        "interval": settings["interval"],
+        "state": STATE_FILE,
+        "status": STATUS_FILE,
+        "scaler": SOCKET,
+        "metrics": {"address": settings["metrics_address"], "port": spec.whole_number(settings["metrics_port"])},
+        "fleets": [_entry(fleet, settings) for fleet in _present(fleets)],
+    }
+
+
+def without(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A configuration in which the fleets named are not scaled any more, but only observed."""
+    if configured.get("mode") != ACT:
+        return dict(configured)
+    fleets = configured.get("fleets") or []
+    return {
+        **configured,
+        "fleets": [
+            {key: value for key, value in fleet.items() if key != "policy"} if fleet.get("name") in names else fleet
+            for fleet in fleets
+        ],
+    }
+
+
+def watchdog(settings: Mapping[str, Any]) -> int:
+    """Seconds for the unit's watchdog: the autoscaler has to come round several times in it."""
+    return int(max(LEAST_WATCHDOG, 3 * parse_duration(settings["interval"])))
+
+
+def _present(fleets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [fleet for fleet in fleets if fleet["state"] == "present"]
+
+
+def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    entry = {
+        "name": fleet["name"],
+        "broker_url": fleet["broker_url"],
+        "transport_options": environment.transport_options(fleet),
+        "ssl": None,
+        "queues": fleet["queues"] or DEFAULT_QUEUES,
+        "task_events": fleet["task_events"],
+        "stuck": {"after": settings["stuck_after"], "restart": spec.boolean(settings["restart_stuck"])},
+    }
+    # Absent means observed only, and an empty policy is one: that of the defaults.
+    return entry if fleet["policy"] is None else {**entry, "policy": fleet["policy"]}
+
+
+def _problems(settings: Mapping[str, Any]) -> Iterator[str]:
+    for name, choices in (("mode", MODES), ("state", STATES)):
+        if settings[name] not in choices:
+            yield f"{name}: {settings[name]!r} is not known, use one of {', '.join(choices)}"
+    for name, (least, most) in (("interval", INTERVAL), ("stuck_after", (1.0, 1e9))):
+        try:
+            seconds = parse_duration(settings[name])
+        except ValueError as error:
+            yield f"{name}: {error}"
+            continue
+        if not least <= seconds <= most:
+            yield f"{name}: {settings[name]} is out of range, use {least:g} to {most:g} seconds"
+    port = spec.whole_number(settings["metrics_port"])
+    if port is None or not 1 <= port <= 65535:
+        yield f"metrics_port: {settings['metrics_port']!r} is no port, use 1 to 65535"
+    address = settings["metrics_address"]
+    if not isinstance(address, str) or not address or any(letter.isspace() for letter in address):
+        yield f"metrics_address: {address!r} is no address to listen on, use 127.0.0.1, or 0.0.0.0 for all"

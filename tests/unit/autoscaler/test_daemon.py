@@ -1,0 +1,305 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The loop of the service, with its clock, its broker and its host as parameters; the scaler's socket is a real one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
+    Configuration,
+    StuckRule,
+    WatchedFleet,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.daemon import Clock, Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    HostReading,
+    QueuesReading,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+POLICY = parse_policy(
+    {
+        "limits": {"min_workers": 1, "max_workers": 9, "cooldown_up": "20s", "cooldown_down": "30s"},
+        "scale_up": {"any": [{"metric": "queue_depth", "above": 10}], "add": {"workers": 2}},
+        "scale_down": {"all": [{"metric": "queue_depth", "below": 1, "for": "10s"}], "remove": {"workers": 1}},
+    }
+)
+
+
+class World:
+    """A fleet, its queue and its clock, as the daemon sees them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.wall = 1_767_225_600.0
+        self.monotonic = 500.0
+        self.waiting: int | None = 0
+        self.workers: int | None = 2
+        self.idle = True
+        self.lines: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
+        self.refuses = False
+        self.configuration = Configuration(
+            mode="act",
+            interval=5.0,
+            state=str(folder / "state.json"),
+            status=str(folder / "status.json"),
+            scaler=str(folder / "scale.sock"),
+            fleets=(WatchedFleet("web", "redis://localhost/0", policy=POLICY),),
+        )
+
+    def load(self) -> Configuration:
+        return self.configuration
+
+    def read_host(self, fleet: str) -> HostReading:
+        if self.workers is None:
+            return HostReading("a", self.wall, None, "systemd did not answer")
+        workers = tuple(
+            WorkerReading(
+                f"{fleet}-{number}@a",
+                "consuming",
+                life=f"{number}:1",
+                active=0 if self.idle else 1,
+                reserved=0,
+                started=0 if self.idle else 1,
+                taken={"celery": 0},
+            )
+            for number in range(1, self.workers + 1)
+        )
+        return HostReading("a", self.wall, workers, cores=2, memory=4e9)
+
+    def link(self, fleet: WatchedFleet, seconds: float) -> World:
+        return self
+
+    def read(self, queues: Sequence[str]) -> QueuesReading:
+        if self.waiting is None:
+            return QueuesReading(self.wall, None, problem="connection refused")
+        return QueuesReading(self.wall, dict.fromkeys(queues, self.waiting), 0)
+
+    def close(self) -> None:
+        pass
+
+    def daemon(self) -> Daemon:
+        daemon = Daemon(
+            self.load,
+            self.read_host,
+            lambda line: self.lines.append(json.loads(json.dumps(line))),
+            Notifier({}),
+            Clock(lambda: self.wall, lambda: self.monotonic),
+            self.link,
+        )
+        daemon.begin()
+        return daemon
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+    def turns(self, daemon: Daemon, count: int) -> list[dict[str, Any]]:
+        """Take turns five seconds apart and return their lines."""
+        before = len(self.lines)
+        for _turn in range(count):
+            daemon.take_turns()
+            self.pass_time(5)
+        return [line for line in self.lines[before:] if "event" not in line]
+
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.lines if "event" in line]
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.requests.append(dict(request))
+        if self.refuses:
+            return {"ok": False, "error": "systemd said no"}
+        before, self.workers = self.workers, request.get("workers", self.workers)
+        return {"ok": True, "before": before, "after": self.workers, "started": [], "stopped": []}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(made.configuration.scaler)
+        listener.listen()
+        thread = threading.Thread(target=_serve, args=(listener, made.answer), daemon=True)
+        thread.start()
+        yield made
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def _serve(listener: socket.socket, answer: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    while True:
+        try:
+            way, _peer = listener.accept()
+        except OSError:
+            return
+        with way:
+            request = json.loads(way.makefile("rb").readline())
+            way.sendall(json.dumps(answer(request)).encode() + b"\n")
+
+
+def again(world: World) -> list[dict[str, Any]]:
+    """Return what replay decides on the log."""
+    decisions = [line for line in world.lines if "event" not in line]
+    return [json.loads(line) for line in replay(POLICY, (json.dumps(line) for line in decisions))]
+
+
+def same(world: World) -> bool:
+    keys = ("at", "action", "from", "to", "reasons")
+    decided = [{key: line[key] for key in keys} for line in world.lines if "event" not in line]
+    return decided == again(world)
+
+
+def test_it_grows_and_shrinks_and_replay_decides_the_same(world: World) -> None:
+    daemon = world.daemon()
+    world.waiting = 50
+    grown = world.turns(daemon, 5)
+    assert [line["action"] for line in grown] == ["up", "hold", "hold", "hold", "up"]
+    world.waiting = 0
+    shrunk = world.turns(daemon, 4)
+    assert [line["action"] for line in shrunk] == ["hold", "hold", "down", "hold"]
+    assert [request["workers"] for request in world.requests] == [4, 6, 5]
+    assert same(world)
+
+
+def test_advice_is_not_acted_on(world: World) -> None:
+    world.configuration = replace(world.configuration, mode="advise")
+    world.waiting = 50
+    assert world.turns(world.daemon(), 1)[0]["action"] == "up"
+    assert world.requests == []
+
+
+def test_observing_decides_nothing(world: World) -> None:
+    world.configuration = replace(world.configuration, mode="observe")
+    line = world.turns(world.daemon(), 1)[0]
+    assert "action" not in line
+    assert line["metrics"]["queue_depth"] == 0
+
+
+def test_what_could_not_be_done_starts_no_cooldown(world: World) -> None:
+    daemon = world.daemon()
+    world.waiting, world.refuses = 50, True
+    assert [line["action"] for line in world.turns(daemon, 3)] == ["up", "up", "up"]
+    assert world.events().count("scale_failed") == 3
+    assert daemon.watches["web"].errors["scale"] == 3
+    world.refuses = False
+    assert [line["action"] for line in world.turns(daemon, 2)] == ["up", "hold"]
+    assert same(world)
+
+
+def test_a_missing_scaler_is_an_error_and_no_end(world: World) -> None:
+    world.configuration = replace(world.configuration, scaler=str(world.folder / "nobody"))
+    world.waiting = 50
+    daemon = world.daemon()
+    world.turns(daemon, 2)
+    assert world.events().count("scale_failed") == 2
+
+
+def test_an_unreadable_broker_or_host_changes_nothing(world: World) -> None:
+    daemon = world.daemon()
+    world.waiting = None
+    lines = world.turns(daemon, 8)
+    assert {line["action"] for line in lines} == {"hold"}
+    assert "connection refused" in json.dumps(lines[0]["unknown"])
+    world.waiting, world.workers = 50, None
+    lines = world.turns(daemon, 2)
+    assert [(line["action"], line["to"]) for line in lines] == [("hold", None)] * 2
+    assert world.requests == []
+    assert same(world)
+
+
+def test_cooldowns_survive_a_restart_and_runs_do_not(world: World) -> None:
+    world.waiting = 50
+    daemon = world.daemon()
+    assert world.turns(daemon, 1)[0]["action"] == "up"
+    # As after kill -9: nothing is said before the end.
+    daemon = world.daemon()
+    lines = world.turns(daemon, 2)
+    assert [line["action"] for line in lines] == ["hold", "hold"]
+    assert lines[0]["restarted"] is True
+    assert "restarted" not in lines[1]
+    assert same(world)
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+def test_a_clock_that_is_set_changes_no_decision(world: World, seconds: float) -> None:
+    daemon = world.daemon()
+    world.waiting = 50
+    first = world.turns(daemon, 2)
+    world.wall += seconds
+    rest = world.turns(daemon, 4)
+    assert [line["action"] for line in [*first, *rest]] == ["up", "hold", "hold", "hold", "up", "hold"]
+    assert rest[0]["clock_stepped"] == pytest.approx(seconds)
+    assert "clock_stepped" in world.events()
+    assert same(world)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"version": 1}', "\0" * 100, '{"format": "of something else"}'])
+def test_a_state_that_cannot_be_used_is_set_aside_and_nobody_shrinks_at_once(world: World, content: str) -> None:
+    Path(world.configuration.state).write_text(content, encoding="utf-8")
+    world.workers = 5
+    lines = world.turns(world.daemon(), 5)
+    assert "state_unusable" in world.events()
+    assert {line["action"] for line in lines} == {"hold"}
+    assert lines[0]["state_lost"] is True
+    assert same(world)
+    assert list(world.folder.glob("state.json.unusable-*"))
+    assert json.loads(Path(world.configuration.state).read_text(encoding="utf-8"))
+
+
+def test_a_state_that_cannot_be_saved_is_told_once_and_counted(world: World) -> None:
+    folder = world.folder / "gone"
+    world.configuration = replace(world.configuration, state=str(folder / "state.json"))
+    world.waiting = 5
+    daemon = world.daemon()
+    world.turns(daemon, 3)
+    assert world.events().count("state_not_saved") == 1
+    assert daemon.events["state_not_saved"] == 3
+    folder.mkdir()
+    world.turns(daemon, 1)
+    assert "state_not_saved_any_more" in world.events()
+
+
+def test_a_bad_configuration_is_refused_and_the_old_one_stays(world: World) -> None:
+    daemon = world.daemon()
+    good = world.configuration
+
+    def bad() -> Configuration:
+        raise OperationError("use the configuration", "it is bad", "Correct it.")
+
+    daemon.load = bad
+    daemon.reload()
+    daemon.reload_if_asked()
+    assert daemon.reload_failed
+    assert daemon.configuration is good
+    other = parse_policy({"limits": {"min_workers": 3, "max_workers": 9}})
+    daemon.load = lambda: replace(good, fleets=(replace(good.fleets[0], policy=other),))
+    daemon.reload()
+    daemon.reload_if_asked()
+    assert not daemon.reload_failed
+    assert world.turns(daemon, 1)[0]["action"] == "bounds"
+
+
+def test_a_stuck_worker_is_told_of_and_restarted_where_that_is_asked_for(world: World) -> None:
+    fleet = replace(world.configuration.fleets[0], stuck=StuckRule(after=10, restart=True))
+    world.configuration = replace(world.configuration, fleets=(fleet,))
+    world.waiting = 5
+    daemon = world.daemon()
+    world.turns(daemon, 3)
+    assert "stuck" in world.events()
+    restarts = [request for request in world.requests if request["do"] == "restart"]
+    assert restarts == [{"do": "restart", "fleet": "web", "worker": "celery-worker-web@1.service"}]

@@ -1,0 +1,262 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One turn of the module `autoscale`, and what it keeps between its runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.one_turn import (
+    OneTurn,
+    Outcome,
+    counts,
+    diff_of,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    CONSUMING,
+    DRAINING,
+    HostReading,
+    QueuesReading,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state_file import (
+    FleetMemory,
+    load_state,
+    save_state,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn_file import TurnFile, default_path
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+AT = 1767225600.0
+POLICY = parse_policy(
+    {
+        "limits": {"min_workers": 1, "max_workers": 9, "cooldown_up": "60s", "cooldown_down": "5m"},
+        "scale_up": {"any": [{"metric": "queue_depth", "above": 10}], "add": {"workers": 2}},
+        "scale_down": {"all": [{"metric": "queue_depth", "below": 5, "for": "2m"}], "remove": {"workers": 1}},
+    }
+)
+
+
+def host(workers: int | None, draining: int = 0) -> HostReading:
+    if workers is None:
+        return HostReading("app1", AT, None, "systemd hangs")
+    phases = [CONSUMING] * workers + [DRAINING] * draining
+    read = (WorkerReading(f"web-{n}@app1", phase) for n, phase in enumerate(phases, start=1))
+    return HostReading("app1", AT, tuple(read), cores=4, memory=8e9)
+
+
+def queues(waiting: int | None) -> QueuesReading:
+    if waiting is None:
+        return QueuesReading(AT, None, problem="no answer")
+    return QueuesReading(AT, {"web": waiting}, 0)
+
+
+@dataclass
+class Fleet:
+    """Does what it is told, or fails, and remembers what it was told."""
+
+    told: list[tuple[int, int]] = field(default_factory=list)
+    fails: dict[str, Any] | None = None
+
+    def scale(self, workers: int, expected: int) -> ScaleResult:
+        self.told.append((workers, expected))
+        if self.fails is not None:
+            raise OperationError("scale fleet web", "systemd refused", "See to it.", **self.fails)
+        names = [f"celery-worker-web@{n}.service" for n in range(1, max(workers, expected) + 1)]
+        return ScaleResult(True, expected, workers, names[expected:], [], [], names[:expected], names[:workers])
+
+
+@pytest.fixture
+def turn(tmp_path: Path) -> OneTurn:
+    tmp_path.chmod(0o700)
+    return OneTurn(TurnFile(str(tmp_path / "web.json"), "web"), POLICY)
+
+
+def take(
+    turn: OneTurn, seconds: float, workers: int | None, waiting: int | None, fleet: Fleet | None = None
+) -> Outcome:
+    reading = host(workers)
+    return turn.take(AT + seconds, (reading,), replace(queues(waiting), at=AT + seconds), fleet and fleet.scale)
+
+
+def test_a_burst_grows_the_fleet_and_the_cooldown_is_remembered(turn: OneTurn) -> None:
+    fleet = Fleet()
+    first = take(turn, 0, 2, 50, fleet)
+    assert (first.decision.action, fleet.told) == (Action.UP, [(4, 2)])
+    assert counts(first, host(2), "web") == {
+        "before": 2,
+        "after": 4,
+        "started": ["celery-worker-web@3.service", "celery-worker-web@4.service"],
+        "stopped": [],
+        "draining": [],
+    }
+    assert first.scaled is not None
+    assert diff_of(first.scaled)["after"].splitlines()[2:] == [
+        "celery-worker-web@3.service",
+        "celery-worker-web@4.service",
+    ]
+    second = take(turn, 30, 4, 50, fleet)
+    assert second.decision.action is Action.HOLD
+    assert "cooling down for another 30s" in second.decision.reasons[-1]
+    assert take(turn, 60, 4, 50, fleet).decision.after == 6
+    assert fleet.told == [(4, 2), (6, 4)]
+
+
+def test_a_condition_goes_on_from_run_to_run(turn: OneTurn) -> None:
+    fleet = Fleet()
+    assert [take(turn, seconds, 3, 0, fleet).decision.after for seconds in (0, 60, 119)] == [3, 3, 3]
+    assert take(turn, 120, 3, 0, fleet).decision.after == 2
+
+
+def test_after_a_long_break_conditions_begin_anew_and_cooldowns_do_not(turn: OneTurn) -> None:
+    turn = replace(turn, forget_after=600.0)
+    fleet = Fleet()
+    take(turn, 0, 3, 0, fleet)
+    late = take(turn, 601, 3, 0, fleet)
+    assert (late.decision.action, late.log_line["restarted"]) == (Action.HOLD, True)
+    assert "restarted" not in take(turn, 720, 3, 0, fleet).log_line
+    assert take(turn, 721, 3, 0, fleet).decision.action is Action.DOWN
+    slow = replace(turn, forget_after=60.0)
+    again = take(slow, 1000, 2, 0, fleet)
+    again = take(slow, 1060, 2, 0, fleet)
+    assert again.decision.action is Action.HOLD
+
+
+def test_hold_does_nothing_and_tells_of_draining_workers(turn: OneTurn) -> None:
+    fleet = Fleet()
+    reading = host(2, draining=1)
+    outcome = turn.take(AT, (reading,), queues(7), fleet.scale)
+    assert (outcome.decision.action, outcome.scaled, fleet.told) == (Action.HOLD, None, [])
+    told = counts(outcome, reading, "web")
+    assert told == {"before": 2, "after": 2, "started": [], "stopped": [], "draining": ["celery-worker-web@3.service"]}
+
+
+def test_unknown_changes_nothing(turn: OneTurn) -> None:
+    fleet = Fleet()
+    unread = take(turn, 0, None, 50, fleet)
+    assert (unread.decision.before, unread.decision.after) == (None, None)
+    assert "systemd hangs" in " ".join(unread.decision.reasons)
+    assert take(turn, 60, 3, None, fleet).decision.after == 3
+    assert fleet.told == []
+
+
+def test_bounds_hold_with_an_unreadable_broker(turn: OneTurn) -> None:
+    fleet = Fleet()
+    assert take(turn, 0, 0, None, fleet).decision.action is Action.BOUNDS
+    assert fleet.told == [(1, 0)]
+
+
+def test_advice_is_not_acted_on_and_starts_no_cooldown(turn: OneTurn) -> None:
+    fleet = Fleet()
+    advice = take(replace(turn, apply=False), 0, 2, 50, fleet)
+    assert (advice.decision.after, advice.scaled, advice.log_line["mode"]) == (4, None, "advise")
+    assert fleet.told == []
+    acted = take(turn, 10, 2, 50, fleet)
+    assert (acted.decision.after, acted.log_line["mode"], acted.log_line["withdrawn"]) == (4, "act", True)
+    assert fleet.told == [(4, 2)]
+    assert "withdrawn" not in take(turn, 20, 4, 50, fleet).log_line
+
+
+def test_advice_goes_on_with_what_was_seen(turn: OneTurn) -> None:
+    turn = replace(turn, apply=False)
+    assert [take(turn, seconds, 3, 0).decision.after for seconds in (0, 60, 120, 180)] == [3, 3, 2, 2]
+
+
+def test_somebody_else_acts(turn: OneTurn) -> None:
+    assert take(turn, 0, 2, 50).decision.after == 4
+    assert take(turn, 30, 4, 50).decision.action is Action.HOLD
+
+
+def test_check_mode_keeps_nothing_and_says_what_would_be_done(turn: OneTurn) -> None:
+    fleet = Fleet()
+    checked = take(replace(turn, check_mode=True), 0, 2, 50, fleet)
+    assert (checked.decision.after, fleet.told) == (4, [(4, 2)])
+    assert list(Path(turn.file.path).parent.iterdir()) == []
+
+
+def test_a_failure_starts_no_cooldown_and_tells_what_was_decided(turn: OneTurn) -> None:
+    with pytest.raises(OperationError, match="systemd refused") as failure:
+        take(turn, 0, 2, 50, Fleet(fails={"before": 2, "after": 2}))
+    assert failure.value.details["decision"]["to"] == 4
+    assert failure.value.details["observation"]["workers"] == 2
+    again = take(turn, 10, 2, 50, Fleet())
+    assert (again.decision.after, again.log_line["withdrawn"]) == (4, True)
+
+
+def test_a_failure_after_the_number_was_reached_keeps_the_cooldown(turn: OneTurn) -> None:
+    with pytest.raises(OperationError):
+        take(turn, 0, 2, 50, Fleet(fails={"before": 2, "after": 4}))
+    again = take(turn, 10, 4, 50, Fleet())
+    assert again.decision.action is Action.HOLD
+    assert "withdrawn" not in again.log_line
+
+
+def test_nothing_is_done_that_could_not_be_remembered(turn: OneTurn) -> None:
+    # The temporary file's name is taken by a directory: the fault of a full disk, for root as well.
+    Path(turn.file.path).with_name(".web.json.new").mkdir()
+    fleet = Fleet()
+    with pytest.raises(OperationError, match="save the state"):
+        take(turn, 0, 2, 50, fleet)
+    assert fleet.told == []
+
+
+def test_a_clock_that_was_set_back_is_noticed(turn: OneTurn) -> None:
+    fleet = Fleet()
+    take(turn, 0, 2, 50, fleet)
+    back = take(turn, -3600, 4, 50, fleet)
+    assert back.log_line["clock_stepped"] == -3600
+    assert "cooling down for another 60s" in back.decision.reasons[-1]
+    assert take(turn, -3540, 4, 50, fleet).decision.after == 6
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"format": "else"}', "wrapped"])
+def test_a_damaged_file_is_set_aside_and_the_turn_is_cautious(turn: OneTurn, damage: str) -> None:
+    fleet = Fleet()
+    take(turn, 0, 2, 50, fleet)
+    path = Path(turn.file.path)
+    if damage == "wrapped":
+        raw = json.loads(path.read_text())
+        raw["fleets"]["web"]["memory"]["observed"] = {"no": "memory"}
+        damage = json.dumps(raw)
+    path.write_text(damage)
+    checked = take(replace(turn, check_mode=True), 600, 4, 50, Fleet())
+    assert "lost" in checked.warnings[0]
+    assert path.read_text() == damage
+    found = take(turn, 600, 4, 50, fleet)
+    assert found.decision.action is Action.HOLD
+    assert (found.log_line["state_lost"], found.log_line["restarted"]) == (True, True)
+    assert "web.json.unusable-1" in found.warnings[0]
+    assert (path.with_name("web.json.unusable-1")).read_text() == damage
+    assert take(turn, 660, 4, 50, fleet).decision.action is Action.UP
+
+
+def test_the_file_of_another_fleet_or_of_the_daemon_is_left_alone(turn: OneTurn) -> None:
+    for fleets in ({"other": FleetMemory(State())}, {"web": FleetMemory(State(), {"of": "the daemon"})}):
+        save_state(turn.file.path, fleets)
+        with pytest.raises(OperationError, match="alone"):
+            take(turn, 0, 2, 50, Fleet())
+        assert load_state(turn.file.path) == fleets
+
+
+def test_only_one_at_a_time_and_only_in_a_directory_of_ones_own(tmp_path: Path) -> None:
+    file = TurnFile(str(tmp_path / "new" / "below" / "web.json"), "web")
+    with file.alone():
+        assert (tmp_path / "new" / "below").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "new" / "below").chmod(0o770)
+    with pytest.raises(OperationError, match="others than root"), file.alone():
+        pass
+    with pytest.raises(OperationError, match="state_path"), TurnFile("/proc/none/web.json", "web").alone():
+        pass
+
+
+def test_every_fleet_has_a_file_of_its_own() -> None:
+    assert default_path("web") != default_path("other")

@@ -1,0 +1,59 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the daemon sizes a fleet on this host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership import (
+    daemon_sizes,
+    refuse_second_owner,
+    service_runs,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+
+def configuration(tmp_path: Path, mode: str = "act", **fleet: object) -> str:
+    path = tmp_path / "config.json"
+    url = "redis://:not-a-real-password@127.0.0.1/0"
+    path.write_text(json.dumps({"mode": mode, "fleets": [{"name": "web", "broker_url": url, **fleet}]}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "policy", "fleet", "sizes"),
+    [
+        ("act", {"policy": {}}, "web", True),
+        ("act", {"policy": {}}, "other", False),
+        ("act", {}, "web", False),
+        ("advise", {"policy": {}}, "web", False),
+        ("observe", {"policy": {}}, "web", False),
+    ],
+)
+def test_it_does_in_mode_act_with_a_policy(
+    tmp_path: Path, mode: str, policy: dict[str, object], fleet: str, sizes: bool
+) -> None:
+    path = configuration(tmp_path, mode, **policy)
+    assert daemon_sizes(fleet, path, runs=lambda: True) is sizes
+    assert daemon_sizes(fleet, path, runs=lambda: False) is False
+
+
+def test_a_configuration_that_cannot_be_read_is_no_permission(tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match="there"):
+        daemon_sizes("web", str(tmp_path / "there"), runs=lambda: True)
+    assert not daemon_sizes("web", str(tmp_path / "there"), runs=lambda: False)
+
+
+def test_a_service_that_nobody_has_does_not_run() -> None:
+    assert not service_runs("muejam-celery-no-such.service")
+
+
+def test_the_refusal_says_what_to_do() -> None:
+    said = str(refuse_second_owner("web", "app1, app2"))
+    assert "app1, app2" in said
+    assert "mode advise" in said

@@ -1,0 +1,123 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet over several hosts: what hosts told, and where workers go."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    STARTING,
+    HostReading,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.several_hosts import (
+    capacities_of,
+    current_workers,
+    owned_by_daemon,
+    place,
+    readings_of,
+    told_by,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
+
+AT = 1767225600.0
+
+
+def reading(host: str, *phases: str) -> HostReading:
+    workers = tuple(WorkerReading(f"celery-worker-web@{n}.service", phase) for n, phase in enumerate(phases, start=1))
+    return HostReading(host, AT, workers, cores=4.0, memory=8e9)
+
+
+def answer(host: str, *phases: str, **more: Any) -> dict[str, Any]:
+    told = {"changed": False, "failed": False, "exists": True, **told_by(reading(host, *phases)), **more}
+    result: dict[str, Any] = json.loads(json.dumps(told))
+    return result
+
+
+def decision(before: int | None, after: int | None) -> Decision:
+    return Decision(AT, Action.UP, before, after, ())
+
+
+def test_what_a_host_told_is_read_again_under_the_name_of_the_inventory() -> None:
+    one = WorkerReading(
+        "celery-worker-web@1.service", CONSUMING, "12:34", 1, 2, 30, {"web": 31}, 4.5, 1.0, 1e6, 2e6, 99.5, "nothing"
+    )
+    told = HostReading("app-1-4711", AT, (one,), "", 4.0, 8e9)
+    (read,) = readings_of({"app1": json.loads(json.dumps({**told_by(told), "changed": False}))}, AT + 1)
+    assert (read.host, read.at, read.cores, read.memory) == ("app1", AT, 4.0, 8e9)
+    assert read.workers == (WorkerReading(**{**one.__dict__, "name": "celery-worker-web@1.service on app1"}),)
+
+
+def test_workers_of_two_hosts_that_call_themselves_alike_are_told_apart() -> None:
+    readings = readings_of({"b": answer("app", CONSUMING), "a": answer("app", CONSUMING)}, AT)
+    assert [read.host for read in readings] == ["a", "b"]
+    assert len({worker.name for read in readings for worker in read.workers or ()}) == 2
+
+
+def test_a_host_that_was_not_reached_is_unknown_and_says_why() -> None:
+    lost = {"unreachable": True, "changed": False, "msg": "Failed to connect to the host via ssh: timed out"}
+    (read,) = readings_of({"app1": lost}, AT)
+    assert (read.host, read.at, read.workers) == ("app1", AT, None)
+    assert read.problem == "it was not reached: Failed to connect to the host via ssh: timed out"
+
+
+@pytest.mark.parametrize("result", [{"failed": True, "msg": "no Python"}, {"skipped": True}])
+def test_a_host_that_told_nothing_is_unknown(result: dict[str, Any]) -> None:
+    (read,) = readings_of({"app1": result}, AT)
+    assert read.workers is None
+    assert "it told nothing" in read.problem
+
+
+def test_a_host_whose_systemd_was_not_read_is_unknown() -> None:
+    (read,) = readings_of({"app1": answer("app1", workers=None, exists=None, problem="systemctl hangs")}, AT)
+    assert (read.workers, read.problem) == (None, "systemctl hangs")
+
+
+def test_a_host_without_the_fleet_is_left_out() -> None:
+    assert readings_of({"app1": answer("app1", exists=False), "app2": answer("app2", CONSUMING)}, AT)[0].host == "app2"
+
+
+@pytest.mark.parametrize("wrong", [None, "text", {}, {"host": "a", "at": AT, "workers": 3}])
+def test_anything_else_is_refused_with_its_place(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"hosts\.app1"):
+        readings_of({"app1": wrong}, AT)
+
+
+def test_draining_workers_are_no_current_ones() -> None:
+    readings = [reading("a", CONSUMING, STARTING, DOWN, DRAINING), HostReading("b", AT, None, "gone"), reading("c")]
+    assert current_workers(readings) == {"a": 3, "b": None, "c": 0}
+
+
+def test_workers_are_placed_evenly_within_capacities() -> None:
+    readings = [reading("a", CONSUMING), reading("b", CONSUMING)]
+    assert place(decision(2, 6), readings, {}).workers == {"a": 3, "b": 3}
+    placed = place(decision(2, 6), readings, {"a": 2, "b": 3, "elsewhere": 1})
+    assert (placed.workers, placed.left_over) == ({"a": 2, "b": 3}, 1)
+    assert placed.current == {"a": 1, "b": 1}
+
+
+def test_nothing_is_placed_while_the_number_is_unknown() -> None:
+    readings = [reading("a", CONSUMING, CONSUMING), HostReading("b", AT, None, "gone")]
+    for decided in (decision(None, None), decision(2, 6)):
+        placed = place(decided, readings, {"a": 1})
+        assert (placed.current, placed.workers, placed.left_over) == ({"a": 2, "b": None}, {"a": 2}, 0)
+
+
+def test_hosts_with_a_daemon_are_named() -> None:
+    answers = {"b": answer("b", owned_by_daemon=True), "a": answer("a", owned_by_daemon=False), "c": None}
+    assert owned_by_daemon(answers) == ["b"]
+
+
+def test_capacities() -> None:
+    assert capacities_of({"a": 3, "b": "4"}, {"a": {}, "b": {}}) == ({"a": 3, "b": 4}, [])
+    found, problems = capacities_of({"a": -1, "b": True, "c": 2.5, "d": 1, "e": None}, {host: {} for host in "abce"})
+    assert found == {}
+    assert [problem.split(":")[0] for problem in problems] == [f"capacities.{host}" for host in "abcde"]

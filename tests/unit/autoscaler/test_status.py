@@ -1,0 +1,73 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table that people read, and the lines of the log in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import in_words
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status import table
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import read_status, write_status
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+FLEET: dict[str, Any] = {
+    "fleet": "web",
+    "policy": True,
+    "workers": 4,
+    "starting": 1,
+    "draining": 0,
+    "metrics": {"queue_depth": 120.0, "wait_time": 12.25},
+    "unknown": {"cpu": "celery-worker-web@2.service has written no status file"},
+    "action": "up",
+    "from": 4,
+    "to": 6,
+    "reasons": ["queue_depth 120 is above 100 for 60s"],
+    "stuck": {"web-3@a": 301.0},
+    "errors": {"scale": 2},
+    "decisions": {"up": 1},
+}
+STATUS = {"at": 1000.0, "mode": "act", "interval": 5.0, "reload_failed": False, "fleets": [FLEET]}
+
+
+def test_the_table_tells_what_is_known_and_what_is_not() -> None:
+    text = table(STATUS, now=1003)
+    assert "mode act, every 5 s, last looked 3 s ago" in text
+    for told in ("4 (1 starting)", "120", "12.2 s", "?", "up 4 -> 6", "queue_depth 120 is above 100 for 60s"):
+        assert told in text
+    assert "unknown: cpu: celery-worker-web@2.service has written no status file" in text
+    assert "web-3@a has idled for 301 s while tasks wait" in text
+    assert "2 times could not scale" in text
+
+
+def test_an_old_status_says_so() -> None:
+    assert "long ago" in table(STATUS, now=2000)
+
+
+def test_a_fleet_without_a_policy_or_a_known_count() -> None:
+    quiet = {key: value for key, value in FLEET.items() if key not in ("action", "from", "to", "reasons")}
+    assert "none: no policy" in table({**STATUS, "fleets": [{**quiet, "policy": False, "workers": None}]}, now=1000)
+    assert "none: mode observe" in table({**STATUS, "fleets": [quiet]}, now=1000)
+
+
+def test_the_status_file_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    with pytest.raises(OperationError, match="does not run"):
+        read_status(str(path))
+    write_status(str(path), STATUS)
+    assert read_status(str(path))["fleets"] == [FLEET]
+    assert path.stat().st_mode & 0o777 == 0o644
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(OperationError):
+        read_status(str(path))
+
+
+def test_lines_of_the_log_in_words() -> None:
+    line = {**FLEET, "at": 1000.0, "mode": "act"}
+    assert "web up     4 -> 6" in in_words(line)
+    assert in_words({"at": 1000.0, "event": "scale_failed", "fleet": "web"}).endswith("scale failed: fleet web")
+    assert "? workers" in in_words({"at": 0.0, "fleet": "web", "workers": None, "metrics": {}})
