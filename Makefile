@@ -31,7 +31,7 @@ help: ## Show this text
 	@echo 'ARGS="-k name -x" goes to pytest, molecule or ansible-test.'
 
 .PHONY: demo
-demo: venv image ## Deploy a fleet to a real systemd host, feed it, scale it 2 to 6 to 2, and count what was lost
+demo: venv image ## Deploy a fleet to a real systemd host, send it a burst, watch it scale itself; report in demo/out
 	@$(WITH_COLLECTION) $(PY) demo/run.py $(ARGS)
 
 .PHONY: demo-down
@@ -39,7 +39,7 @@ demo-down: venv ## Remove what the demo left
 	@$(WITH_COLLECTION) $(PY) demo/run.py down
 
 .PHONY: test
-test: venv brokers ## Everything: lint, sanity, unit and broker tests, molecule, tests on systemd hosts
+test: venv servers ## Everything: lint, sanity, unit and broker tests, molecule, tests on systemd hosts
 	@tests/bed/stages.sh lint sanity unit molecule host
 
 .PHONY: lint
@@ -59,11 +59,11 @@ sanity: venv ## ansible-test sanity, nothing ignored
 	@$(PY) tests/bed/sanity.py $(ARGS)
 
 .PHONY: unit
-unit: venv brokers ## Unit tests, and tests with real brokers
+unit: venv servers ## Unit tests, and tests with real brokers
 	@$(PY) -m pytest tests/unit $(wildcard tests/broker) $(ARGS)
 
 .PHONY: broker
-broker: venv brokers ## Tests with real brokers alone
+broker: venv servers ## Tests with real brokers alone
 	@$(PY) -m pytest tests/broker $(ARGS)
 
 .PHONY: molecule
@@ -74,12 +74,16 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 	@$(WITH_COLLECTION) $(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
 
 .PHONY: host
-host: venv image ## Tests on real systemd hosts
-	@$(PY) -m pytest tests/host $(ARGS)
+host: venv image servers ## Tests on real systemd hosts
+	@$(PY) -m pytest tests/host -m 'not brief' $(ARGS)
 
 .PHONY: exactly-once
 exactly-once: venv image ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
 	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) -m pytest tests/host/brokers -m exactly_once $(ARGS)
+
+.PHONY: brief
+brief: venv image ## The default policy on a real host with its own times; a quarter of an hour
+	@$(PY) -m pytest tests/host/autoscaler/test_brief.py -m brief $(ARGS)
 
 .PHONY: build
 build: venv ## The collection's archive, in build/
@@ -92,7 +96,7 @@ changelog: venv ## Write CHANGELOG.md anew from changelogs/fragments
 .PHONY: clean
 clean: ## Remove what make and the tests put into this checkout, and the hosts they started
 	@if command -v docker >/dev/null 2>&1 && docker version >/dev/null 2>&1; then $(PYTHON) tests/bed/host.py clean; fi
-	@rm -rf $(VENV) build .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) build demo/out .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # What the targets above stand on; each does nothing when it is there.
 
@@ -100,9 +104,9 @@ clean: ## Remove what make and the tests put into this checkout, and the hosts t
 venv:
 	@tests/bed/venv.sh $(VENV)
 
-.PHONY: brokers
-brokers:
-	@tests/bed/packages.sh brokers
+.PHONY: servers
+servers:
+	@tests/bed/packages.sh servers
 
 .PHONY: image
 image: venv

@@ -1,10 +1,10 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deploy a fleet of Celery workers to a systemd host, feed it, scale it from 2 to 6 to 2, and count what was lost.
+"""Deploy a fleet of Celery workers and its autoscaler to a systemd host, send it a burst, and watch it scale itself.
 
-`demo/run.py` does it all and removes the host at the end, or leaves it where DEMO_KEEP=1 is set.
-`demo/run.py down` removes a host that was left.
+`demo/run.py` does it all, leaves a report in demo/out and removes the host at the end, or leaves it where DEMO_KEEP=1
+is set. `demo/run.py down` removes a host that was left.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import itertools
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "bed"))
 
-from muejam_demo import board, host, playbooks
+from muejam_demo import board, host, plan, playbooks, recording
+from muejam_demo.report import Report
 from rich.console import Console
 
 from muejam_bed import container
@@ -30,12 +30,7 @@ from muejam_bed.collection import collections_path
 from muejam_bed.engine import ensure_engine
 from muejam_bed.shell import BedError
 
-COUNT = 600
-SHORTEST, LONGEST = 0.05, 2.0  # seconds a task takes
-RATE = 100  # published tasks a second
-SCALE_OUT_AFTER = 40  # finished tasks
-SCALE_IN_AFTER = 400
-GIVE_UP_AFTER = 300.0  # seconds without the last task
+GIVE_UP_AFTER = 300.0  # seconds without the end
 
 
 class DemoError(Exception):
@@ -56,109 +51,107 @@ def step(console: Console, text: str) -> Callable[[str], None]:
     return progress
 
 
-def scale_beside(shown: board.Board, workers: int) -> Callable[[], str | None]:
-    """Begin to scale the fleet and return how to ask for the outcome; None while it runs."""
-    outcome: list[str | BaseException] = []
+def watch(shown: board.Board, floor: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Publish the tasks and watch until all are done and the fleet is back at its minimum.
 
-    def scale() -> None:
-        try:
-            outcome.append(playbooks.play("scale", fleet=host.FLEET, workers=workers)[-1])
-        except BaseException as error:  # raised again where it is asked for
-            outcome.append(error)
-
-    shown.act(f"scale to {workers} workers ...")
-    threading.Thread(target=scale, daemon=True).start()
-
-    def ask() -> str | None:
-        if outcome and isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        return str(outcome[0]) if outcome else None
-
-    return ask
-
-
-def load(shown: board.Board) -> list[dict[str, Any]]:
-    """Publish the tasks, scale out and in while they run, and return what was published.
-
-    Raises DemoError when they do not end in time.
+    Return what was published and what was seen. Raises DemoError when that does not come to an end in time.
     """
-    send = host.send_command(
-        *("--count", str(COUNT), "--rate", str(RATE), "--min", str(SHORTEST), "--max", str(LONGEST))
-    )
-    plan = [(SCALE_OUT_AFTER, 6), (SCALE_IN_AFTER, 2)]
-    asked: Callable[[], str | None] | None = None
     deadline = time.monotonic() + GIVE_UP_AFTER
     with (
         host.feed("celery-demo-watch", host.watch_command()) as watched,
-        host.feed("celery-demo-send", send) as sender,
+        host.feed("celery-demo-send", host.send_command(*plan.send_options())) as sender,
     ):
-        shown.act("publish the tasks")
         while True:
-            shown.seen, shown.sent = watched.last, len(sender.lines)
-            shown.show()
+            shown.show(watched.last, len(sender.lines))
             if sender.ended:
                 raise DemoError(f"publishing failed after {shown.sent} tasks:\n{sender.errors}")
             if watched.ended is not None:
                 raise DemoError(f"watching the host failed:\n{watched.errors}")
             if time.monotonic() > deadline:
-                raise DemoError(f"not all tasks ended within {GIVE_UP_AFTER:.0f} s; seen last: {shown.seen}")
-            outcome = asked() if asked else None
-            if outcome:
-                shown.act(outcome)
-                asked = None
-            done = int(shown.seen.get("done", 0))
-            if asked is None and plan and done >= plan[0][0]:
-                asked = scale_beside(shown, plan.pop(0)[1])
-            if asked is None and not plan and sender.ended == 0 and finished(shown.seen, len(sender.lines)):
-                return list(sender.lines)
+                raise DemoError(f"no calm within {GIVE_UP_AFTER:.0f} s; seen last: {shown.seen}")
+            if sender.ended == 0 and finished(shown.seen, len(sender.lines)) and calm(shown.seen, floor):
+                return list(sender.lines), list(watched.lines)
             time.sleep(0.25)
 
 
 def finished(seen: dict[str, Any], sent: int) -> bool:
     """Say whether nothing waits, runs or is unacknowledged any more; what is not known is not finished."""
-    waiting = seen.get("waiting")
+    waiting, workers = seen.get("waiting"), seen.get("workers")
     return (
         int(seen.get("done", 0)) >= sent
         and waiting is not None
         and not any(waiting.values())
         and seen.get("unacknowledged") == 0
-        and all(worker["active"] == 0 for worker in seen["workers"])
+        and workers is not None
+        and all(worker["active"] == 0 for worker in workers)
     )
 
 
-def verdict(found: dict[str, Any]) -> str:
+def calm(seen: dict[str, Any], floor: int) -> bool:
+    """Say whether the fleet is at its minimum, with nobody on the way up or out."""
+    return board.workers_by_state(seen) == {"consuming": floor}
+
+
+def faults(found: dict[str, Any], changes: Sequence[recording.Change], floor: int) -> str:
     """Return what is wrong with the outcome, empty when nothing is."""
-    faults = [f"{len(found[key])} {key}: {found[key][:5]}" for key in ("lost", "twice", "unknown") if found[key]]
+    wrong = [f"{len(found[key])} {key}: {found[key][:5]}" for key in ("lost", "twice", "unknown") if found[key]]
     by_priority = found["waits_by_priority"]
     means = [by_priority[priority]["mean"] for priority in sorted(by_priority, key=int, reverse=True)]
     if len(means) != len(board.PRIORITIES) or not all(more < less for more, less in itertools.pairwise(means)):
-        faults.append(f"tasks of higher priority did not wait less: {means}")
-    return "; ".join(faults)
+        wrong.append(f"tasks of higher priority did not wait less: {means}")
+    if not any(change.after > change.before for change in changes):
+        wrong.append("the fleet was never grown")
+    if not changes or changes[-1].after != floor:
+        wrong.append(f"the fleet was not brought back to {floor}")
+    return "; ".join(wrong)
 
 
 def demonstrate(console: Console) -> None:
     """Run the whole demo. Raises DemoError, PlaybookError or BedError."""
     begun = time.monotonic()
+    fleet = plan.fleet()
     step(console, "1. A host with systemd")
     host.bring_up()
-    progress = step(console, "2. Redis and a fleet of 2 workers, by the playbook muejam.celery.deploy")
+    progress = step(
+        console,
+        f"2. Redis, a fleet of {fleet.floor} workers and its autoscaler, by the playbook muejam.celery.deploy",
+    )
     playbooks.play("deploy", progress)
     step(
         console,
-        f"3. {COUNT} tasks of {SHORTEST} to {LONGEST} s in three priorities; by hand from 2 to 6 to 2 workers",
+        f"3. {plan.BEFORE} tasks trickle in, {plan.BURST} come at once, {plan.AFTER} trickle in: "
+        f"{plan.SHORTEST} to {plan.LONGEST} s each, in three priorities. Nobody scales by hand. The policy,",
     )
-    with board.Board(COUNT) as shown:
-        sent = load(shown)
+    step(console, "   its windows and cooldowns shortened for the demo (by default they take minutes):")
+    for line in plan.in_words(fleet.policy):
+        console.print(f"   * {line}", highlight=False, markup=False, soft_wrap=True)
+    with board.Board(plan.COUNT) as shown:
+        sent, seen = watch(shown, fleet.floor)
     step(console, "4. What the playbook muejam.celery.status shows now")
     for line in playbooks.play("status"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    found = host.summary(sent)
+    found, log = host.summary(sent), host.autoscaler_log()
+    recorded = recording.record(host.ledger(), seen, log, host.unit_journal())
     step(console, f"5. The outcome, after {time.monotonic() - begun:.0f} s in all")
-    board.report(console, found)
-    wrong = verdict(found)
+    board.changes(console, recorded.changes)
+    board.report(console, found, recorded.worker_seconds)
+    wrong = faults(found, recorded.changes, fleet.floor)
     if wrong:
         raise DemoError(wrong)
-    console.print("Nothing lost, nothing run twice, urgent tasks first.", style="bold green")
+    report = Report(recorded, fleet)
+    page, picture = report.write(found, log)
+    console.print(report.verdict(found), style="bold green", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"The same burst with other ways to size a fleet: {_near(page)} and {_near(picture)}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _near(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def how_to_look_inside() -> str:
@@ -172,11 +165,13 @@ def how_to_look_inside() -> str:
             f"  docker exec -it {host.NAME} systemctl list-units 'celery-worker-*'",
             f"  docker exec -it {host.NAME} systemctl status celery-worker-{host.FLEET}@1",
             f"  docker exec -it {host.NAME} journalctl -u 'celery-worker-*' -f",
+            f"  docker exec -it {host.NAME} celery-autoscaler status",
+            f"  docker exec -it {host.NAME} journalctl -u celery-autoscaler -f",
             f"  docker exec -it {host.NAME} bash",
             "Use the playbooks (after: . .venv/bin/activate):",
             f"  export {environment}",
             f"  {status}",
-            f"  {scale}",
+            f"  {scale}    # holds until the autoscaler decides otherwise",
             "Remove it: make demo-down",
         )
     )
@@ -219,7 +214,7 @@ def main() -> int:
 def _fail(console: Console, text: str, keep: bool) -> int:
     if container.is_running(host.NAME):
         console.print(
-            f"The journal of the workers:\n{container.journal(host.NAME)}",
+            f"The journal of the workers and the autoscaler:\n{container.journal(host.NAME, 'celery-*')}",
             highlight=False,
             markup=False,
             soft_wrap=True,

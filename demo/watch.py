@@ -1,9 +1,9 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch the demo from its host: one JSON line a second about the queue, the workers and the ledger.
+"""Watch the demo from its host: one JSON line a second about the queue, the workers, the ledger and the autoscaler.
 
-Runs with the tools environment of the collection and reads as the collection's modules do. What could not be read is
+Runs with the tools environment of the collection and reads as the collection itself does. What could not be read is
 null, and `problem` says why.
 """
 
@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
-    StatusUnknown,
-    read_status,
-    tasks_in_hand,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import Configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.local_host import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import RUNTIME_DIRECTORY, node_name
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker, open_broker, read_queues
 
 QUEUE = "celery"
@@ -49,24 +48,50 @@ class Ledger:
         return self.lines
 
 
-def workers() -> list[dict[str, Any]]:
-    """Return what the workers of the fleet say of themselves."""
-    found = []
-    for path in sorted(Path(RUNTIME_DIRECTORY).glob(f"{FLEET}-*/status.json")):
-        number = int(path.parent.name.rpartition("-")[2])
-        state, active = "unknown", None
-        try:
-            status = read_status(str(path))
-            tasks_in_hand(status, status.pid, time.monotonic())
-            state, active = status.state, status.active
-        except StatusUnknown:
-            pass
-        found.append({"name": node_name(FLEET, number, socket.gethostname()), "state": state, "active": active})
-    return found
+class Decisions:
+    """What the autoscaler decides from now on, from its log: its status has the last decision alone."""
+
+    def __init__(self) -> None:
+        self.changes: list[dict[str, Any]] = []
+
+    def follow(self) -> None:
+        """Read the log in the background, until this program ends."""
+        command = ("journalctl", "--follow", "--lines=0", "--unit=celery-autoscaler", "--output=cat")
+        # It is ended with the unit that this program runs as.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=lambda: self.note(process.stdout or ()), daemon=True).start()
+
+    def note(self, lines: Iterable[str]) -> None:
+        """Keep the decisions that change the number of workers."""
+        for line in lines:
+            # systemd's own sentences are among them.
+            said = json.loads(line) if line.startswith("{") else {}
+            if said.get("fleet") == FLEET and said.get("action") and said["from"] != said["to"]:
+                self.changes.append({key: said[key] for key in ("at", "action", "from", "to", "reasons")})
 
 
-def reading(broker: Broker, ledger: Ledger) -> dict[str, Any]:
-    """Read everything once."""
+def workers(systemd: Systemd) -> tuple[list[dict[str, Any]] | None, str]:
+    """Return the workers of the fleet, or None and why they could not be read."""
+    seen = read_host(FLEET, systemd)
+    if seen.workers is None:
+        return None, seen.problem
+    return [{"name": w.name, "state": w.phase, "active": w.active} for w in seen.workers], ""
+
+
+def autoscaler(path: str = Configuration.status) -> tuple[dict[str, Any] | None, str]:
+    """Return what the autoscaler last saw of the fleet and decided, or None and why that is not known."""
+    try:
+        status = read_status(path)
+    except OperationError as error:
+        return None, str(error)
+    for fleet in status["fleets"]:
+        if fleet["fleet"] == FLEET:
+            return dict(fleet), ""
+    return None, f"the autoscaler does not know the fleet {FLEET}"
+
+
+def reading(broker: Broker, ledger: Ledger, systemd: Systemd, decisions: Decisions) -> dict[str, Any]:
+    """Read everything once. `lost` says whether the broker could not be read."""
     problem, waiting, unacknowledged = "", None, None
     try:
         queue = read_queues(broker, [QUEUE])[0]
@@ -74,29 +99,39 @@ def reading(broker: Broker, ledger: Ledger) -> dict[str, Any]:
         unacknowledged = queue.unacknowledged
     except OperationError as error:
         problem = str(error)
+    lost = bool(problem)
+    seen, unread = workers(systemd)
+    decided, untold = autoscaler()
     return {
+        "at": time.time(),
         "waiting": None if waiting is None else dict(waiting),
         "unacknowledged": unacknowledged,
-        "workers": workers(),
+        "workers": seen,
+        "autoscaler": decided,
+        "changes": list(decisions.changes),
         "done": ledger.count(),
-        "problem": problem,
+        "problem": "; ".join(text for text in (problem, unread, untold) if text),
+        "lost": lost,
     }
 
 
 def watch(every: float = 1.0, sleep: Callable[[float], None] = time.sleep) -> None:
     """Print a reading every so many seconds, until stopped."""
     ledger = Ledger(Path(os.environ["DEMO_LEDGER"]))
+    systemd, decisions = Systemd(), Decisions()
+    decisions.follow()
     while True:
         try:
             with open_broker(os.environ["CELERY_BROKER_URL"]) as broker:
-                problem = ""
-                while not problem:
-                    seen = reading(broker, ledger)
-                    problem = seen["problem"]
+                lost = False
+                while not lost:
+                    begun = time.monotonic()
+                    seen = reading(broker, ledger, systemd, decisions)
+                    lost = seen.pop("lost")
                     print(json.dumps(seen), flush=True)
-                    sleep(every)
+                    sleep(max(0.0, begun + every - time.monotonic()))
         except OperationError as error:
-            print(json.dumps({"problem": str(error)}), flush=True)
+            print(json.dumps({"at": time.time(), "problem": str(error)}), flush=True)
             sleep(every)
 
 

@@ -127,6 +127,24 @@ def send_command(*options: str) -> list[str]:
     return [APP_PYTHON, "-m", "celery_demo.send", *options]
 
 
+def ledger() -> list[str]:
+    """Return the ledger's lines."""
+    return container.execute(NAME, ["cat", f"{LEDGER_DIRECTORY}/ledger.jsonl"]).stdout.splitlines()
+
+
+def autoscaler_log() -> list[str]:
+    """Return the lines that the autoscaler has logged, JSON objects all of them."""
+    command = ["journalctl", "--unit=celery-autoscaler", "--output=cat", "--no-pager"]
+    # Its unit's own journal has systemd's sentences too.
+    return [line for line in container.execute(NAME, command).stdout.splitlines() if line.startswith("{")]
+
+
+def unit_journal() -> list[str]:
+    """Return what systemd has logged of the workers' units, as JSON lines."""
+    command = ["journalctl", f"--unit=celery-worker-{FLEET}@*", "_PID=1", "--output=json", "--no-pager"]
+    return container.execute(NAME, command).stdout.splitlines()
+
+
 def summary(sent: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Compare what was sent with the ledger."""
     lines = "".join(json.dumps(task) + "\n" for task in sent)

@@ -34,6 +34,13 @@ options:
       - Number of workers that the decision was made on. When there are more or fewer now, the module fails before it
         changes anything.
     type: int
+  keep:
+    description:
+      - Whether a fleet that has workers keeps as many as it has, wanted ones that do not run included;
+        O(workers) then holds only for a fleet that has none.
+      - For fleets whose number is an autoscaler's business.
+    type: bool
+    default: false
   wait:
     description:
       - Whether to wait until started workers consume and stopped ones are gone.
@@ -196,6 +203,7 @@ def main() -> None:
             "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
             "workers": {"type": "int", "required": True},
             "expected_workers": {"type": "int"},
+            "keep": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 300},
             "drain_timeout": {"type": "int"},
@@ -216,6 +224,7 @@ def main() -> None:
         fleet=given["fleet"],
         workers=given["workers"],
         expected_workers=given["expected_workers"],
+        keep=given["keep"],
         wait=given["wait"],
         wait_timeout=given["wait_timeout"],
         drain_timeout=given["drain_timeout"],

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Install the Debian or Ubuntu packages that a purpose needs and that are missing:
-#   packages.sh python | docker | image | brokers ...
+#   packages.sh python | docker | image | servers ...
 # Nothing that is installed here is started.
 set -eu
 
@@ -33,9 +33,10 @@ for purpose in "$@"; do
       if ! command -v docker >/dev/null 2>&1; then missing="$missing docker.io docker-cli?"; fi
       ;;
     image) need mmdebstrap mmdebstrap ;;
-    brokers)
+    servers)
       need redis-server redis-server
       need rabbitmq-server rabbitmq-server
+      need prometheus prometheus
       need openssl openssl
       ;;
     *)
@@ -88,11 +89,11 @@ trap restore EXIT
 # shellcheck disable=SC2086 # lists of words
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null
 
-# Nor are the brokers, which the tests run by themselves, to come up with the next boot.
+# Nor are the servers, which the tests run by themselves, to come up with the next boot.
 if [ -d /run/systemd/system ]; then
   for package in $wanted; do
     case "$package" in
-      redis-server | rabbitmq-server) $sudo systemctl disable --quiet "$package" ;;
+      redis-server | rabbitmq-server | prometheus) $sudo systemctl disable --quiet "$package" ;;
     esac
   done
 fi

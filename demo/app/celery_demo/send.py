@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Publish a load: `python -m celery_demo.send --count 600 --min 0.05 --max 2 --priority 9 5 1`.
 
-Prints one JSON line for each task once the broker has it: {"id", "priority", "duration", "sent"}.
+The load is a burst, and at will a trickle of tasks before and after it. Prints one JSON line for each task once the
+broker has it: {"id", "priority", "duration", "sent"}.
 """
 
 from __future__ import annotations
@@ -29,16 +30,38 @@ class Sent:
     sent: float
 
 
-def send(
-    count: int, shortest: float, longest: float, priorities: list[int], rate: float, seed: int, queue: str
-) -> Iterator[Sent]:
-    """Publish `count` tasks, at most `rate` a second (0: as fast as it goes), and yield each when it is out."""
+@dataclass(frozen=True)
+class Load:
+    """How many tasks, and when: `count` at `rate` a second (0: as fast as it goes).
+
+    `before` and `after` are how many come at the rate `trickle` before and after these.
+    """
+
+    count: int
+    rate: float = 0
+    before: int = 0
+    after: int = 0
+    trickle: float = 1
+
+    def instants(self) -> Iterator[float]:
+        """Yield when each task is due, in seconds since the beginning."""
+        for number in range(self.before):
+            yield number / self.trickle
+        burst = self.before / self.trickle
+        for number in range(self.count):
+            yield burst + (number / self.rate if self.rate else 0.0)
+        calm = burst + (self.count / self.rate if self.rate else 0.0)
+        for number in range(self.after):
+            yield calm + number / self.trickle
+
+
+def send(load: Load, shortest: float, longest: float, priorities: list[int], seed: int, queue: str) -> Iterator[Sent]:
+    """Publish the tasks of a load when they are due, or as soon after as it goes, and yield each when it is out."""
     chance = random.Random(seed)
     run = uuid.uuid4().hex[:8]
     begun = time.monotonic()
-    for number in range(count):
-        if rate:
-            time.sleep(max(0.0, begun + number / rate - time.monotonic()))
+    for number, due in enumerate(load.instants()):
+        time.sleep(max(0.0, begun + due - time.monotonic()))
         priority = chance.choice(priorities)
         task = Sent(f"{run}-{number}", priority, round(chance.uniform(shortest, longest), 3), time.time())
         BY_PRIORITY[priority].apply_async(
@@ -55,11 +78,14 @@ def main() -> None:
     options.add_argument("--max", type=float, default=2.0, help="longest task, in seconds")
     options.add_argument("--priority", type=int, nargs="+", choices=sorted(BY_PRIORITY), default=sorted(BY_PRIORITY))
     options.add_argument("--rate", type=float, default=0, help="tasks a second; 0: as fast as it goes")
+    options.add_argument("--before", type=int, default=0, help="tasks that trickle in before these")
+    options.add_argument("--after", type=int, default=0, help="tasks that trickle in after these")
+    options.add_argument("--trickle", type=float, default=1, help="tasks a second before and after")
     options.add_argument("--seed", type=int, default=1, help="the same seed gives the same load")
     options.add_argument("--queue", default="celery")
     given = options.parse_args()
-    load = send(given.count, given.min, given.max, given.priority, given.rate, given.seed, given.queue)
-    for task in load:
+    load = Load(given.count, given.rate, given.before, given.after, given.trickle)
+    for task in send(load, given.min, given.max, given.priority, given.seed, given.queue):
         print(json.dumps(asdict(task)), flush=True)
 
 

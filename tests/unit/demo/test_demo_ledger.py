@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from celery_demo import ledger, summary
+from celery_demo import ledger, send, summary
 from celery_demo.tasks import BY_PRIORITY
 
 
@@ -73,3 +73,12 @@ def test_a_task_notes_what_it_was(tmp_path, monkeypatch):
 
 def test_the_classes_have_the_priorities_they_are_known_by():
     assert {priority: task.priority for priority, task in BY_PRIORITY.items()} == {9: 9, 5: 5, 1: 1}
+
+
+def test_a_load_trickles_bursts_and_trickles():
+    load = send.Load(count=4, rate=2, before=2, after=3, trickle=0.5)
+    assert list(load.instants()) == [0, 2, 4, 4.5, 5, 5.5, 6, 8, 10]
+
+
+def test_a_burst_without_a_rate_comes_at_once():
+    assert list(send.Load(count=3).instants()) == [0, 0, 0]

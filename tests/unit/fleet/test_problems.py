@@ -47,6 +47,10 @@ def faults_of(**given: Any) -> list[str]:
         {"celery_settings": {"worker_proc_alive_timeout": 20.5, "task_routes": {"a.*": {"queue": "b"}}}},
         {"unit_options": {"LimitNOFILE": 1024, "PrivateTmp": False, "ReadWritePaths": ["", "/srv"]}},
         {"state": "absent"},
+        {"queues": ["celery"], "policy": {}},
+        {"queues": ["celery"], "policy": {"target": {"wait_time": "30s"}}},
+        {"queues": ["celery"], "policy": {"limits": {"max_workers": 4}}, "memory_max": "1G"},
+        {"policy": None},
     ],
 )
 def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
@@ -92,6 +96,10 @@ def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
         ({"memory_max": "5G"}, ".memory_max", "the host has 4096 MiB"),
         ({"workers": 5, "memory_max": "1G"}, ".memory_max", "allow_memory_overcommit"),
         ({"workers": 3, "memory_max": "50%"}, ".memory_max", "6144 MiB"),
+        ({"policy": True}, ".policy", "a dictionary"),
+        ({"policy": {}}, ".queues", "missing, a policy has to know which to read"),
+        ({"policy": {"limitz": {}}}, ".policy.limitz", "is not known here"),
+        ({"queues": ["q"], "policy": {}, "memory_max": "1G"}, ".memory_max", "lower policy.limits.max_workers"),
         ({"cpu_quota": "1.5"}, ".cpu_quota", "150%"),
         ({"app": None}, ".app", "missing"),
         ({"command": ["/bin/x", "%i"], "app": "proj"}, ".command", "beside app"),
@@ -189,3 +197,29 @@ ANYTHING = st.recursive(
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(spec.KEYS)), ANYTHING, max_size=6) | ANYTHING, max_size=3))
 def test_no_input_is_too_strange(fleets: Any) -> None:
     assert all(isinstance(fault, str) for fault in problems.find(fleets, BASE, host_memory=GIB))
+
+
+def test_every_fault_of_a_policy_is_found_with_its_place() -> None:
+    conditions = [
+        {"metric": "cpu", "above": 80},
+        {"metric": "cpu", "above": 81},
+        {"metric": "cpu", "above": 180, "for": "x"},
+    ]
+    policy = {"limits": {"min_workers": 9, "max_workers": 8}, "scale_up": {"any": conditions}}
+    found = faults_of(queues=["q"], policy=policy, workers=-1)
+    assert [fault.split(": ")[0] for fault in found] == [
+        "celery_worker_fleets[0].policy.limits.min_workers",
+        "celery_worker_fleets[0].policy.scale_up.any[2].for",
+        "celery_worker_fleets[0].policy.scale_up.any[2].above",
+        "celery_worker_fleets[0].workers",
+    ]
+
+
+def test_a_policy_of_the_defaults_is_replaced_as_a_whole() -> None:
+    default = {**BASE, "queues": ["q"], "policy": {"limits": {"max_workers": 4, "min_workers": 3}}}
+    own, inherits, none = spec.resolve(
+        [fleet(policy={"limits": {"max_workers": 9}}), fleet(), fleet(policy=None)], default
+    )
+    assert own["policy"] == {"limits": {"max_workers": 9}}
+    assert inherits["policy"] == default["policy"]
+    assert none["policy"] is None

@@ -1,0 +1,48 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters for the role autoscaler: thin, the rules are in `module_utils/fleet/autoscaling.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling
+
+
+def autoscaler_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Every fault of the role's own variables."""
+    return autoscaling.problems(settings)
+
+
+def autoscaler_plan(fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the autoscaler of a host is to be, for resolved fleets."""
+    return {
+        "wanted": autoscaling.wanted(fleets, settings["mode"], settings["state"]),
+        "configuration": autoscaling.configuration(fleets, settings),
+        "watchdog": autoscaling.watchdog(settings),
+    }
+
+
+def autoscaled_fleets(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[str]:
+    """The names of those resolved fleets whose number of workers is the autoscaler's."""
+    return autoscaling.scaled(fleets, mode, state)
+
+
+def autoscaler_let_go(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A configuration that scales these fleets no more."""
+    return autoscaling.without(configured, names)
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by the names that playbooks use."""
+        return {
+            "autoscaled_fleets": autoscaled_fleets,
+            "autoscaler_problems": autoscaler_problems,
+            "autoscaler_plan": autoscaler_plan,
+            "autoscaler_let_go": autoscaler_let_go,
+        }

@@ -1,0 +1,534 @@
+#!/usr/bin/python
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Observe a fleet, decide by its policy how many workers it shall have, and scale it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: autoscale
+short_description: Takes one turn of autoscaling a fleet of Celery workers
+version_added: 0.1.0
+author:
+  - muejam.celery contributors (@muejam)
+description:
+  - Observes a fleet and its queues, decides by a policy how many workers there shall be, and brings the fleet to that
+    number without losing a task. Run it again and again, for example by a schedule of AWX. The daemon that the role
+    P(muejam.celery.autoscaler#role) installs takes the same turns with the same decisions, every few seconds.
+  - What the policy has to remember (since when a condition holds, when the fleet was last scaled) is kept in
+    O(state_path) between runs. The first run has nothing to compare with, so the wait, the use of the CPU and what was
+    finished are unknown to it, with the reason.
+  - What is unknown never shrinks a fleet. With an unreadable broker the fleet is left as it is, but for the limits of
+    its policy, and the module warns. With an unknown number of workers nothing is changed.
+  - A second run without another load changes nothing.
+extends_documentation_fragment:
+  - muejam.celery.fleet
+  - muejam.celery.broker
+options:
+  queues:
+    description:
+      - Names of all queues that the fleet consumes from. An application that names none has V(celery).
+      - Read from the wrong queue, a backlog would look like idleness, so there is no default.
+    type: list
+    elements: str
+    required: true
+  policy:
+    description:
+      - The policy. An empty one has all defaults.
+      - Every fault of it is told at once in RV(problems), before anything is read or changed.
+    type: dict
+    required: true
+  state_path:
+    description:
+      - File that has the fleet's state between runs. It is this fleet's alone, on the host where the module runs. Its
+        directory is made when it is missing, and only its owner may write to it.
+      - By default C(/var/lib/muejam-celery/autoscale/<fleet>.json).
+      - A file that cannot be used is set aside with a warning, and every cooldown begins. When the state cannot be
+        written, the module fails and changes nothing, because the next run would not know of this one.
+    type: path
+  apply:
+    description:
+      - Whether to carry out the decision. With V(false) the module only says what it would do; what it observed is
+        kept, and no cooldown begins.
+    type: bool
+    default: true
+  hosts:
+    description:
+      - For a fleet over several hosts, what M(muejam.celery.fleet_info) returned on each of them, by host. The result
+        of a host that was not reached belongs into it as well, as Ansible registered it.
+      - The module then reads the workers from here in place of its own host, decides once for all of them, and returns
+        in RV(placement) how many each host shall have. It scales nothing itself. Pass the numbers to
+        M(muejam.celery.scale). O(apply=true) says that this will be done.
+      - While the number of workers of any host is unknown, nothing is changed anywhere. Leave a host out that is gone
+        for good.
+      - The limits of O(policy) are those of the whole fleet, all hosts together.
+    type: dict
+  capacities:
+    description:
+      - With O(hosts), the most workers that a host may have, by host. A host that is not there has no such limit.
+    type: dict
+    default: {}
+  wait:
+    description:
+      - Whether to wait until started workers consume and stopped ones are gone, which may take as long as the longest
+        task.
+      - Without it the module is over as soon as systemd was told, which suits a schedule of every minute. The next run
+        counts the workers that are on their way.
+    type: bool
+    default: false
+  wait_timeout:
+    description:
+      - With O(wait=true), seconds that started workers have until they consume.
+    type: int
+    default: 300
+  drain_timeout:
+    description:
+      - With O(wait=true), seconds to wait until stopped workers are gone. By default the time that the units allow by
+        their C(TimeoutStopSec).
+    type: int
+  forget_after:
+    description:
+      - How long the last run may be ago for its observations to count still, such as V(1h) or V(90s). After a longer
+        break nobody knows what was in between, so the runs of conditions begin anew. Cooldowns are remembered.
+    type: str
+    default: 1h
+attributes:
+  check_mode:
+    description: Can run in check mode and return what would be changed, without changing it.
+    support: full
+    details:
+      - Observes, decides and says what would be done. The state stays as it is, so there is no RV(log_line).
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: full
+    details:
+      - Shows the list of the fleet's workers before and after. There is none with O(hosts), where nothing is changed.
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: linux with systemd
+notes:
+  - Needs root where it scales or only looks at workers; with O(hosts) only O(state_path) has to be writable.
+  - Two runs for one fleet do not overlap. A second one waits for 10 seconds and then fails.
+  - It refuses a fleet that a running daemon C(celery-autoscaler) sizes, unless O(apply=false).
+  - The module has no clock but the wall clock. One that was set back between two runs is noticed; one that was set
+    forward looks like time that went by, and ends cooldowns early. The daemon notices both.
+seealso:
+  - module: muejam.celery.fleet_info
+  - module: muejam.celery.scale
+  - module: muejam.celery.queue_info
+"""
+
+EXAMPLES = r"""
+- name: One turn with the default policy, between 2 and 10 workers
+  muejam.celery.autoscale:
+    fleet: web
+    broker_url: redis://:not-a-real-password@broker.example.com:6379/0
+    queues: [celery]
+    policy:
+      limits: {min_workers: 2, max_workers: 10}
+  become: true
+
+- name: Say what a policy would do now
+  muejam.celery.autoscale:
+    fleet: web
+    broker_url: "{{ broker_url }}"
+    queues: [celery]
+    policy:
+      target: {wait_time: 30s}
+    state_path: /var/lib/muejam-celery/autoscale/web-trial.json
+    apply: false
+  become: true
+  register: advice
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ advice.decision.action }} to {{ advice.decision.to }}: {{ advice.decision.reasons | join('; ') }}"
+
+# A fleet over several hosts. The playbook muejam.celery.autoscale does this, and tells it to people.
+- name: Read the workers of each host
+  muejam.celery.fleet_info:
+    fleet: web
+  become: true
+  register: workers_here
+  ignore_unreachable: true
+
+- name: Decide for all of them
+  muejam.celery.autoscale:
+    fleet: web
+    broker_url: "{{ broker_url }}"
+    queues: [celery]
+    policy: "{{ policy }}"
+    hosts: >-
+      {{ dict(ansible_play_hosts_all | zip(ansible_play_hosts_all | map('extract', hostvars, 'workers_here'))) }}
+    capacities: {app1: 8}
+  become: true
+  run_once: true
+  register: turn
+
+- name: Scale each
+  muejam.celery.scale:
+    fleet: web
+    workers: "{{ turn.placement[inventory_hostname] }}"
+    expected_workers: "{{ turn.current[inventory_hostname] }}"
+    wait: false
+  become: true
+  when: turn.placement[inventory_hostname] | default(none) != turn.current[inventory_hostname] | default(none)
+"""
+
+RETURN = r"""
+observation:
+  description: What was seen. Its metrics are in messages, seconds, per cent or tasks.
+  returned: success, and failure to scale
+  type: dict
+  contains:
+    at:
+      description: When, in seconds since the epoch.
+      type: float
+      returned: always
+    workers:
+      description: Number of workers, draining ones not among them; V(null) is unknown.
+      type: int
+      returned: always
+    starting:
+      description: How many of them do not consume yet.
+      type: int
+      returned: always
+    draining:
+      description: Number of workers on their way out.
+      type: int
+      returned: always
+    metrics:
+      description: The metrics that are known, by name.
+      type: dict
+      returned: always
+    unknown:
+      description: Why the others are not, by name.
+      type: dict
+      returned: always
+  sample:
+    at: 1767225600.25
+    workers: 4
+    starting: 0
+    draining: 0
+    metrics: {queue_depth: 120, backlog: 124, running: 4}
+    unknown: {cpu: it takes two looks to know}
+decision:
+  description: What was decided.
+  returned: success, and failure to scale
+  type: dict
+  contains:
+    action:
+      description: V(hold), V(up), V(down), or V(bounds) for a fleet outside its limits.
+      type: str
+      returned: always
+    from:
+      description: Number of workers seen. V(null) is unknown.
+      type: int
+      returned: always
+    to:
+      description: Number of workers there shall be. V(null) where RV(decision.from) is unknown.
+      type: int
+      returned: always
+    reasons:
+      description: Why, with the numbers that decided it.
+      type: list
+      elements: str
+      returned: always
+  sample: {action: up, from: 4, to: 6, reasons: [queue_depth 120 is above 100 for 75s]}
+before:
+  description: Number of workers found, V(null) when it is unknown.
+  returned: success without O(hosts) and with O(apply=true)
+  type: int
+  sample: 4
+after:
+  description: Number of workers that systemd reports afterwards, in check mode the number there would be.
+  returned: success without O(hosts) and with O(apply=true)
+  type: int
+  sample: 6
+started:
+  description: Units that were started. Without O(wait) they may not consume yet.
+  returned: success without O(hosts) and with O(apply=true)
+  type: list
+  elements: str
+  sample: [celery-worker-web@5.service, celery-worker-web@6.service]
+stopped:
+  description: Units that were told to stop, the least busy ones.
+  returned: success without O(hosts) and with O(apply=true)
+  type: list
+  elements: str
+  sample: []
+draining:
+  description: Units that still finish their tasks. They are not counted in RV(after).
+  returned: success without O(hosts) and with O(apply=true)
+  type: list
+  elements: str
+  sample: [celery-worker-web@9.service]
+placement:
+  description: How many workers each host shall have. A host whose number is unknown is not in it.
+  returned: success with O(hosts)
+  type: dict
+  sample: {app1: 3, app2: 3}
+current:
+  description: How many workers each host has, for O(muejam.celery.scale#module:expected_workers). V(null) is unknown.
+  returned: success with O(hosts)
+  type: dict
+  sample: {app1: 2, app2: 2}
+left_over:
+  description: Workers that were decided on and that no host has room for by O(capacities).
+  returned: success with O(hosts)
+  type: int
+  sample: 0
+log_line:
+  description:
+    - The turn as the daemon would log it. Written to a file, one line of JSON for each turn,
+      C(celery-autoscaler replay) plays them again, with this policy or another one.
+  returned: success and failure to scale, except in check mode
+  type: dict
+problems:
+  description: Everything that is wrong with O(policy), each fault with its path.
+  returned: failure because of them
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Where in the policy.
+      type: str
+      returned: always
+    message:
+      description: What is wrong there.
+      type: str
+      returned: always
+  sample: [{path: 'scale_up.any[0].above', message: 'is 101: cpu is in per cent, 0 to 100'}]
+finished:
+  description: Always true. It lets a task with C(async) come to its end.
+  returned: always
+  type: bool
+  sample: true
+"""
+
+import contextlib
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import (
+    ScaleRequest,
+    ScaleResult,
+    refuse_unknown_fleet,
+    scale,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.local_host import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.one_turn import OneTurn, counts, diff_of
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership import (
+    daemon_sizes,
+    refuse_second_owner,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import HostReading, QueuesReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.several_hosts import (
+    capacities_of,
+    has_fleet,
+    owned_by_daemon,
+    place,
+    readings_of,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
+    decision_as_json,
+    observation_as_json,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn_file import TurnFile, default_path
+from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, mask_secrets_only
+from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+from ansible_collections.muejam.celery.plugins.module_utils.libraries import require_libraries
+
+
+def faults(given: dict[str, Any]) -> list[str]:
+    """What is wrong with the options, the policy aside."""
+    found = []
+    if not is_fleet_name(given["fleet"]):
+        found.append(
+            f"fleet: {given['fleet']!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
+        )
+    if not given["queues"] or "" in given["queues"]:
+        found.append("queues: name every queue that the fleet consumes from, none of them empty")
+    if given["timeout"] <= 0:
+        found.append(f"timeout: {given['timeout']:g} is not more than 0 seconds")
+    if given["wait_timeout"] < 1:
+        found.append(f"wait_timeout: {given['wait_timeout']} is below 1 second; use wait: false not to wait")
+    if given["drain_timeout"] is not None and given["drain_timeout"] < 0:
+        found.append(f"drain_timeout: {given['drain_timeout']} is below 0 seconds")
+    try:
+        parse_duration(given["forget_after"])
+    except ValueError as error:
+        found.append(f"forget_after: {error}")
+    if given["hosts"] is not None and not given["hosts"]:
+        found.append("hosts: is empty; leave it out for a fleet of the host where the module runs")
+    found.extend(capacities_of(given["capacities"], given["hosts"] or {})[1])
+    return found
+
+
+def read_here(fleet: str, systemd: Systemd) -> HostReading:
+    """Read the workers of this host.
+
+    :raises OperationError: when the host has no such fleet.
+    """
+    reading = read_host(fleet, systemd)
+    if has_fleet(reading, fleet, systemd) is False:
+        raise refuse_unknown_fleet(f"autoscale fleet {fleet}", fleet, systemd)
+    return reading
+
+
+def read_given(answers: dict[str, Any], at: float) -> tuple[HostReading, ...]:
+    """Read the workers of all hosts from what they told.
+
+    :raises OperationError: when none of them has the fleet, or an answer makes no sense.
+    """
+    tried = "read the workers from hosts"
+    next_step = "Pass what muejam.celery.fleet_info returned on each host of the fleet, as it was registered."
+    try:
+        readings = readings_of(answers, at)
+    except ValueError as error:
+        raise OperationError(tried, error, next_step) from error
+    if not readings:
+        raise OperationError(tried, "none of the hosts has this fleet", next_step)
+    return readings
+
+
+def read_queues(given: dict[str, Any]) -> QueuesReading:
+    """Read the queues; what came in the way is part of the reading."""
+    link = BrokerLink(given["broker_url"], given["transport_options"], given["ssl"], given["timeout"])
+    try:
+        return link.read(given["queues"])
+    finally:
+        link.close()
+
+
+def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
+    """Take the turn for the fleet of this host, and return what to tell of it."""
+    systemd = Systemd()
+    reading = read_here(given["fleet"], systemd)
+
+    def act(workers: int, expected: int) -> ScaleResult:
+        request = ScaleRequest(
+            fleet=given["fleet"],
+            workers=workers,
+            expected_workers=expected,
+            wait=given["wait"],
+            wait_timeout=given["wait_timeout"],
+            drain_timeout=given["drain_timeout"],
+        )
+        return scale(request, systemd, asked.check_mode)
+
+    outcome = asked.take(at, (reading,), queues, act)
+    told: dict[str, Any] = {
+        "changed": outcome.scaled is not None and outcome.scaled.changed,
+        "observation": observation_as_json(outcome.turn.seen),
+        "decision": decision_as_json(outcome.decision),
+        "log_line": outcome.log_line,
+        "warnings": [*outcome.warnings, *(outcome.scaled.warnings if outcome.scaled else ())],
+    }
+    if asked.apply:
+        told.update(counts(outcome, reading, given["fleet"]))
+    if outcome.scaled and outcome.scaled.changed:
+        told["diff"] = diff_of(outcome.scaled)
+    return told
+
+
+def turn_of_all(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
+    """Take the turn for a fleet over several hosts, and return what to tell of it."""
+    readings = read_given(given["hosts"], at)
+    outcome = asked.take(at, readings, queues)
+    placement = place(outcome.decision, readings, capacities_of(given["capacities"], given["hosts"])[0])
+    warnings = list(outcome.warnings)
+    if placement.left_over > 0:
+        warnings.append(f"{placement.left_over} workers are wanted that no host has room for by capacities.")
+    return {
+        "changed": False,
+        "observation": observation_as_json(outcome.turn.seen),
+        "decision": decision_as_json(outcome.decision),
+        "placement": dict(placement.workers),
+        "current": dict(placement.current),
+        "left_over": placement.left_over,
+        "log_line": outcome.log_line,
+        "warnings": warnings,
+    }
+
+
+def refuse_where_the_daemon_does_it(given: dict[str, Any]) -> None:
+    """Return when no daemon sizes the fleet, or nothing will be carried out.
+
+    :raises OperationError: when one does.
+    """
+    if not given["apply"]:
+        return
+    if given["hosts"] is not None:
+        where = ", ".join(owned_by_daemon(given["hosts"]))
+    else:
+        where = "this host" if daemon_sizes(given["fleet"]) else ""
+    if where:
+        raise refuse_second_owner(given["fleet"], where)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **BROKER_ARGUMENTS,
+            "fleet": {"type": "str", "required": True},
+            "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+            "queues": {"type": "list", "elements": "str", "required": True},
+            "policy": {"type": "dict", "required": True},
+            "state_path": {"type": "path"},
+            "apply": {"type": "bool", "default": True},
+            "hosts": {"type": "dict"},
+            "capacities": {"type": "dict", "default": {}},
+            "wait": {"type": "bool", "default": False},
+            "wait_timeout": {"type": "int", "default": 300},
+            "drain_timeout": {"type": "int"},
+            "forget_after": {"type": "str", "default": "1h"},
+        },
+        supports_check_mode=True,
+    )
+    mask_secrets_only(module)
+    given = module.params
+    wrong = faults(given)
+    try:
+        policy = parse_policy(given["policy"])
+    except PolicyError as error:
+        module.fail_json(
+            msg=f"Nothing was changed, the policy is wrong: {'; '.join([*map(str, error.faults), *wrong])}.",
+            problems=[{"path": fault.path, "message": fault.message} for fault in error.faults],
+        )
+    if wrong:
+        module.fail_json(msg=f"Nothing was changed, the options are wrong: {'; '.join(wrong)}.")
+    require_libraries(module)
+    several = given["hosts"] is not None
+    file = TurnFile(given["state_path"] or default_path(given["fleet"]), given["fleet"])
+    asked = OneTurn(file, policy, given["apply"], module.check_mode, parse_duration(given["forget_after"]))
+    try:
+        if not several:
+            require_root_on_systemd(f"autoscale fleet {given['fleet']}")
+        refuse_where_the_daemon_does_it(given)
+        with contextlib.nullcontext() if module.check_mode else file.alone():
+            at = time.time()
+            queues = read_queues(given)
+            told = (turn_of_all if several else turn_here)(asked, given, queues, at)
+    except OperationError as error:
+        module.fail_json(msg=str(error), finished=True, **error.details)
+    for warning in [queues.problem, *told.pop("warnings")]:
+        if warning:
+            module.warn(warning)
+    if module.check_mode:
+        del told["log_line"]
+    # Ansible takes an asynchronous result with a key "started" and none "finished" for one that still runs.
+    module.exit_json(finished=True, **told)
+
+
+if __name__ == "__main__":
+    main()

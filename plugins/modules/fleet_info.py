@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the workers of a fleet on one host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_info
+short_description: Reads the workers of a fleet on one host
+version_added: 0.1.0
+author:
+  - muejam.celery contributors (@muejam)
+description:
+  - Tells what the host knows of the workers of a fleet, whether they answer or not. Which units are wanted and in which
+    phase they are, what their processes use, and what each worker says of itself in its status file.
+  - It needs no broker. What workers tell over the broker is read by M(muejam.celery.worker_info).
+  - The result is what M(muejam.celery.autoscale) wants of each host of a fleet that has several.
+  - What cannot be known is V(null), never V(0), and the reason stands beside it.
+extends_documentation_fragment:
+  - muejam.celery.fleet
+attributes:
+  check_mode:
+    description: Reads only, so it does the same in check mode.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is no difference to show.
+    support: none
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: linux with systemd
+notes:
+  - Without root the status files of the workers may be out of reach, and their tasks are unknown.
+seealso:
+  - module: muejam.celery.autoscale
+  - module: muejam.celery.worker_info
+"""
+
+EXAMPLES = r"""
+- name: Read the fleet
+  muejam.celery.fleet_info:
+    fleet: web
+  become: true
+  register: web
+
+- name: Fail while a worker that is wanted does not run
+  ansible.builtin.assert:
+    that: web.workers | selectattr('phase', 'equalto', 'down') | length == 0
+"""
+
+RETURN = r"""
+exists:
+  description: Whether the host has a fleet of that name. V(null) where that could not be found out.
+  returned: success
+  type: bool
+  sample: true
+host:
+  description: Name that the host gives itself.
+  returned: success
+  type: str
+  sample: app1
+at:
+  description: When this was read, in seconds since the epoch by the clock of the host.
+  returned: success
+  type: float
+  sample: 1767225600.25
+workers:
+  description: The workers. V(null) where systemd could not be read.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Node name of the worker.
+      type: str
+      returned: always
+    phase:
+      description:
+        - V(starting) on its way up, V(consuming), V(draining) on its way out, or V(down) for one that is wanted and
+          does not run.
+        - All but draining ones count as workers of the fleet.
+      type: str
+      returned: always
+    life:
+      description: Another text for another process of the same worker. Its counters start anew with it.
+      type: str
+      returned: always
+    active:
+      description: Tasks that run.
+      type: int
+      returned: always
+    reserved:
+      description: Tasks received and not started.
+      type: int
+      returned: always
+    started:
+      description: Tasks started since its process started.
+      type: int
+      returned: always
+    taken:
+      description: Messages taken from each queue since its process started, by queue.
+      type: dict
+      returned: always
+    cpu_seconds:
+      description: CPU time that it has used since its process started.
+      type: float
+      returned: always
+    cores:
+      description: CPU seconds that it may use in a second.
+      type: float
+      returned: always
+    memory:
+      description: Bytes that it uses.
+      type: float
+      returned: always
+    memory_allowed:
+      description: Bytes that it may use.
+      type: float
+      returned: always
+    since:
+      description: Seconds for which it has been consuming.
+      type: float
+      returned: always
+    why:
+      description: Why something of the above is V(null).
+      type: str
+      returned: always
+problem:
+  description: Why RV(workers) is V(null), else empty.
+  returned: success
+  type: str
+  sample: ''
+cores:
+  description: CPU cores of the host.
+  returned: success
+  type: float
+  sample: 4
+memory:
+  description: Bytes of memory of the host.
+  returned: success
+  type: float
+  sample: 8323624960
+owned_by_daemon:
+  description:
+    - Whether the daemon C(celery-autoscaler) runs on the host and sizes this fleet.
+    - V(null) when it runs and its configuration cannot be read.
+  returned: success
+  type: bool
+  sample: false
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.local_host import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership import daemon_sizes
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.several_hosts import has_fleet, told_by
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "fleet": {"type": "str", "required": True},
+            "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+        },
+        supports_check_mode=True,
+    )
+    fleet = module.params["fleet"]
+    if not is_fleet_name(fleet):
+        module.fail_json(
+            msg=f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40."
+        )
+    systemd = Systemd()
+    reading = read_host(fleet, systemd)
+    try:
+        owned: bool | None = daemon_sizes(fleet)
+    except OperationError as error:
+        owned = None
+        module.warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
+    module.exit_json(
+        changed=False, exists=has_fleet(reading, fleet, systemd), owned_by_daemon=owned, **told_by(reading)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host on which an autoscaler is deployed, asked, and removed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from muejam_bed.shell import CHECKOUT
+
+# Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from autoscaled_host import Scaled
+
+if TYPE_CHECKING:
+    from conftest import SystemdHost
+
+
+@pytest.fixture(scope="module")
+def bare(systemd_host: SystemdHost) -> Scaled:
+    """A host on which nothing was deployed yet but the code of an application."""
+    bring = {
+        "hosts": "celery_workers",
+        "gather_facts": False,
+        "tasks": [
+            {
+                "ansible.builtin.copy": {
+                    "src": str(CHECKOUT / "demo" / "app" / "celery_demo"),
+                    "dest": "/opt/celery-demo/",
+                    "owner": "root",
+                    "group": "root",
+                    "mode": "0644",
+                    "directory_mode": "0755",
+                }
+            }
+        ],
+    }
+    systemd_host.playbook([bring])
+    return Scaled(systemd_host)
+
+
+@pytest.fixture(scope="module")
+def deployed(bare: Scaled) -> Scaled:
+    """The same host with a broker, the fleets and the autoscaler."""
+    bare.deploy()
+    return bare
+
+
+@pytest.fixture
+def scaled(deployed: Scaled) -> Iterator[Scaled]:
+    """The same for one test, which ends with one worker in each fleet."""
+    yield deployed
+    deployed.host.result("muejam.celery.scale", {"fleet": "web", "workers": 1})

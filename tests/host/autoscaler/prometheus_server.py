@@ -1,0 +1,80 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Prometheus of the test's own, which scrapes one address every second."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from muejam_bed.shell import wait_until
+
+
+class Prometheus:
+    """Asks a running Prometheus."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, query: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and the value of each series that answers the query now."""
+        answer = self._get("query", query=query)
+        return [(series["metric"], float(series["value"][1])) for series in answer["data"]["result"]]
+
+    def value(self, query: str) -> float | None:
+        """Return the value of the one series that answers; None when there is none."""
+        found = self.ask(query)
+        assert len(found) <= 1, found
+        return found[0][1] if found else None
+
+    def ready(self) -> bool:
+        """Say whether it scrapes."""
+        try:
+            return bool(self.ask("up == 1"))
+        except OSError:
+            return False
+
+    def _get(self, call: str, **parameters: str) -> dict[str, Any]:
+        url = f"{self.url}/api/v1/{call}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=10) as said:
+            answer: dict[str, Any] = json.load(said)
+        return answer
+
+
+@contextmanager
+def prometheus_running(folder: Path, target: str) -> Iterator[Prometheus]:
+    """Run a Prometheus that scrapes C(target) (host:port), with its files in C(folder)."""
+    program = shutil.which("prometheus")
+    assert program, "prometheus is not installed; install the package prometheus"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = folder / "prometheus.yml"
+    scrape = {"job_name": "celery", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
+    config.write_text(yaml.safe_dump({"scrape_configs": [scrape]}), encoding="utf-8")
+    log = folder / "prometheus.log"
+    command = [
+        program,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with log.open("w", encoding="utf-8") as out, subprocess.Popen(command, stdout=out, stderr=out) as run:
+        try:
+            server = Prometheus(f"http://127.0.0.1:{port}")
+            assert wait_until(server.ready, 30), log.read_text(encoding="utf-8")
+            yield server
+        finally:
+            run.terminate()
+            run.wait(20)

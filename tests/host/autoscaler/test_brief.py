@@ -1,0 +1,147 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The default policy, written out as a user would paste it, with its own times: a quarter of an hour for real."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from muejam_bed.shell import CHECKOUT, wait_until
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "brokers"))
+
+from load import Load
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+
+if TYPE_CHECKING:
+    from conftest import SystemdHost
+
+URL = "redis://:not-a-real-password@127.0.0.1:6379/0"
+TASKS = 1200  # of a second each
+POLICY = yaml.safe_load(
+    """
+    limits:
+      min_workers: 2
+      max_workers: 20
+      scale_up_max: 5
+      scale_down_max: 2
+      cooldown_up: 60s
+      cooldown_down: 300s
+    scale_up:
+      any:
+        - {metric: queue_depth, above: 100, for: 60s}
+        - {metric: cpu, above: 80, for: 2m}
+        - {metric: memory, above: 85, for: 2m}
+        - {metric: wait_time, above: 30s}
+      add: {workers: 2, percent: 50, choose: larger}
+    scale_down:
+      all:
+        - {metric: queue_depth, below: 10, for: 300s}
+        - {metric: cpu, below: 30, for: 5m}
+        - {metric: memory, below: 40, for: 5m}
+        - {metric: tasks_processed, equals: 0, for: 2m}
+      remove: {workers: 1, percent: 25, choose: smaller}
+    schedule:
+      timezone: UTC
+      windows:
+        - {name: peak, time: "08:00-18:00", min_workers: 5, max_workers: 20}
+        - {name: off_peak, time: "18:00-08:00", min_workers: 2, max_workers: 10}
+        - {name: weekend, days: [sat, sun], min_workers: 2, max_workers: 8}
+    """
+)
+
+
+@pytest.mark.brief
+def test_the_policy_of_the_brief_with_its_own_times(host_for: Callable[[ExitStack, str], SystemdHost]) -> None:
+    with ExitStack() as hosts:
+        host = host_for(hosts, "brief")
+        _deploy(host)
+        load = Load(host, "web", URL)
+        load.send(TASKS, 1.0, 1.0)
+        # Two steps down are enough to see how far apart they are.
+        assert wait_until(lambda: _steps(_turns(host), "down") >= 2, 1500, every=5), _turns(host)[-1]
+        turns = _turns(host)
+        assert load.left() == 0
+        assert len({run["id"] for run in load.runs()}) == len(load.runs()) == TASKS
+    decided = [{key: turn[key] for key in ("at", "action", "from", "to", "reasons")} for turn in turns]
+    again = [json.loads(line) for line in replay(parse_policy(POLICY), map(json.dumps, turns))]
+    assert decided == again
+
+    ups = [turn for turn in turns if turn["action"] == "up"]
+    assert len(ups) >= 2
+    for turn in ups:
+        assert turn["to"] - turn["from"] <= max(2, -(-turn["from"] // 2))
+        assert any("queue_depth" in reason or "wait_time" in reason for reason in turn["reasons"]), turn
+    assert all(later["at"] - earlier["at"] >= 60 for earlier, later in itertools.pairwise(ups))
+    # The first task waits longer than 30 s before the queue was long for 60 s.
+    burst = next(turn for turn in turns if turn["metrics"].get("queue_depth", 0) > 100)
+    assert 25 <= ups[0]["at"] - burst["at"] <= 45, ups[0]
+
+    downs = [turn for turn in turns if turn["action"] == "down"]
+    assert all(turn["from"] - turn["to"] == 1 for turn in downs)
+    assert all(later["at"] - earlier["at"] >= 300 for earlier, later in itertools.pairwise(downs))
+    last_long = max(turn["at"] for turn in turns if turn["metrics"].get("queue_depth", 0) >= 10)
+    assert 300 <= downs[0]["at"] - last_long <= 360, downs[0]
+
+
+def _deploy(host: SystemdHost) -> None:
+    copy = {
+        "src": str(CHECKOUT / "demo" / "app" / "celery_demo"),
+        "dest": "/opt/celery-demo/",
+        "mode": "0644",
+        "directory_mode": "0755",
+    }
+    ledger = {"path": "/var/lib/celery-demo", "state": "directory", "mode": "0777"}
+    host.playbook(
+        [
+            {
+                "hosts": "celery_workers",
+                "gather_facts": False,
+                "tasks": [{"ansible.builtin.copy": copy}, {"ansible.builtin.file": ledger}],
+            }
+        ]
+    )
+    fleet = {
+        "name": "web",
+        "app": "celery_demo",
+        "workers": 2,
+        "queues": ["web"],
+        "working_directory": "/opt/celery-demo",
+        "packages": ["celery[redis]==5.7.0"],
+        "virtualenv": "/opt/celery-demo/venv",
+        "broker_url": URL,
+        "concurrency": 1,
+        "prefetch_multiplier": 1,
+        "environment": {"DEMO_LEDGER": "/var/lib/celery-demo/web.jsonl"},
+        "read_write_paths": ["/var/lib/celery-demo"],
+        "policy": POLICY,
+    }
+    variables = {
+        "celery_broker_type": "redis",
+        "celery_broker_password": "not-a-real-password",
+        "celery_worker_fleets": [fleet],
+    }
+    host.playbook("playbooks/deploy.yml", extra_vars=variables)
+
+
+def _turns(host: SystemdHost) -> list[dict[str, Any]]:
+    text = host.output("journalctl", "-u", "celery-autoscaler.service", "--output=cat", "--no-pager")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line for line in lines if "action" in line]
+
+
+def _steps(turns: list[dict[str, Any]], action: str) -> int:
+    return sum(turn["action"] == action for turn in turns)

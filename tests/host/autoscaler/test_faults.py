@@ -1,0 +1,282 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The service while things break around it: nothing lost, no scale-in on ignorance, every event in the log."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from muejam_bed.shell import CHECKOUT, wait_until
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "brokers"))
+
+from load import Load
+
+if TYPE_CHECKING:
+    from conftest import SystemdHost
+
+SERVICE = "celery-autoscaler.service"
+STATE = "/var/lib/celery-autoscaler/state.json"
+COOLDOWN_UP, COOLDOWN_DOWN = 3.0, 4.0
+FLOOR, CEILING = 1, 4
+OUTAGE = 60.0
+KILLS = 20
+BROKERS = {
+    "redis": ("redis://:not-a-real-password@127.0.0.1:6379/0", "redis-server.service"),
+    "rabbitmq": ("amqp://celery:not-a-real-password@127.0.0.1:5672/celery", "rabbitmq-server.service"),
+}
+POLICY = {
+    "limits": {
+        "min_workers": FLOOR,
+        "max_workers": CEILING,
+        "cooldown_up": COOLDOWN_UP,
+        "cooldown_down": COOLDOWN_DOWN,
+        "scale_up_max": 1,
+        "scale_down_max": 1,
+    },
+    "scale_up": {"any": [{"metric": "queue_depth", "above": 5}], "add": {"workers": 1}},
+    "scale_down": {"all": [{"metric": "queue_depth", "below": 1, "for": "2s"}], "remove": {"workers": 1}},
+}
+
+
+class Autoscaled:
+    """A host with a fleet that scales itself within seconds."""
+
+    def __init__(self, host: SystemdHost, broker: str) -> None:
+        self.host = host
+        self.url, self.broker_unit = BROKERS[broker]
+        self.load = Load(host, "web", self.url)
+
+    def log(self, since: str = "") -> list[dict[str, Any]]:
+        """What the service wrote down, from a cursor of the journal on."""
+        after = [f"--after-cursor={since}"] if since else []
+        text = self.host.output("journalctl", "-u", SERVICE, "--output=cat", "--no-pager", *after)
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def cursor(self) -> str:
+        """Where the journal ends now."""
+        shown = self.host.output("journalctl", "-u", SERVICE, "--lines=0", "--show-cursor", "--no-pager")
+        return shown.rpartition("cursor: ")[2].strip()
+
+    def last(self) -> dict[str, Any]:
+        """The last turn, as the status file shows it."""
+        status: dict[str, Any] = json.loads(self.host.output("cat", "/run/celery-autoscaler/status.json"))
+        fleet: dict[str, Any] = status["fleets"][0]
+        return fleet
+
+    def workers(self) -> int | None:
+        """How many workers the service counted last; None while it does not say."""
+        try:
+            count: int | None = self.last().get("workers")
+        except Exception:  # the file is being replaced, or the service is down
+            return None
+        return count
+
+    def wait_for_workers(self, count: int, seconds: float = 90) -> None:
+        assert wait_until(lambda: self.workers() == count, seconds), self.log()[-5:]
+
+    def wait_for_event(self, event: str, since: str, seconds: float = 40) -> dict[str, Any]:
+        """Wait until an event was written down, and return it."""
+        found: list[dict[str, Any]] = []
+
+        def seen() -> bool:
+            found.extend(line for line in self.log(since) if line.get("event") == event)
+            return bool(found)
+
+        assert wait_until(seen, seconds, every=0.5), self.log(since)[-5:]
+        return found[0]
+
+
+@pytest.fixture(scope="module", params=list(BROKERS))
+def autoscaled(
+    request: pytest.FixtureRequest, host_for: Callable[[ExitStack, str], SystemdHost]
+) -> Iterator[Autoscaled]:
+    """A host with one of the brokers."""
+    with ExitStack() as hosts:
+        host = host_for(hosts, f"faults-{request.param}")
+        app = {
+            "hosts": "celery_workers",
+            "gather_facts": False,
+            "tasks": [
+                {
+                    "ansible.builtin.copy": {
+                        "src": str(CHECKOUT / "demo" / "app" / "celery_demo"),
+                        "dest": "/opt/celery-demo/",
+                        "mode": "0644",
+                        "directory_mode": "0755",
+                    }
+                },
+                {"ansible.builtin.file": {"path": "/var/lib/celery-demo", "state": "directory", "mode": "0777"}},
+            ],
+        }
+        host.playbook([app])
+        fleet = {
+            "name": "web",
+            "app": "celery_demo",
+            "workers": FLOOR,
+            "queues": ["web"],
+            "working_directory": "/opt/celery-demo",
+            "virtualenv": "/opt/celery-demo/venv",
+            "packages": ["celery[redis]==5.7.0"],
+            "broker_url": BROKERS[request.param][0],
+            "concurrency": 1,
+            "prefetch_multiplier": 1,
+            "acks_late": True,
+            "drain_timeout": 60,
+            "watchdog": 12,
+            "environment": {"DEMO_LEDGER": "/var/lib/celery-demo/web.jsonl"},
+            "read_write_paths": ["/var/lib/celery-demo"],
+            "policy": POLICY,
+        }
+        variables = {
+            "celery_broker_type": request.param,
+            "celery_broker_password": "not-a-real-password",
+            "celery_worker_fleets": [fleet],
+            "celery_autoscaler_interval": "1s",
+        }
+        host.playbook("playbooks/deploy.yml", extra_vars=variables)
+        # Killed twenty times in a row it is to be there again at once.
+        override = "/etc/systemd/system/celery-autoscaler.service.d/test.conf"
+        host.run("sh", "-c", f"mkdir -p {Path(override).parent}; printf '[Service]\\nRestartSec=100ms\\n' > {override}")
+        host.run("systemctl", "daemon-reload")
+        yield Autoscaled(host, request.param)
+
+
+@pytest.fixture
+def calm(autoscaled: Autoscaled) -> Autoscaled:
+    """The same, at its floor."""
+    autoscaled.wait_for_workers(FLOOR)
+    return autoscaled
+
+
+def test_a_burst_grows_the_fleet_and_calm_shrinks_it(calm: Autoscaled) -> None:
+    since = calm.cursor()
+    calm.load.send(60, 0.4, 0.6)
+    calm.wait_for_workers(CEILING)
+    calm.wait_for_workers(FLOOR)
+    assert calm.load.left() == 0
+    assert len({run["id"] for run in calm.load.runs()}) == len(calm.load.runs())
+    reasons = [line["reasons"] for line in calm.log(since) if line.get("action") == "up"]
+    assert all("queue_depth" in text and "is above 5" in text for text, *_more in reasons), reasons
+
+
+def test_killed_at_random_moments_it_loses_nothing_and_keeps_its_cooldowns(calm: Autoscaled) -> None:
+    chance = random.Random(20)
+    since = cursor = calm.cursor()
+    calm.load.send(120, 0.2, 0.8)
+    for kill in range(KILLS):
+        # One of four while it starts; the others at once, in the middle of a turn, or after some.
+        if kill % 4:
+            calm.wait_for_event("started", cursor, 60)
+        pause = time.monotonic() + chance.uniform(0.0, 2.5)
+        wait_until(lambda pause=pause: time.monotonic() > pause, 5, every=0.02)
+        cursor = calm.cursor()
+        calm.host.run("systemctl", "kill", "--signal=KILL", SERVICE, check=False)
+        if kill == KILLS // 2:
+            calm.load.send(60, 0.2, 0.8)
+    assert wait_until(lambda: calm.load.left() == 0, 120), calm.log()[-3:]
+    calm.wait_for_workers(FLOOR)
+    runs = [run["id"] for run in calm.load.runs()]
+    assert sorted(runs) == sorted(set(runs))
+    assert set(calm.load.sent) <= set(runs)
+    lines = calm.log(since)
+    assert sum(line.get("event") == "started" for line in lines) >= KILLS // 2, lines[-1]
+    turns = [line for line in lines if "action" in line]
+    assert all(FLOOR <= line["workers"] <= CEILING for line in turns if line["workers"] is not None)
+    for action, cooldown in (("up", COOLDOWN_UP), ("down", COOLDOWN_DOWN)):
+        at = [line["at"] for line in turns if line["action"] == action]
+        assert all(later - earlier >= cooldown - 0.01 for earlier, later in zip(at, at[1:])), (action, at)
+
+
+def test_a_broker_that_is_gone_shrinks_nothing(calm: Autoscaled) -> None:
+    calm.load.send(40, 0.5, 0.7)
+    calm.wait_for_workers(2)
+    since = calm.cursor()
+    calm.host.run("systemctl", "stop", calm.broker_unit)
+    gone = time.monotonic()
+    try:
+        assert wait_until(lambda: "queue_depth" in calm.last().get("unknown", {}), 20), calm.last()
+        before = calm.workers()
+        while time.monotonic() < gone + OUTAGE:
+            last = calm.last()
+            assert last["workers"] == before, last
+            assert last["action"] in ("hold", "bounds"), last
+            wait_until(lambda: False, 1)
+        assert "Could not" in calm.last()["unknown"]["queue_depth"]
+    finally:
+        calm.host.run("systemctl", "start", calm.broker_unit)
+    assert wait_until(lambda: "queue_depth" in calm.last().get("metrics", {}), 60), calm.log(since)[-3:]
+    assert wait_until(lambda: calm.load.left() <= 0, 120), calm.last()
+    calm.wait_for_workers(FLOOR)
+    assert set(calm.load.sent) <= {run["id"] for run in calm.load.runs()}
+
+
+def test_a_frozen_worker_is_told_of_and_nothing_shrinks_meanwhile(calm: Autoscaled) -> None:
+    unit = "celery-worker-web@1.service"
+    pid = calm.host.output("systemctl", "show", "--property=MainPID", "--value", unit)
+    calm.host.run("kill", "-STOP", pid)
+    assert wait_until(lambda: "web-1@" in calm.last()["unknown"].get("running", ""), 20), calm.last()
+    assert calm.last()["action"] in ("hold", "bounds")
+    # systemd's watchdog ends it and starts another one.
+    assert wait_until(lambda: "running" in calm.last()["metrics"], 60), calm.last()
+    assert calm.host.output("systemctl", "show", "--property=MainPID", "--value", unit) != pid
+
+
+@pytest.mark.parametrize("damage", ["truncate --size=40", "chmod 0", "cp /etc/hostname"])
+def test_a_damaged_state_is_set_aside(calm: Autoscaled, damage: str) -> None:
+    since = calm.cursor()
+    calm.host.run("systemctl", "stop", SERVICE)
+    calm.host.run(*damage.split(), STATE)
+    calm.host.run("systemctl", "start", SERVICE)
+    event = calm.wait_for_event("state_unusable", since)
+    assert event["set_aside"]
+    calm.load.send(20, 0.1, 0.2)
+    assert wait_until(lambda: calm.load.left() == 0, 60)
+    calm.host.run("find", "/var/lib/celery-autoscaler", "-name", "*.unusable-*", "-delete")
+
+
+def test_a_full_disk_is_told_of_and_scaling_goes_on(calm: Autoscaled) -> None:
+    folder = "/var/lib/celery-autoscaler"
+    since = calm.cursor()
+    calm.host.run("systemctl", "stop", SERVICE)
+    calm.host.run("mount", "-t", "tmpfs", "-o", "size=16k,mode=0750,uid=celery-autoscaler", "tmpfs", folder)
+    try:
+        calm.host.run("sh", "-c", f"dd if=/dev/zero of={folder}/full bs=4k 2>/dev/null || true")
+        calm.host.run("systemctl", "start", SERVICE)
+        assert "space" in calm.wait_for_event("state_not_saved", since)["error"]
+        calm.load.send(40, 0.4, 0.6)
+        calm.wait_for_workers(2)
+        calm.host.run("rm", f"{folder}/full")
+        calm.wait_for_event("state_not_saved_any_more", since)
+    finally:
+        calm.host.run("systemctl", "stop", SERVICE)
+        calm.host.run("umount", folder)
+        calm.host.run("systemctl", "start", SERVICE)
+    assert wait_until(lambda: calm.load.left() == 0, 60)
+    calm.wait_for_workers(FLOOR)
+
+
+def test_a_bad_configuration_is_refused_by_a_reload(calm: Autoscaled) -> None:
+    path = "/etc/celery-autoscaler/config.json"
+    since = calm.cursor()
+    calm.host.run("cp", "-p", path, f"{path}.good")
+    try:
+        calm.host.run("sh", "-c", f"echo '{{' > {path}")
+        calm.host.run("systemctl", "reload", SERVICE)
+        calm.wait_for_event("reload_refused", since)
+        assert wait_until(lambda: calm.last().get("action") == "hold", 10)
+    finally:
+        calm.host.run("mv", f"{path}.good", path)
+    calm.host.run("systemctl", "reload", SERVICE)
+    calm.wait_for_event("reloaded", since)

@@ -1,0 +1,129 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a real Prometheus answers, against what was really run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from autoscaled_host import PASSWORD, Scaled
+from prometheus_server import Prometheus, prometheus_running
+
+from muejam_bed.shell import wait_until
+
+PORT = 9541
+DONE, FAILED, SECONDS = 40, 10, 0.4
+TASK = "celery_demo.tasks.work"
+
+SEND = """
+import sys, time
+from celery_demo.app import app
+count, failing, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+for number in range(count):
+    arguments = {"duration": seconds, "id": f"prometheus-{number}", "sent": time.time()}
+    app.send_task("celery_demo.tasks.work", kwargs=arguments, queue="web")
+for _number in range(failing):
+    app.send_task("celery_demo.tasks.work", kwargs={"of": "no such argument"}, queue="web")
+"""
+
+
+class Watched:
+    """The host, and the Prometheus that scrapes its autoscaler."""
+
+    def __init__(self, scaled: Scaled, prometheus: Prometheus) -> None:
+        self.scaled = scaled
+        self.prometheus = prometheus
+
+    def send(self, done: int, failed: int, seconds: float = SECONDS) -> None:
+        """Publish tasks that return, and tasks that fail."""
+        environment = ["env", "--chdir=/opt/celery-demo", f"CELERY_BROKER_URL=redis://:{PASSWORD}@127.0.0.1:6379/0"]
+        sender = ["/opt/celery-demo/venv/bin/python", "-c", SEND, str(done), str(failed), str(seconds)]
+        self.scaled.host.run(*environment, *sender)
+
+    def wait_for(self, query: str, holds: Callable[[float | None], bool], seconds: float = 60) -> float | None:
+        """Wait until the query's answer is as wanted, and return it."""
+        seen: list[float | None] = []
+
+        def asked() -> bool:
+            seen.append(self.prometheus.value(query))
+            return holds(seen[-1])
+
+        assert wait_until(asked, seconds), f"{query}: {seen[-5:]}"
+        return seen[-1]
+
+
+@pytest.fixture(scope="module")
+def watched(bare: Scaled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A host with an autoscaler whose metrics are scraped, and on which a task of either outcome has ended."""
+    bare.host.run("install", "-d", "-m", "0777", "/var/lib/celery-demo")
+    bare.deploy(
+        task_events=True,
+        read_write_paths=["/var/lib/celery-demo"],
+        celery_autoscaler_metrics_address="0.0.0.0",
+    )
+    folder: Path = tmp_path_factory.mktemp("prometheus")
+    with prometheus_running(folder, f"{bare.host.address}:{PORT}") as prometheus:
+        watched = Watched(bare, prometheus)
+        watched.send(1, 1, 0.01)
+        watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == 2)
+        yield watched
+
+
+def test_the_five_lines_of_the_brief(watched: Watched) -> None:
+    watched.send(DONE, FAILED)
+    # One worker, one task at a time: while they run the queue shrinks, and the worker is busy.
+    waiting = watched.wait_for('celery_queue_length{queue="web"}', lambda value: value is not None and value > 0)
+    assert waiting is not None
+    assert waiting <= DONE + FAILED
+    watched.wait_for('celery_workers_active{fleet="web"}', lambda value: value == 1)
+    watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == 2 + DONE + FAILED)
+    watched.wait_for('celery_queue_length{queue="web"}', lambda value: value == 0)
+    watched.wait_for('celery_workers_active{fleet="web"}', lambda value: value == 0)
+    watched.wait_for('celery_workers_idle{fleet="web"}', lambda value: value == 1)
+
+    # All of them ended within the last five minutes. What Prometheus extrapolates to the edges of the window is a
+    # second or two of some twenty.
+    rate = watched.prometheus.value("sum(rate(celery_tasks_total[5m]))")
+    assert rate is not None
+    assert rate * 300 == pytest.approx(DONE + FAILED, rel=0.15)
+    assert watched.prometheus.ask("rate(celery_tasks_total[5m])")
+
+    share = watched.prometheus.value("rate(celery_tasks_failed_total[5m]) / rate(celery_tasks_total[5m])")
+    assert share == pytest.approx(FAILED / (DONE + FAILED), rel=0.02)
+
+    slow = watched.prometheus.value("histogram_quantile(0.95, rate(celery_task_duration_seconds_bucket[5m]))")
+    assert slow is not None
+    # The class of run times that 0.4 s lies in.
+    assert 0.25 < slow <= 0.5
+
+
+def test_what_else_is_told(watched: Watched) -> None:
+    assert watched.prometheus.value('celery_task_wait_seconds{fleet="web"}') == 0
+    assert watched.prometheus.value('celery_autoscaler_desired_workers{fleet="web"}') == 1
+    counted = watched.prometheus.ask('celery_autoscaler_decisions_total{fleet="web"}')
+    decisions = {labels["action"]: count for labels, count in counted}
+    assert decisions["hold"] > 0
+    assert set(decisions) == {"hold", "up", "down", "bounds"}
+    age = watched.prometheus.value('celery_autoscaler_observation_age_seconds{fleet="web"}')
+    assert age is not None
+    assert age < 3
+    assert watched.prometheus.value('celery_worker_memory_bytes{fleet="web"}') or 0 > 1e7
+    assert watched.prometheus.value('celery_task_events_missed_total{fleet="web"}') == 0
+    assert watched.prometheus.ask('celery_autoscaler_metric_unknown{fleet="web"} == 1') == []
+
+
+def test_a_broker_that_is_gone_is_not_an_empty_queue(watched: Watched) -> None:
+    host = watched.scaled.host
+    host.run("systemctl", "stop", "redis-server")
+    try:
+        watched.wait_for('celery_autoscaler_metric_unknown{fleet="web",metric="queue_depth"}', lambda value: value == 1)
+        assert watched.prometheus.ask('celery_queue_length{queue="web"}') == []
+        watched.wait_for("sum(celery_autoscaler_events_connected)", lambda value: value == 0)
+    finally:
+        host.run("systemctl", "start", "redis-server")
+    watched.wait_for('celery_queue_length{queue="web"}', lambda value: value == 0)
+    watched.wait_for("sum(celery_autoscaler_events_connected)", lambda value: value == 1)
+    assert (watched.prometheus.value("sum(celery_autoscaler_event_gaps_total)") or 0) >= 1

@@ -1,0 +1,59 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role autoscaler says of itself is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import DEFAULT_PATH, Configuration
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, problems
+
+ROLE = Path(__file__).parents[3] / "roles" / "autoscaler"
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROLE / name).read_text(encoding="utf-8"))
+
+
+def options() -> dict[str, Any]:
+    described: dict[str, Any] = read("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    return described
+
+
+def test_every_default_is_described_and_no_other() -> None:
+    assert {name: option["default"] for name, option in options().items()} == read("defaults/main.yml")
+    assert all(option["description"] for option in options().values())
+
+
+def test_the_readme_has_every_variable_and_its_default() -> None:
+    readme = (ROLE / "README.md").read_text(encoding="utf-8").split("## Variables")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `(.*)` \|$", readme, re.M)
+    assert {name: yaml.safe_load(value) if value else "" for name, value in rows} == read("defaults/main.yml")
+
+
+def test_the_defaults_have_no_fault() -> None:
+    defaults = {name.replace("celery_autoscaler_", ""): value for name, value in read("defaults/main.yml").items()}
+    assert autoscaling.problems(defaults) == []
+
+
+def test_the_example_of_the_readme_is_good() -> None:
+    readme = (ROLE / "README.md").read_text(encoding="utf-8")
+    [play] = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", readme, re.S)[0])
+    assert problems.find(play["vars"]["celery_worker_fleets"]) == []
+
+
+def test_the_program_looks_where_the_role_puts_things() -> None:
+    plain = Configuration()
+    assert (plain.state, plain.status, plain.scaler) == (
+        autoscaling.STATE_FILE,
+        autoscaling.STATUS_FILE,
+        autoscaling.SOCKET,
+    )
+    assert read("vars/main.yml")["__celery_autoscaler_config_path"] == DEFAULT_PATH
+    assert f"ListenStream={autoscaling.SOCKET}\n" in (ROLE / "templates/celery-autoscaler-scale.socket.j2").read_text()
