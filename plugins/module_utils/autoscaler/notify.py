@@ -14,8 +14,8 @@ from collections.abc import Mapping
 class Notifier:
     """Speaks to the service manager that started this process; says nothing where there is none."""
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._address = environment.get("NOTIFY_SOCKET", "")
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
 
     def tell(self, *assignments: str) -> None:
         """Send such as C(READY=1) or C(STATUS=two fleets). What cannot be delivered is not worth failing for."""

@@ -9,17 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-_COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
-    ("FLEET", lambda fleet: str(fleet["fleet"])),
-    ("WORKERS", lambda fleet: _workers(fleet)),
-    ("WAITING", lambda fleet: _metric(fleet, "queue_depth", "{:.0f}")),
-    ("RUNNING", lambda fleet: _metric(fleet, "running", "{:.0f}")),
-    ("WAIT", lambda fleet: _metric(fleet, "wait_time", "{:.1f} s")),
-    ("CPU", lambda fleet: _metric(fleet, "cpu", "{:.0f} %")),
-    ("MEMORY", lambda fleet: _metric(fleet, "memory", "{:.0f} %")),
-    ("DECISION", lambda fleet: _decision(fleet)),
-)
-
 
 def table(status: Mapping[str, Any], now: float | None = None) -> str:
     """Return the status file's content as text of several lines.
@@ -78,3 +67,15 @@ def _decision(fleet: Mapping[str, Any]) -> str:
     if fleet["from"] == fleet["to"]:
         return str(fleet["action"])
     return f"{fleet['action']} {fleet['from']} -> {fleet['to']}"
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("FLEET", lambda fleet: str(fleet["fleet"])),
+    ("WORKERS", _workers),
+    ("WAITING", lambda fleet: _metric(fleet, "queue_depth", "{:.0f}")),
+    ("RUNNING", lambda fleet: _metric(fleet, "running", "{:.0f}")),
+    ("WAIT", lambda fleet: _metric(fleet, "wait_time", "{:.1f} s")),
+    ("CPU", lambda fleet: _metric(fleet, "cpu", "{:.0f} %")),
+    ("MEMORY", lambda fleet: _metric(fleet, "memory", "{:.0f} %")),
+    ("DECISION", _decision),
+)

@@ -110,7 +110,7 @@ def test_what_else_is_told(watched: Watched) -> None:
     age = watched.prometheus.value('celery_autoscaler_observation_age_seconds{fleet="web"}')
     assert age is not None
     assert age < 3
-    assert watched.prometheus.value('celery_worker_memory_bytes{fleet="web"}') or 0 > 1e7
+    assert (watched.prometheus.value('celery_worker_memory_bytes{fleet="web"}') or 0) > 1e7
     assert watched.prometheus.value('celery_task_events_missed_total{fleet="web"}') == 0
     assert watched.prometheus.ask('celery_autoscaler_metric_unknown{fleet="web"} == 1') == []
 

@@ -38,9 +38,9 @@ class Seen(HTMLParser):
         self.cells: list[str] = []
         self.inside = ""
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.inside = tag
-        self.refers += [f"{tag} {n}={v}" for n, v in attributes if n in ("src", "href") and not str(v).startswith("#")]
+        self.refers += [f"{tag} {n}={v}" for n, v in attrs if n in ("src", "href") and not str(v).startswith("#")]
         assert tag not in ("script", "link", "iframe")
 
     def handle_endtag(self, tag: str) -> None:

@@ -207,7 +207,7 @@ def test_every_fault_of_a_policy_is_found_with_its_place() -> None:
     ]
     policy = {"limits": {"min_workers": 9, "max_workers": 8}, "scale_up": {"any": conditions}}
     found = faults_of(queues=["q"], policy=policy, workers=-1)
-    assert [fault.split(": ")[0] for fault in found] == [
+    assert [fault.partition(": ")[0] for fault in found] == [
         "celery_worker_fleets[0].policy.limits.min_workers",
         "celery_worker_fleets[0].policy.scale_up.any[2].for",
         "celery_worker_fleets[0].policy.scale_up.any[2].above",

@@ -138,7 +138,8 @@ class Tally:
     # What tells the name of a task.
 
     def _sent(self, event: Event) -> None:
-        # From the client that sent it: it tells no fleet, but of all events it is the one that has the queue.
+        # From the client that sent it: it tells no fleet, but of Celery's own events it alone has the queue. It may come
+        # late, when a worker was faster; what was counted until then stays without a queue.
         self._label_of.put(_key(event["uuid"]), self._labels.of(text_of(event["name"]), text_of(event["queue"])))
 
     def _received(self, node: Node, event: Event, key: int) -> None:
