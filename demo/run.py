@@ -172,6 +172,10 @@ def how_to_look_inside() -> str:
             f"  export {environment}",
             f"  {status}",
             f"  {scale}    # holds until the autoscaler decides otherwise",
+            "Decide and play it again, with another policy if you like (this is the demo's):",
+            "  cd demo/out",
+            "  ../../bin/celery-autoscaler replay --policy policy.json --observations decisions.jsonl",
+            "  ../../bin/celery-autoscaler simulate --policy policy.json --trace tasks.jsonl --concurrency 2",
             "Remove it: make demo-down",
         )
     )

@@ -115,6 +115,9 @@ class Board:
 
     def show(self, seen: dict[str, Any], sent: int) -> None:
         """Show the present state; elsewhere than on a terminal every few seconds and when something happens."""
+        if not self.sent:
+            # Counted from the first task, as in the report.
+            self._begun = time.monotonic()
         self.seen, self.sent = seen, sent
         if self._live:
             self._live.update(self._table())

@@ -24,7 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 from .playbooks import INVENTORY
 
 TRICKLE = 2.0  # published tasks a second before and after the burst
-BEFORE, BURST, AFTER = 16, 500, 124  # tasks
+BEFORE, BURST, AFTER = 16, 500, 144  # tasks
 RATE = 100.0  # published tasks a second in the burst
 COUNT = BEFORE + BURST + AFTER
 SHORTEST, LONGEST = 0.05, 2.0  # seconds a task takes

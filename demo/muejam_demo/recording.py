@@ -59,7 +59,7 @@ class Change:
         return in_short(self.reasons)
 
     def __str__(self) -> str:
-        return f"{self.before} -> {self.after}: {self.because}"
+        return f"from {self.before} to {self.after} workers: {self.because}"
 
 
 @dataclass(frozen=True)

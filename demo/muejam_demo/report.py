@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.plot import Series, write_report
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals import (
     Contender,
     Frame,
@@ -131,8 +132,17 @@ class Report:
             f"{run.worker_seconds:.0f} worker-seconds: {share:.0f} % of what {fleet.ceiling} workers throughout cost."
         )
 
-    def notes(self, found: Mapping[str, Any]) -> list[str]:
+    def decided_again(self, log: Sequence[str]) -> tuple[int, int]:
+        """Return how many decisions in the autoscaler's log come out the same when made again, and of how many."""
+        lines = [json.loads(line) for line in log]
+        made = [line for line in lines if "action" in line]
+        again = [json.loads(line) for line in replay(self.fleet.policy, log)]
+        keys = ("action", "from", "to", "reasons")
+        return sum(all(one[k] == two[k] for k in keys) for one, two in zip(made, again)), len(made)
+
+    def notes(self, found: Mapping[str, Any], log: Sequence[str]) -> list[str]:
         """Return how the numbers came about."""
+        same, made = self.decided_again(log)
         run, limits = self.recording, self.fleet.policy.limits
         again = self.played(by_policy("", self.fleet.policy), run.end)
         by_priority = ", ".join(
@@ -140,7 +150,7 @@ class Report:
             for priority, row in found["waits_by_priority"].items()
         )
         return [
-            *(f"After {change.at:.0f} s {change}" for change in run.changes),
+            *(f"After {change.at:.0f} s {change}." for change in run.changes),
             f"The policy: {'; '.join(plan.in_words(self.fleet.policy))}. Its windows and cooldowns are shortened for "
             "the demo.",
             f"Measured: workers of {self.fleet.concurrency} processes under systemd, Redis, and everything else on one "
@@ -156,7 +166,8 @@ class Report:
             f"waited: {by_priority}.",
             f"How far to trust it: with the policy of the run the simulation comes to a mean wait of "
             f"{statistics.fmean(again.waits):.1f} s and {again.worker_seconds:.0f} worker-seconds; measured were "
-            f"{statistics.fmean(run.waits_in_order()):.1f} s and {run.worker_seconds:.0f}.",
+            f"{statistics.fmean(run.waits_in_order()):.1f} s and {run.worker_seconds:.0f}. Replayed from the "
+            f"autoscaler's log, {same} of its {made} decisions are the same.",
         ]
 
     def write(self, found: Mapping[str, Any], log: Sequence[str], directory: Path = OUT) -> tuple[Path, Path]:
@@ -168,7 +179,9 @@ class Report:
         policy = json.dumps(as_mapping(self.fleet.policy), indent=2)
         (directory / "policy.json").write_text(f"{policy}\n", encoding="utf-8")
         title = f"A burst of {plan.BURST} tasks: a fleet that scales itself, and seven other ways"
-        return write_report(directory / "report.html", title, self.series(), self.verdict(found), self.notes(found))
+        return write_report(
+            directory / "report.html", title, self.series(), self.verdict(found), self.notes(found, log)
+        )
 
 
 def waits_in_words(waits: Sequence[float]) -> dict[str, str]:

@@ -161,7 +161,7 @@ def listen_beside_turns(url: str, expected: int, tell: Callable[..., None]) -> N
             stream.snapshot()
             return time.perf_counter() - begun
 
-        quiet = [turn() for _ in range(20)]
+        quiet = [turn() for _turn in range(20)]
         stream.start()
         flooded = []
         while (heard := stream.snapshot().health.events) < expected:

@@ -84,7 +84,10 @@ def test_what_is_not_known_costs_as_before(recorded: recording.Recording):
 
 
 def test_only_changes_of_the_run_are_kept(recorded: recording.Recording):
-    assert [str(change) for change in recorded.changes] == ["2 -> 3: because", "3 -> 2: because"]
+    assert [str(change) for change in recorded.changes] == [
+        "from 2 to 3 workers: because",
+        "from 3 to 2 workers: because",
+    ]
 
 
 def test_starts_are_measured_by_systemds_own_messages(recorded: recording.Recording):
@@ -147,7 +150,7 @@ def test_the_report_compares_what_was_asked_for(recorded: recording.Recording, t
     ):
         assert name in text
     assert "3 tasks: 0 lost, 0 run twice" in text
-    assert "After 1 s 2 -&gt; 3: because" in text
+    assert "After 1 s from 2 to 3 workers: because." in text
     assert "shortened for the demo" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -160,3 +163,14 @@ def test_a_simulated_fixed_fleet_costs_what_it_is(recorded: recording.Recording)
     fixed = {series.name: series.summary for series in made.series()}["fixed 10"]
     assert float(fixed["worker-seconds"]) == pytest.approx(made.cost_of_ceiling())
     assert fixed["back at 2"] == "never"
+
+
+def test_decisions_are_made_again_from_the_log(recorded: recording.Recording):
+    calm = {"workers": 2, "metrics": {"queue_depth": 3.0, "wait_time": 0.0}}
+    answers = report.replay(plan.fleet().policy, [json.dumps({"at": BEGIN, **calm})])
+    log = [json.dumps({"at": BEGIN, "event": "started"})]
+    log += [json.dumps({**calm, **json.loads(answer)}) for answer in answers]
+    made = report.Report(recorded, plan.fleet())
+    assert made.decided_again(log) == (1, 1)
+    wrong = json.dumps({**json.loads(log[1]), "action": "up"})
+    assert made.decided_again([log[0], wrong]) == (0, 1)

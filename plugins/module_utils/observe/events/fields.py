@@ -15,7 +15,7 @@ def text_of(value: Any) -> str:
 
     :raises TypeError: when it is none.
     """
-    if type(value) is not str:
+    if not isinstance(value, str):
         raise TypeError
     return value
 
@@ -23,7 +23,7 @@ def text_of(value: Any) -> str:
 def count_of(value: Any) -> int | None:
     """Return a count, None when it is none."""
     # A bool is an int to isinstance.
-    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_COUNT else None
 
 
 def seconds_of(value: Any, longest: float) -> float | None:

@@ -93,7 +93,7 @@ class Tally:
 
         :param at: when it came, in seconds of a clock that cannot be set.
         """
-        for event in body if type(body) is list else (body,):
+        for event in body if isinstance(body, list) else (body,):
             self.events += 1
             try:
                 self._take(event, at)
@@ -138,8 +138,8 @@ class Tally:
     # What tells the name of a task.
 
     def _sent(self, event: Event) -> None:
-        # From the client that sent it: it tells no fleet, but of Celery's own events it alone has the queue. It may come
-        # late, when a worker was faster; what was counted until then stays without a queue.
+        # From the client that sent it: it tells no fleet, but of Celery's own events it alone has the queue. A worker
+        # may be faster than it; what was counted until then stays without a queue.
         self._label_of.put(_key(event["uuid"]), self._labels.of(text_of(event["name"]), text_of(event["queue"])))
 
     def _received(self, node: Node, event: Event, key: int) -> None:
@@ -164,7 +164,7 @@ class Tally:
         node.fleet.series(self._label(event, self._label_of.get(key))).started += 1
         node.saw_start()
         at = event.get("timestamp")
-        if type(at) is float:
+        if isinstance(at, float):
             self._begun.put(key, at)
 
     def _succeeded(self, node: Node, event: Event, key: int) -> None:
@@ -220,8 +220,8 @@ def _key(uuid: Any) -> int:
 def _class_of_exception(event: Event) -> str:
     """Return the name of an exception's class, without its package."""
     exception, traceback = event.get("exception"), event.get("traceback")
-    name = exception[:200].partition("(")[0] if type(exception) is str else ""
-    if name == WRAPPED and type(traceback) is str:
+    name = exception[:200].partition("(")[0] if isinstance(exception, str) else ""
+    if name == WRAPPED and isinstance(traceback, str):
         name = traceback.rstrip()[-1000:].rpartition("\n")[2].partition(":")[0]
     return name.rpartition(".")[2]
 
@@ -229,6 +229,6 @@ def _class_of_exception(event: Event) -> str:
 def _run_time(begun: float | None, event: Event) -> float | None:
     """Return the seconds between the start and this event, both by the worker's clock, which may have been set."""
     ended = event.get("timestamp")
-    if begun is None or type(ended) is not float:
+    if begun is None or not isinstance(ended, float):
         return None
     return seconds_of(ended - begun, LONGEST_RUN)
