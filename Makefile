@@ -23,6 +23,8 @@ TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:molecule/sha
 export MOLECULE_GLOB := molecule/*/molecule.yml
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 ARGS ?=
+# How many systemd hosts the tests on them use at once. They mostly wait: for workers, drains and packages.
+HOSTS ?= 2
 
 .PHONY: help
 help: ## Show this text
@@ -75,7 +77,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 
 .PHONY: host
 host: venv image servers ## Tests on real systemd hosts
-	@$(PY) -m pytest tests/host -m 'not brief' $(ARGS)
+	@$(PY) -m pytest tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile $(ARGS)
 
 .PHONY: exactly-once
 exactly-once: venv image ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once

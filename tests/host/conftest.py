@@ -126,7 +126,9 @@ def _release() -> str:
 
 
 def _host(purpose: str, scratch: Path) -> Iterator[SystemdHost]:
-    name = f"muejam-{checkout_key()}-{purpose}"
+    # Several processes of pytest may want a host for the same purpose.
+    process = os.environ.get("PYTEST_XDIST_WORKER", "")
+    name = "-".join(filter(None, ("muejam", checkout_key(), purpose, process)))
     ensure_engine()
     container.up(name, _release(), fresh=True)
     yield SystemdHost(name, scratch)

@@ -43,8 +43,8 @@ def wanted(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> bool:
 
 
 def scaled(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[str]:
-    """The names of the fleets whose number of workers is the autoscaler's."""
-    if state == "absent" or mode != ACT:
+    """The names of the fleets whose number of workers is the autoscaler's: the service's, or that of scheduled runs."""
+    if state == "absent" or mode not in (ACT, OBSERVE):
         return []
     return [fleet["name"] for fleet in _present(fleets) if fleet["policy"] is not None]
 

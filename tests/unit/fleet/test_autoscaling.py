@@ -36,7 +36,7 @@ def resolved(*fleets: dict[str, Any]) -> list[spec.Fleet]:
         ([WEB, PLAIN], "act", "present", True, ["web"]),
         ([{**WEB, "policy": {}}], "act", "present", True, ["web"]),
         ([WEB], "advise", "present", True, []),
-        ([WEB], "observe", "present", True, []),
+        ([WEB], "observe", "present", True, ["web"]),
         ([PLAIN], "observe", "present", True, []),
         ([PLAIN], "act", "present", False, []),
         ([PLAIN], "advise", "present", False, []),
