@@ -87,6 +87,11 @@ exactly-once: venv image ## Five times in a row: thousands of tasks while the fl
 brief: venv image ## The default policy on a real host with its own times; a quarter of an hour
 	@$(PY) -m pytest tests/host/autoscaler/test_brief.py -m brief $(ARGS)
 
+BENCHMARKS := queue_reading event_stream scale_start autoscaler_cost burst decision_quality
+.PHONY: benchmark
+benchmark: venv image servers ## Measure what docs/measured.md tells, on a machine with nothing else to do; 15 minutes
+	@set -e; for name in $(BENCHMARKS); do echo "==> $$name"; $(WITH_COLLECTION) $(PY) tests/benchmark/$$name.py; done
+
 .PHONY: build
 build: venv ## The collection's archive, in build/
 	@$(BIN)/ansible-galaxy collection build --force --output-path build .

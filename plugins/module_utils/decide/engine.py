@@ -28,6 +28,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.runs import EXACT, Run, Verdict, judge
 from ansible_collections.muejam.celery.plugins.module_utils.decide.sizing import Sizing, ordered, size
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import shown
 
 
 class Action(str, Enum):
@@ -218,7 +219,7 @@ def _grow(
     reasons = [verdict.text for verdict in ups if verdict.holds]
     left = _left(state.last_up, policy.limits.cooldown_up, at)
     if left > 0:
-        reasons.append(f"scale-up is cooling down for another {left:g}s")
+        reasons.append(f"scale-up is cooling down for another {shown(left)}s")
         return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
     wanted = step_size(rule.step, current)
     step = min(wanted, policy.limits.scale_up_max)
@@ -240,7 +241,7 @@ def _shrink(
     reasons = [verdict.text for verdict in downs]
     left = _left(state.last_down, policy.limits.cooldown_down, at)
     if left > 0:
-        reasons.append(f"scale-down is cooling down for another {left:g}s")
+        reasons.append(f"scale-down is cooling down for another {shown(left)}s")
         return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
     wanted = step_size(rule.step, current)
     step = min(wanted, policy.limits.scale_down_max)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import PROCESSED_TOTAL, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import TASKS_PROCESSED, Condition
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import shown
 
 # Timestamps are floats of seconds since the epoch; a microsecond is finer than any observer's clock
 # and coarser than their rounding, so a duration is met at exactly its length.
@@ -52,11 +53,12 @@ def judge(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, R
     value = seen.value(condition.metric)
     if value is None:
         return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run(condition)
-    text = f"{condition.metric} {value:g}"
+    text = f"{condition.metric} {shown(value)}"
     if not condition.comparison.holds(value, condition.threshold):
-        return Verdict(False, f"{text} is not {condition.comparison.words} {condition.threshold:g}"), Run(condition)
+        text = f"{text} is not {condition.comparison.words} {shown(condition.threshold)}"
+        return Verdict(False, text), Run(condition)
     since = seen.at if run.since is None else run.since
-    text = f"{text} is {condition.comparison.words} {condition.threshold:g}"
+    text = f"{text} is {condition.comparison.words} {shown(condition.threshold)}"
     return _held(condition, text, seen.at - since), Run(condition, since)
 
 
@@ -76,12 +78,12 @@ def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Ver
         kept = counts[-2:]
         covered = len(kept) == 2
     finished = sum(_finished(before, after) for (_then, before), (_now, after) in zip(kept, kept[1:]))
-    text = f"{finished:g} tasks finished in {seen.at - kept[0][0]:g}s"
+    text = f"{shown(finished)} tasks finished in {shown(seen.at - kept[0][0])}s"
     satisfied = condition.comparison.holds(finished, condition.threshold)
     if not satisfied:
-        text += f", not {condition.comparison.words} {condition.threshold:g}"
+        text += f", not {condition.comparison.words} {shown(condition.threshold)}"
     elif not covered:
-        text += f", of the {condition.hold:g}s asked for"
+        text += f", of the {shown(condition.hold)}s asked for"
     return Verdict(satisfied and covered, text), Run(condition, None, kept)
 
 
@@ -92,5 +94,5 @@ def _finished(before: float, after: float) -> float:
 
 def _held(condition: Condition, text: str, held: float) -> Verdict:
     if held + EXACT >= condition.hold:
-        return Verdict(True, f"{text} for {held:g}s" if condition.hold else text)
-    return Verdict(False, f"{text} for {held:g}s of {condition.hold:g}s")
+        return Verdict(True, f"{text} for {shown(held)}s" if condition.hold else text)
+    return Verdict(False, f"{text} for {shown(held)}s of {shown(condition.hold)}s")
