@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.documents import load_document
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (

@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.plot import Series, write_report
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Outcome, Setting
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import Series, write_report
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import (
     Contender,
     Frame,
     by_policy,
@@ -23,9 +24,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals im
     fixed,
     keda,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulate import play
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import Outcome, Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import Workload
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import play
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget
 from ansible_collections.muejam.celery.plugins.module_utils.decide.written import as_mapping

@@ -321,26 +321,33 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import (
     scale,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.local_host import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.one_turn import OneTurn, counts, diff_of
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+    HostReading,
+    QueuesReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_turn import (
+    OneTurn,
+    counts,
+    diff_of,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
     daemon_sizes,
     refuse_second_owner,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import HostReading, QueuesReading
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.several_hosts import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
     has_fleet,
     owned_by_daemon,
     place,
     readings_of,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import TurnFile, default_path
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
     decision_as_json,
     observation_as_json,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn_file import TurnFile, default_path
 from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, mask_secrets_only
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy

@@ -23,9 +23,9 @@ from broker_servers import RedisServer
 from lifecycle_worker import Worker, Workers, sender, workers_in
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import Memory, observe
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Memory, observe
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     HostReading,
     WorkerReading,

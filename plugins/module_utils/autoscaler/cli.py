@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import simulate_command
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import DEFAULT_PATH, Configuration
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.policy_file import load_policy
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status import table
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import read_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
+    DEFAULT_PATH,
+    Configuration,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import simulate_command
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
@@ -86,7 +89,7 @@ def _replay(given: argparse.Namespace) -> None:
 
 def _run(given: argparse.Namespace) -> None:
     # What reads brokers is not needed, and need not be there, for any other verb.
-    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import run
+    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.run import run
 
     run(given.config)
 

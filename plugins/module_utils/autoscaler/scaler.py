@@ -26,7 +26,7 @@ from typing import Any, Union
 from ansible_collections.muejam.celery.plugins.module_utils.act.rolling import restart_one
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, scale
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     ACT,
     DEFAULT_PATH,
     Configuration,

@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import FleetMemory
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import (
     Heartbeats,
     Memory,
     observe,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import HostReading, QueuesReading
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state_file import FleetMemory
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+    HostReading,
+    QueuesReading,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, State, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy

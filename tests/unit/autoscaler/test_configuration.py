@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     load_configuration,
     read_configuration,
 )

@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
-    Configuration,
-    StuckRule,
-    WatchedFleet,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.daemon import Clock, Daemon
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.notify import Notifier
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     HostReading,
     QueuesReading,
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
+    Configuration,
+    StuckRule,
+    WatchedFleet,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 

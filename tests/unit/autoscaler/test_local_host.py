@@ -13,8 +13,11 @@ import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import FleetState, Phase, Unit
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.local_host import Places, read_host
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import HostReading, WorkerReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import Places, read_host
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+    HostReading,
+    WorkerReading,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 MIB = float(2**20)

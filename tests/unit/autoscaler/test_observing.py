@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import Memory, observe
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Memory, observe
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     HostReading,
     QueuesReading,
     WorkerReading,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
     daemon_sizes,
     refuse_second_owner,
     service_runs,

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.plot import Series, write_report
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import Series, write_report
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 RECORDED = Series(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Outcome, Setting
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import (
     Contender,
     Frame,
     by_rate_and_backlog,
@@ -16,9 +17,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals im
     keda,
     rivals,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulate import play
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import Outcome, Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import Workload
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import play
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 
 FRAME = Frame(floor=2, ceiling=20, slots=1, promise=30)

@@ -15,11 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import read_configuration
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.daemon import Clock, Daemon
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.notify import Notifier
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.one_turn import OneTurn
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     DRAINING,
     STARTING,
@@ -28,7 +24,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings 
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn_file import TurnFile
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_turn import OneTurn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import TurnFile
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 

@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import scaler
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scaler import Request, Restart, Scale
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     Configuration,
     read_configuration,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scaler import Request, Restart, Scale
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 BROKER = "redis://:not-a-real-password@127.0.0.1:6379/0"

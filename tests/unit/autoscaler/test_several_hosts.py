@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     DOWN,
     DRAINING,
@@ -18,7 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings 
     HostReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.several_hosts import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
     current_workers,
     owned_by_daemon,

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals import Frame, by_policy, fixed
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulate import compare, table, verdict
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.traces import read_trace
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import Workload
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Setting
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import Frame, by_policy, fixed
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import (
+    compare,
+    table,
+    verdict,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.traces import read_trace
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import (
     PATIENCE,
     Setting,
     least_cost,
     simulate,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import Workload, workloads
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload, workloads
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmark" / "decision_quality.py"

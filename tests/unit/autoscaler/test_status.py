@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import in_words
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status import table
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import read_status, write_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.run import in_words
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import (
+    read_status,
+    write_status,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 FLEET: dict[str, Any] = {

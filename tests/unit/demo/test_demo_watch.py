@@ -10,7 +10,7 @@ from pathlib import Path
 
 import watch
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import write_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
 
 
 def line(action: str, before: int | None, after: int | None, fleet: str = "demo") -> str:

@@ -11,7 +11,10 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import DEFAULT_PATH, Configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
+    DEFAULT_PATH,
+    Configuration,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, problems
 
 ROLE = Path(__file__).parents[3] / "roles" / "autoscaler"

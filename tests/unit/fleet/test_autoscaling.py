@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import read_configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, policies, spec
 
 SETTINGS: dict[str, Any] = {

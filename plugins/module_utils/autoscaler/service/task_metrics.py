@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.daemon import Daemon
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.streams import Streams
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.streams import Streams
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import BUCKETS, TaskCounts
 
 try:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import QueuesReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker, open_broker, read_queues
 from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading

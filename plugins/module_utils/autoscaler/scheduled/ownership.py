@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     ACT,
     DEFAULT_PATH,
     load_configuration,

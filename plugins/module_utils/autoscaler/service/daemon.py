@@ -12,29 +12,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import (
-    ACT,
-    Configuration,
-    WatchedFleet,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.fleet_watch import (
-    FleetWatch,
-    Link,
-    Look,
-    ReadHost,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.notify import Notifier
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import Heartbeats
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scaler_client import ScalerClient
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import (
     StateUnusable,
     cautious,
     load_state,
     save_state,
     set_aside,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.status_file import write_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
+    FleetWatch,
+    Link,
+    Look,
+    ReadHost,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.scaler_client import ScalerClient
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
+    ACT,
+    Configuration,
+    WatchedFleet,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
     Remembered,
     decision_as_json,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.json_values import from_json, to_json
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import DRAINING, HostReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import DRAINING, HostReading
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError

@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import metrics
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import load_configuration
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.daemon import Daemon
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.local_host import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.notify import Notifier
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.streams import Streams
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.task_metrics import TaskMetrics
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.streams import Streams
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.task_metrics import TaskMetrics
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import load_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 

@@ -10,14 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import OBSERVE, WatchedFleet
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observing import Heartbeats
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     HostReading,
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.stuck import StuckWatch
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
+    OBSERVE,
+    WatchedFleet,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered, Turn, take_turn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
 

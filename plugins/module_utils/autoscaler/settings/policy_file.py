@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.documents import load_document
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.json_values import from_json, to_json
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     DOWN,
     DRAINING,
@@ -23,8 +23,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings 
     HostReading,
     QueuesReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.usage import cpu_share, memory_share
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.worker_totals import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.usage import cpu_share, memory_share
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.worker_totals import (
     Life,
     Missing,
     Totals,

@@ -20,7 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.status_files imp
 )
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import Phase, Unit
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     DOWN,
     DRAINING,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import Workload
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 
 Controller = Callable[[Observation], int]

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import CONSUMING, WorkerReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+    CONSUMING,
+    WorkerReading,
+)
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.plot import require_matplotlib, write_report
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.rivals import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Setting
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import (
+    require_matplotlib,
+    write_report,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import (
     Contender,
     Frame,
     by_policy,
     rivals,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulate import compare, table, verdict
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.traces import read_trace
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.workloads import KINDS, Workload
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import (
+    compare,
+    table,
+    verdict,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.traces import read_trace
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import KINDS, Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.configuration import ACT, ADVISE
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     DRAINING,
     HostReading,
     QueuesReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import FORGET_AFTER, TurnFile
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import ACT, ADVISE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
     Turn,
     decision_as_json,
     observation_as_json,
     take_turn,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn_file import FORGET_AFTER, TurnFile
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import (
     FleetMemory,
     StateUnusable,
     cautious,
