@@ -335,3 +335,11 @@ def test_every_run_is_counted_once_however_runs_overlap(runs, random):
         assert sum(getattr(c, kind) for c in found.tasks) == sum(end == f"task-{kind}" for _n, end, _s in runs)
     expected = sum(seconds if end == "task-succeeded" else 2.5 for _n, end, seconds in runs)
     assert found.runtime_total == pytest.approx(expected)
+
+
+def test_workers_of_other_hosts_are_their_own_services_to_count() -> None:
+    tally = Tally({"web": ["celery"]}, host="a")
+    for node in ("web-1@a", "web-1@b", "web-1"):
+        tally.take({"type": "worker-heartbeat", "hostname": node, "active": 0, "processed": 0, "pid": 1}, 1.0)
+    assert set(tally.fleets(1.0)["web"].workers) == {"web-1@a"}
+    assert tally.foreign == 2

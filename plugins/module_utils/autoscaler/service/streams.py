@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,9 @@ class Streams:
                 streams[place].watch(queues)
             else:
                 first = users[0]
-                streams[place] = EventStream(first.broker_url, queues, first.transport_options, first.ssl)
+                # Where a fleet of this name runs on other hosts too, their own services count those workers.
+                host = socket.gethostname()
+                streams[place] = EventStream(first.broker_url, queues, first.transport_options, first.ssl, host=host)
                 streams[place].start()
         self._name_of = {place: redact(users[0].broker_url) for place, users in wanted.items()}
         self._place_of = {fleet.name: place for place, users in wanted.items() for fleet in users}

@@ -97,10 +97,14 @@ class Node:
 
 
 class Nodes:
-    """The workers of the watched fleets by name."""
+    """The workers of the watched fleets by name.
 
-    def __init__(self, fleet_named: Callable[[str], FleetCounts | None]) -> None:
+    :param host: only workers of this host are known; "" knows those of all hosts.
+    """
+
+    def __init__(self, fleet_named: Callable[[str], FleetCounts | None], host: str = "") -> None:
         self._fleet_named = fleet_named
+        self._host = host
         self._known: dict[str, Node] = {}
 
     def get(self, name: str, at: float) -> Node | None:
@@ -111,6 +115,8 @@ class Nodes:
         found = fleet_of(name) if len(name) <= NAME_MAX else None
         fleet = None if found is None else self._fleet_named(found)
         if fleet is None or clean_name(name) != name:
+            return None
+        if self._host and name.partition("@")[2] != self._host:
             return None
         if len(self._known) >= NODES_MAX:
             del self._known[min(self._known, key=lambda each: self._known[each].heard_at)]

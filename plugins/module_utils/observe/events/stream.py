@@ -51,6 +51,7 @@ class EventStream:
     :param timeout: seconds for connecting.
     :param exchange: as Celery's C(event_exchange).
     :param limit: task names, and queues, that are told apart in a fleet.
+    :param host: only workers of this host are counted; "" counts those of all hosts.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class EventStream:
         timeout: float = 5.0,
         exchange: str = EVENT_EXCHANGE,
         limit: int = NAMES_MAX,
+        host: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
@@ -74,7 +76,7 @@ class EventStream:
         if "amqp" in url.partition("://")[0]:
             self._options.setdefault("heartbeat", HEARTBEAT_SECONDS)
         self._lock = threading.Lock()
-        self._tally = Tally(fleets, limit)
+        self._tally = Tally(fleets, limit, host)
         self._gaps = Gaps()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

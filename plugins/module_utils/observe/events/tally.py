@@ -47,13 +47,14 @@ class Tally:
     :ivar garbage: what was no event that could be understood.
     :param fleets: queues that each fleet consumes from.
     :param limit: task names, and queues, that are told apart in a fleet.
+    :param host: only workers of this host are counted; "" counts those of all hosts.
     """
 
-    def __init__(self, fleets: Mapping[str, Collection[str]], limit: int = NAMES_MAX) -> None:
+    def __init__(self, fleets: Mapping[str, Collection[str]], limit: int = NAMES_MAX, host: str = "") -> None:
         self.events = self.foreign = self.garbage = 0
         self._limit = limit
         self._fleets: dict[str, FleetCounts] = {}
-        self._nodes = Nodes(self._fleets.get)
+        self._nodes = Nodes(self._fleets.get, host)
         self._labels = Labels(10 * limit)
         # The hash of a task's id takes a third of the memory of the id, however long somebody makes that. Should two
         # ever meet, one task is counted under the other's name.
