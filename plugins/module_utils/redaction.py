@@ -29,6 +29,18 @@ def passwords_of(url: str) -> list[str]:
     return found
 
 
+def place_of(url: str) -> str:
+    """Return where C(url) leads, without its login and its options: C(redis://host:6379/0). Several are joined by C(;).
+
+    However a password is written, nothing of it is left.
+    """
+    places = []
+    for one in url.split(";"):
+        scheme, way, rest = one.partition("://")
+        places.append(scheme + way + rest.rpartition("@")[2].partition("?")[0] if way else "")
+    return ";".join(filter(None, places))
+
+
 def redact(text: object) -> str:
     """Return C(text) with the passwords of every URL in it masked.
 

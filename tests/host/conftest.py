@@ -172,7 +172,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Add the journals of the worker units to the report of a test that failed."""
     report = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
+        for given in getattr(item, "funcargs", {}).values():
+            # Some fixtures wrap the host that they prepared.
+            value = getattr(given, "host", given)
             if isinstance(value, SystemdHost) and container.is_running(value.name):
                 units = container.execute(
                     value.name, ["systemctl", "list-units", "--all", "--no-pager", "celery-worker-*"], check=False

@@ -10,7 +10,6 @@ so nothing in them is believed before it is checked.
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 import struct
@@ -23,6 +22,7 @@ MAX_AGE = 5.0
 MAX_BYTES = 64 * 1024
 _MAX_TEXT = 256
 _MAX_COUNT = 10**9
+_MAX_SECONDS = 1e12
 _MAX_TOTAL = 10**15
 _MAX_QUEUES = 1000
 _NUMBER = struct.Struct("Q")
@@ -193,7 +193,8 @@ def _counts(values: dict[str, object], key: str) -> Mapping[str, int]:
 
 def _seconds(values: dict[str, object], key: str) -> float:
     value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # Not by math.isfinite: a whole number of JSON can be too large for it.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= _MAX_SECONDS:
         raise StatusUnknown(f"its status file has no usable {key}")
     return float(value)
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import time
@@ -277,8 +276,9 @@ class _Running:
         environment = {key: value for key, value in os.environ.items() if key != "SYSTEMD_LOG_LEVEL"}
         self.command = command
         self.process: subprocess.Popen[bytes] | None = None
-        # Not found is an answer like others: it is met where the command's answer is looked at.
-        with contextlib.suppress(FileNotFoundError):
+        self.problem = ""
+        # Not found, or no process to be had, is an answer like others: it is met where the answer is looked at.
+        try:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -286,11 +286,15 @@ class _Running:
                 stderr=subprocess.PIPE,
                 env={**environment, **plain},
             )
+        except FileNotFoundError:
+            self.problem = f"the command {command[0]} is not installed"
+        except OSError as error:
+            self.problem = f"the command {command[0]} could not be started: {error}"
 
     def end(self, timeout: float) -> Answer:
         """Wait for its end; after `timeout` seconds end it and say so."""
         if self.process is None:
-            return Answer(127, "", f"the command {self.command[0]} is not installed")
+            return Answer(127, "", self.problem)
         try:
             output, error = self.process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

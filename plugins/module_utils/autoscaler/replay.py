@@ -82,6 +82,7 @@ def read_line(line: str, number: int) -> Recorded | None:
             draining=_draining(raw.get("draining")),
             metrics={name: value for name, value in values.items() if value is not None},
             unknown=_reasons(raw.get("unknown")),
+            at_least=_names(raw.get("at_least")),
         )
         return Recorded(
             written_at=raw["at"],
@@ -192,3 +193,7 @@ def _draining(raw: object) -> int:
 
 def _reasons(raw: object) -> dict[str, str]:
     return {str(name): str(why) for name, why in raw.items()} if isinstance(raw, Mapping) else {}
+
+
+def _names(raw: object) -> tuple[str, ...]:
+    return tuple(map(str, raw)) if isinstance(raw, list) else ()

@@ -155,7 +155,8 @@ def answer(line: bytes, load: Callable[[], Configuration], act: Callable[[Reques
         return {"ok": False, "error": str(error), **done}
     except Exception as error:
         sys.stderr.write(traceback.format_exc())
-        return {"ok": False, "error": f"the scaler failed ({type(error).__name__}); its journal has the details"}
+        why = f"the scaler failed ({type(error).__name__}); its journal has the details"
+        return {"ok": False, "unsure": True, "error": why}
 
 
 def load_trusted(path: str) -> Configuration:

@@ -79,7 +79,8 @@ def take_turn(
     """
     seen, observed = observe(before.observed, at, hosts, queues, heartbeats)
     if policy is None:
-        after = Remembered(before.state, observed)
+        # Nobody judges meanwhile, so nothing that held before holds without a break.
+        after = Remembered(before.state.restarted(), observed)
         return Turn(seen, None, after, after)
     decision, state = decide(policy, before.state, seen)
     return Turn(seen, decision, Remembered(state, observed), Remembered(withdrawn(before.state, state), observed))
@@ -87,6 +88,7 @@ def take_turn(
 
 def observation_as_json(seen: Observation) -> dict[str, Any]:
     """Return C(seen) with the keys of a recorded observation, which replay reads again."""
+    bounds = {"at_least": list(seen.at_least)} if seen.at_least else {}
     return {
         "at": seen.at,
         "workers": seen.workers,
@@ -94,6 +96,7 @@ def observation_as_json(seen: Observation) -> dict[str, Any]:
         "draining": seen.draining,
         "metrics": dict(seen.metrics),
         "unknown": dict(seen.unknown),
+        **bounds,
     }
 
 

@@ -27,6 +27,7 @@ class Observation:
     :param draining: instances on their way out.
     :param metrics: values by name, in messages, seconds, per cent or tasks; what is absent is unknown.
     :param unknown: why a metric is unknown, by name.
+    :param at_least: metrics whose value is a lower bound: it proves what is above a threshold, and nothing else.
     """
 
     at: float
@@ -35,6 +36,7 @@ class Observation:
     starting: int = 0
     draining: int = 0
     unknown: Mapping[str, str] = field(default_factory=dict)
+    at_least: tuple[str, ...] = ()
 
     def value(self, metric: str) -> float | None:
         """Return the metric's value, or None where it is unknown."""

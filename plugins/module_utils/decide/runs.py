@@ -8,7 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import PROCESSED_TOTAL, Observation
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import TASKS_PROCESSED, Condition
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+    TASKS_PROCESSED,
+    Comparison,
+    Condition,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import shown
 
 # Timestamps are floats of seconds since the epoch; a microsecond is finer than any observer's clock
@@ -54,6 +58,8 @@ def judge(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, R
     if value is None:
         return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run(condition)
     text = f"{condition.metric} {shown(value)}"
+    if condition.metric in seen.at_least and condition.comparison is not Comparison.ABOVE:
+        return Verdict(False, f"{condition.metric} is at least {shown(value)}, more is not known"), Run(condition)
     if not condition.comparison.holds(value, condition.threshold):
         text = f"{text} is not {condition.comparison.words} {shown(condition.threshold)}"
         return Verdict(False, text), Run(condition)

@@ -43,6 +43,23 @@ class Load:
         """What ran, in the order in which it ended."""
         return [json.loads(line) for line in self.host.output("cat", self.ledger).splitlines()]
 
+    def evidence(self) -> str:
+        """What an operator would want to see where tasks do not end."""
+        shown = [f"{self.left()} of {len(self.sent)} tasks of {self.fleet} are left"]
+        for command in (
+            f"systemctl list-units --all --no-pager --plain 'celery-worker-{self.fleet}@*'",
+            f"tail -n +1 /run/celery-worker/{self.fleet}-*/status.json",
+            "rabbitmqctl --quiet list_queues --vhost celery name messages_ready messages_unacknowledged consumers",
+            "rabbitmqctl --quiet list_consumers --vhost celery",
+            "rabbitmqctl --quiet list_connections name state channels",
+            "redis-cli -a not-a-real-password --no-auth-warning INFO clients",
+            f"journalctl --no-pager -n 60 -u 'celery-worker-{self.fleet}@*' | grep -v -e received -e succeeded",
+            "uptime",
+        ):
+            done = self.host.run("sh", "-c", command, check=False)
+            shown.append(f"$ {command}\n{done.stdout}{done.stderr}")
+        return "\n".join(shown)
+
     def scale(self, workers: int) -> None:
         """Scale the fleet, until the new ones consume and the old ones are gone."""
         result = self.host.result("muejam.celery.scale", {"fleet": self.fleet, "workers": workers})

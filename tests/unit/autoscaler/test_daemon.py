@@ -134,7 +134,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(made.configuration.scaler)
         listener.listen()
-        thread = threading.Thread(target=_serve, args=(listener, made.answer), daemon=True)
+        thread = threading.Thread(target=_serve, args=(listener, lambda request: made.answer(request)), daemon=True)
         thread.start()
         yield made
         listener.shutdown(socket.SHUT_RDWR)
@@ -303,3 +303,41 @@ def test_a_stuck_worker_is_told_of_and_restarted_where_that_is_asked_for(world: 
     assert "stuck" in world.events()
     restarts = [request for request in world.requests if request["do"] == "restart"]
     assert restarts == [{"do": "restart", "fleet": "web", "worker": "celery-worker-web@1.service"}]
+
+
+def test_runs_begin_anew_after_a_time_without_a_policy(world: World) -> None:
+    daemon = world.daemon()
+    world.turns(daemon, 1)
+    with_policy = world.configuration
+    for configuration, waiting in ((replace(with_policy, mode="observe"), 500), (with_policy, 0)):
+        daemon.load = lambda configuration=configuration: configuration
+        daemon.reload()
+        daemon.reload_if_asked()
+        world.waiting = waiting
+        line = world.turns(daemon, 4)[0]
+    assert line["action"] == "hold"
+    assert line["restarted"] is True
+
+
+def test_advice_that_nobody_follows_starts_no_cooldown(world: World) -> None:
+    world.configuration = replace(world.configuration, mode="advise")
+    world.waiting = 50
+    assert [line["action"] for line in world.turns(world.daemon(), 3)] == ["up", "up", "up"]
+    assert same(world)
+
+
+def test_a_turn_that_fails_ends_nothing(world: World) -> None:
+    daemon = world.daemon()
+    world.read_host = lambda fleet: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    daemon._read_host = world.read_host
+    world.turns(daemon, 2)
+    assert world.events().count("turn_failed") == 2
+    assert daemon.watches["web"].errors["turn"] == 2
+
+
+def test_an_answer_that_never_came_keeps_the_cooldown(world: World) -> None:
+    daemon = world.daemon()
+    world.waiting = 50
+    world.answer = lambda request: None  # type: ignore[assignment, method-assign, return-value]
+    assert [line["action"] for line in world.turns(daemon, 2)] == ["up", "hold"]
+    assert world.events().count("scale_failed") == 1

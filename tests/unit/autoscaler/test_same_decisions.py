@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,17 +129,47 @@ class Tape:
         pass
 
 
-def daemons(policy: dict[str, Any], folder: Path, mode: str) -> list[dict[str, Any]]:
-    """What the daemon writes down. In mode act nothing can be carried out: there is no scaler."""
+@contextmanager
+def scaler(path: Path) -> Iterator[None]:
+    """A scaler that does what it is asked for."""
+
+    def serve() -> None:
+        while True:
+            try:
+                way, _peer = listener.accept()
+            except OSError:
+                return
+            with way:
+                request = json.loads(way.makefile("rb").readline())
+                answer = {"ok": True, "before": request["expected_workers"], "after": request["workers"]}
+                way.sendall(json.dumps(answer).encode() + b"\n")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def daemons(policy: dict[str, Any], folder: Path, works: bool) -> list[dict[str, Any]]:
+    """What the daemon writes down. Where nothing works there is no scaler."""
+    with scaler(folder / "scale.sock") if works else nullcontext():
+        return _daemons(policy, folder)
+
+
+def _daemons(policy: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     looks = recorded()
     tape = Tape(looks[0])
     lines: list[dict[str, Any]] = []
     configuration = read_configuration(
         {
-            "mode": mode,
+            "mode": "act",
             "state": str(folder / "state.json"),
             "status": str(folder / "status.json"),
-            "scaler": str(folder / "no.sock"),
+            "scaler": str(folder / "scale.sock"),
             "fleets": [{"name": "web", "broker_url": "redis://127.0.0.1/0", "queues": ["web"], "policy": policy}],
         },
         "test",
@@ -187,7 +220,7 @@ def replayed(policy: dict[str, Any], lines: Sequence[dict[str, Any]]) -> list[tu
 @pytest.mark.parametrize("name", POLICIES)
 def test_daemon_module_and_replay_decide_the_same(name: str, works: bool, tmp_path: Path) -> None:
     policy = POLICIES[name]
-    of_daemon = daemons(policy, tmp_path, "advise" if works else "act")
+    of_daemon = daemons(policy, tmp_path, works)
     of_module = modules(policy, tmp_path, works)
     decided = decisions(of_daemon)
     assert len(decided) == TURNS

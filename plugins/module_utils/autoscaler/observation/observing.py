@@ -137,6 +137,7 @@ def observe(
         starting=sum(phase in (STARTING, DOWN) for phase in phases),
         draining=sum(phase == DRAINING for phase in phases),
         unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
+        at_least=(WAIT_TIME,) if waited.at_least else (),
     )
     return observation, memory
 

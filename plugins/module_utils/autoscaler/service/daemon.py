@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -42,12 +41,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn impo
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_of_node
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 CLOCK_STEP = 1.0
 """Seconds by which the wall clock must have gone astray between two turns to count as having been set."""
 
 _BROKER_SHARE = 0.4  # of the interval: a broker that does not answer must not use it up
 _BROKER_LEAST, _BROKER_MOST = 1.0, 5.0
+
+_PIECE = 0.25  # seconds
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives what is to be written down, one mapping for each decision or event."""
@@ -59,6 +61,11 @@ class Clock:
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def _looks_at(fleet: WatchedFleet) -> tuple[object, ...]:
+    return fleet.broker_url, fleet.transport_options, fleet.queues
 
 
 class Listener(Protocol):
@@ -97,7 +104,6 @@ class Daemon:
         self._clock = clock
         self._link = link or self._broker_link
         self._listener = listener
-        self._wake = threading.Event()
         self._stopping = False
         self._reloading = False
         self._drift = self._offset()
@@ -114,12 +120,10 @@ class Daemon:
     def stop(self) -> None:
         """End after the turn that is being taken. May be called by a signal handler."""
         self._stopping = True
-        self._wake.set()
 
     def reload(self) -> None:
         """Read the configuration anew before the next turn. May be called by a signal handler."""
         self._reloading = True
-        self._wake.set()
 
     def run(self) -> None:
         """Take turns until told to stop."""
@@ -149,9 +153,18 @@ class Daemon:
         """Take one turn for each fleet."""
         stepped = self._clock_step()
         for watch in self.watches.values():
+            if self._stopping:
+                break
             if stepped:
                 watch.remembered = watch.remembered.shifted(stepped)
-            self._take_turn(watch, stepped)
+            try:
+                self._take_turn(watch, stepped)
+            except Exception as error:
+                # One fleet's trouble is not the others'. Nothing was decided on it.
+                watch.errors["turn"] += 1
+                self.event("turn_failed", fleet=watch.fleet.name, error=redact(f"{type(error).__name__}: {error}"))
+            # A turn may take long, where a broker does not answer.
+            self._notifier.tell("WATCHDOG=1")
         self._save()
         self._show()
 
@@ -181,17 +194,20 @@ class Daemon:
         for fleet in self.configuration.fleets:
             known = before.pop(fleet.name, None)
             remembered = state.get(fleet.name)
+            same = known is not None and _looks_at(known.fleet) == _looks_at(fleet)
             if known:
-                remembered = known.remembered
+                # What held in other queues does not hold in these.
+                remembered = known.remembered if same else Remembered(known.remembered.state.restarted())
             elif remembered:
                 remembered = Remembered(remembered.state.restarted(), remembered.observed)
             else:
                 remembered = Remembered()
             watch = FleetWatch(fleet, self._link(fleet, self._broker_seconds()), remembered)
-            watch.state_lost = lost
+            watch.state_lost = lost and known is None
             if known:
                 known.link.close()
-                watch.fresh, watch.idle, watch.last = known.fresh, known.idle, known.last
+                watch.fresh, watch.idle, watch.last = known.fresh or not same, known.idle, known.last
+                watch.stuck, watch.withdrawn, watch.state_lost = known.stuck, known.withdrawn, known.state_lost
                 watch.decisions, watch.errors = known.decisions, known.errors
             watches[fleet.name] = watch
         # At once: whoever reads metrics in another thread sees the old ones or the new ones.
@@ -215,9 +231,9 @@ class Daemon:
         self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={int(time.monotonic() * 1e6)}")
         try:
             self.configuration = self.load()
-        except OperationError as error:
+        except Exception as error:  # whatever is wrong with it, the old one stays
             self.reload_failed = True
-            self.event("reload_refused", error=str(error))
+            self.event("reload_refused", error=redact(str(error)))
             return
         self.reload_failed = False
         self._watch({})
@@ -240,7 +256,7 @@ class Daemon:
             line["clock_stepped"] = stepped
         if watch.withdrawn:
             line["withdrawn"] = True
-        watch.fresh = watch.withdrawn = watch.state_lost = False
+        watch.fresh, watch.withdrawn, watch.state_lost = turn.decision is None, False, False
         self._tell(line)
         if set(look.stuck) != watch.stuck:
             watch.stuck = set(look.stuck)
@@ -250,6 +266,9 @@ class Daemon:
         watch.remembered = turn.after
         if self.configuration.mode == ACT:
             self._act(watch, look)
+        elif turn.decision and turn.decision.after != turn.decision.before:
+            # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
+            watch.remembered, watch.withdrawn = turn.if_withdrawn, True
 
     def _act(self, watch: FleetWatch, look: Look) -> None:
         decision = look.turn.decision
@@ -267,7 +286,8 @@ class Daemon:
                     **{key: done.get(key) for key in ("before", "after", "started", "stopped")},
                 )
             except OperationError as error:
-                watch.remembered, watch.withdrawn = look.turn.if_withdrawn, True
+                if error.details.get("nothing_done"):
+                    watch.remembered, watch.withdrawn = look.turn.if_withdrawn, True
                 watch.errors["scale"] += 1
                 self.event("scale_failed", fleet=watch.fleet.name, error=str(error))
         elif watch.fleet.stuck.restart and look.stuck:
@@ -346,10 +366,9 @@ class Daemon:
             left = until - self._clock.monotonic()
             if left <= 0:
                 return
-            # A long interval is no reason to look dead.
-            self._wake.wait(min(left, 5.0))
+            # In small pieces: signal handlers may do no more than set a flag. And a long interval must not look dead.
+            self._clock.sleep(min(left, _PIECE))
             self._notifier.tell("WATCHDOG=1")
-        self._wake.clear()
 
 
 def _fleet_status(watch: FleetWatch) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.f
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import WAIT_TIME
-from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 
 try:
     from prometheus_client import CollectorRegistry, start_http_server
@@ -101,7 +101,7 @@ def _queues(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     taken = _gauge("celery_tasks_unacknowledged", "Tasks delivered to workers and not acknowledged.", "fleet")
     told = set()
     for watch, look in looks:
-        broker = redact(watch.fleet.broker_url)
+        broker = place_of(watch.fleet.broker_url)
         for queue, waiting in (look.queues.waiting or {}).items():
             # Two fleets may share a queue; it is one queue all the same.
             if (broker, queue) in told:

@@ -13,8 +13,8 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
-ANSWER_WITHIN = 60.0
-"""Seconds. Enabling and starting many units at once keeps systemd busy on a small host."""
+ANSWER_WITHIN = 45.0
+"""Seconds. Enabling and starting many units at once keeps systemd busy on a small host; shorter than any watchdog."""
 _MOST_BYTES = 1_000_000
 
 
@@ -28,7 +28,8 @@ class ScalerClient:
     def scale(self, fleet: str, workers: int, expected_workers: int) -> Mapping[str, Any]:
         """Have C(workers) workers in a fleet that is believed to have C(expected_workers), and do not wait for them.
 
-        :raises OperationError: when it was refused or failed, or no answer came.
+        :raises OperationError: when it was refused or failed, or no answer came; C(nothing_done) among its details
+            says whether it is certain that no worker was started or stopped.
         """
         wanted = {"do": "scale", "fleet": fleet, "workers": workers, "expected_workers": expected_workers}
         return self._ask(f"scale fleet {fleet} to {workers} workers", wanted)
@@ -41,30 +42,42 @@ class ScalerClient:
         return self._ask(f"restart {worker}", {"do": "restart", "fleet": fleet, "worker": worker})
 
     def _ask(self, tried: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            answer = json.loads(self._exchange(json.dumps(request).encode() + b"\n"))
-        except (OSError, ValueError) as error:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as way:
+            way.settimeout(self.timeout)
+            try:
+                way.connect(self.path)
+            except OSError as error:
+                raise self._silent(tried, error, nothing_done=True) from error
+            try:
+                answer = json.loads(_exchange(way, json.dumps(request).encode() + b"\n"))
+            except (OSError, ValueError) as error:
+                # It may be at work still, or have died in the middle.
+                raise self._silent(tried, error, nothing_done=False) from error
+        if not isinstance(answer, Mapping) or answer.get("ok") is not True:
+            told = answer if isinstance(answer, Mapping) else {"unsure": True}
             raise OperationError(
                 tried,
-                f"the scaler at {self.path} did not answer: {error}",
-                "See systemctl status celery-autoscaler-scale.socket; it is tried again at the next turn.",
-            ) from error
-        if not isinstance(answer, Mapping) or answer.get("ok") is not True:
-            why = answer.get("error") if isinstance(answer, Mapping) else None
-            raise OperationError(
-                tried, why or "the scaler's answer makes no sense", "It is tried again at the next turn."
+                told.get("error") or "the scaler's answer makes no sense",
+                "It is tried again when the policy says so.",
+                nothing_done=not any(told.get(key) for key in ("unsure", "started", "stopped")),
             )
         return answer
 
-    def _exchange(self, request: bytes) -> bytes:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as way:
-            way.settimeout(self.timeout)
-            way.connect(self.path)
-            way.sendall(request)
-            answer = b""
-            while not answer.endswith(b"\n"):
-                more = way.recv(65536)
-                answer += more
-                if not more or len(answer) > _MOST_BYTES:
-                    break
-            return answer
+    def _silent(self, tried: str, error: Exception, nothing_done: bool) -> OperationError:
+        return OperationError(
+            tried,
+            f"the scaler at {self.path} did not answer: {error}",
+            "See systemctl status celery-autoscaler-scale.socket, and journalctl -u 'celery-autoscaler-scale@*'.",
+            nothing_done=nothing_done,
+        )
+
+
+def _exchange(way: socket.socket, request: bytes) -> bytes:
+    way.sendall(request)
+    answer = b""
+    while not answer.endswith(b"\n"):
+        more = way.recv(65536)
+        answer += more
+        if not more or len(answer) > _MOST_BYTES:
+            break
+    return answer

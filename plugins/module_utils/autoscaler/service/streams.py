@@ -14,9 +14,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents, StreamHealth
-from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 
 _Place = str  # what makes two brokers one: URL, options and TLS, as one text
+
+
+_FOR_WORKERS = ("visibility_timeout", "priority_steps", "sep", "queue_order_strategy", "polling_interval")
 
 
 class Streams:
@@ -46,7 +49,7 @@ class Streams:
                 host = socket.gethostname()
                 streams[place] = EventStream(first.broker_url, queues, first.transport_options, first.ssl, host=host)
                 streams[place].start()
-        self._name_of = {place: redact(users[0].broker_url) for place, users in wanted.items()}
+        self._name_of = {place: place_of(users[0].broker_url) for place, users in wanted.items()}
         self._place_of = {fleet.name: place for place, users in wanted.items() for fleet in users}
         self._streams = streams
 
@@ -70,5 +73,7 @@ class Streams:
 
 
 def _place(fleet: WatchedFleet) -> _Place:
-    options: list[Mapping[str, Any] | bool | None] = [dict(fleet.transport_options), fleet.ssl]
+    # What else options say does not change where one connects, or what is heard there.
+    ways = {key: value for key, value in fleet.transport_options.items() if key not in _FOR_WORKERS}
+    options: list[Mapping[str, Any] | bool | None] = [ways, fleet.ssl]
     return f"{fleet.broker_url} {json.dumps(options, sort_keys=True, default=str)}"

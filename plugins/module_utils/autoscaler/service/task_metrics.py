@@ -73,7 +73,12 @@ class TaskMetrics:
         seconds = _by_broker("celery_autoscaler_event_gap_seconds", "Seconds in which no event could be heard.")
         events = _by_broker("celery_autoscaler_events_heard", "Events heard.")
         garbage = _by_broker("celery_autoscaler_events_not_understood", "Messages that were no event.")
+        told = set()
         for broker, health in self._streams.health():
+            # One broker with two logins is one to a reader, and a series may be there once only.
+            if broker in told:
+                continue
+            told.add(broker)
             connected.add_metric([broker], float(health.connected))
             gaps.add_metric([broker], health.gaps)
             seconds.add_metric([broker], health.gap_seconds)

@@ -24,7 +24,7 @@ def load_document(path: str, what: str) -> object:
         raise OperationError(tried, error, "Name a readable YAML or JSON file.") from error
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass  # most people write YAML, which has better messages too
     try:
         import yaml
@@ -34,5 +34,6 @@ def load_document(path: str, what: str) -> object:
         ) from error
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    # A date that does not exist is a ValueError, and brackets nested without end are a RecursionError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise OperationError(tried, f"it is not YAML: {error}", "Mend the file at the place named.") from error
