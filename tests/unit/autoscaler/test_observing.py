@@ -105,6 +105,21 @@ def test_finished_tasks_go_on_over_restarts_and_losses() -> None:
     assert watch.look(worker(2, started=4, active=0, life="300:1", since=3.0)).value("processed_total") == 25
 
 
+def test_a_worker_that_began_anew_in_its_process_is_active() -> None:
+    watch = Watch()
+    before = watch.look(worker(started=1001, active=1)).metrics["processed_total"]
+    assert watch.look(worker(started=21, active=1)).metrics["processed_total"] == before + 20
+    assert watch.look(worker(started=41, active=1)).metrics["processed_total"] == before + 40
+
+
+def test_a_lower_bound_of_the_wait_is_told_as_one() -> None:
+    watch = Watch()
+    for _look in range(9):
+        seen = watch.look(worker(), waiting=50)
+    assert seen.metrics["wait_time"] == 40
+    assert seen.at_least == ("wait_time",)
+
+
 def test_counts_from_before_the_last_look_of_a_worker_seen_late_are_not_of_now() -> None:
     watch = Watch()
     watch.look(worker(1))

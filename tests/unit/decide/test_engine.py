@@ -222,3 +222,16 @@ def test_a_share_of_a_fleet_is_never_less_than_it_says(current: int, percent: fl
     assert size >= current * percent / 100 - 1e-9
     assert size < current * percent / 100 + 1 + 1e-9
     assert math.floor(size) == size
+
+
+def test_a_lower_bound_proves_only_what_is_above() -> None:
+    below = parse_policy(
+        {
+            "scale_up": {"any": [{"metric": "cpu", "above": 90}]},
+            "scale_down": {"all": [{"metric": "wait_time", "below": "2m"}], "remove": {"workers": 1}},
+        }
+    )
+    seen = Observation(0, 4, {**CALM, "wait_time": 31.0}, at_least=("wait_time",))
+    assert moves(play(below, seen)) == []
+    assert moves(play(below, look(0, wait_time=31.0))) == [(0, "down", 4, 3)]
+    assert moves(play(Policy(), seen)) == [(0, "up", 4, 6)]

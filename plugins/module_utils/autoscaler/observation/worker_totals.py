@@ -129,9 +129,9 @@ class _Sums:
 
     def add(self, host: HostReading, worker: WorkerReading) -> None:
         known = self._before.lives.get(worker.name)
-        last = known if known is not None and known.life == worker.life else None
-        unseen = known is None and self._began_before_the_last_look(worker)
         finished = None if worker.started is None or worker.active is None else worker.started - worker.active
+        last = known if known is not None and known.life == worker.life and not _fell(finished, known.finished) else None
+        unseen = known is None and self._began_before_the_last_look(worker)
         departed = departures(worker)
         told = departed is not None
         self._note_what_is_missing(worker, last, finished, departed)
@@ -189,6 +189,14 @@ def departures(worker: WorkerReading) -> float | None:
     if worker.started is None:
         return None
     return float(worker.started + (worker.reserved or 0))
+
+
+def _fell(now: float | None, before: float | None) -> bool:
+    """Return whether a count began anew, as in a worker that replaced itself in its process.
+
+    One that is told in two parts, which belong to slightly different instants, may fall by a task or so as well.
+    """
+    return now is not None and before is not None and now < before / 2
 
 
 def _more(now: float | None, before: float | None, unseen: bool) -> float:
