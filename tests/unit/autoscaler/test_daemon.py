@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,14 +134,14 @@ def world(tmp_path: Path) -> Iterator[World]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(made.configuration.scaler)
         listener.listen()
-        thread = threading.Thread(target=_serve, args=(listener, lambda request: made.answer(request)), daemon=True)
+        thread = threading.Thread(target=_serve, args=(listener, made), daemon=True)
         thread.start()
         yield made
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(10)
 
 
-def _serve(listener: socket.socket, answer: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+def _serve(listener: socket.socket, world: World) -> None:
     while True:
         try:
             way, _peer = listener.accept()
@@ -149,7 +149,7 @@ def _serve(listener: socket.socket, answer: Callable[[Mapping[str, Any]], dict[s
             return
         with way:
             request = json.loads(way.makefile("rb").readline())
-            way.sendall(json.dumps(answer(request)).encode() + b"\n")
+            way.sendall(json.dumps(world.answer(request)).encode() + b"\n")
 
 
 def again(world: World) -> list[dict[str, Any]]:

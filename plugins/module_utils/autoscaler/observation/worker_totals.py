@@ -130,7 +130,9 @@ class _Sums:
     def add(self, host: HostReading, worker: WorkerReading) -> None:
         known = self._before.lives.get(worker.name)
         finished = None if worker.started is None or worker.active is None else worker.started - worker.active
-        last = known if known is not None and known.life == worker.life and not _fell(finished, known.finished) else None
+        last = known if known is not None and known.life == worker.life else None
+        if last is not None and _fell(finished, last.finished):
+            last = None
         unseen = known is None and self._began_before_the_last_look(worker)
         departed = departures(worker)
         told = departed is not None
