@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from .app import app
 from .tasks import BY_PRIORITY
 
 
@@ -70,8 +71,18 @@ def send(load: Load, shortest: float, longest: float, priorities: list[int], see
         yield task
 
 
+def wait_for_confirmations() -> None:
+    """Let each publishing return when RabbitMQ has the message.
+
+    Otherwise it returns when the message is on its way, and RabbitMQ drops what it has not looked at yet when this
+    process ends. Redis confirms anyhow.
+    """
+    app.conf.broker_transport_options = {**(app.conf.broker_transport_options or {}), "confirm_publish": True}
+
+
 def main() -> None:
     """Do what the command line asks for."""
+    wait_for_confirmations()
     options = argparse.ArgumentParser(prog="celery_demo.send", description=__doc__)
     options.add_argument("--count", type=int, default=600)
     options.add_argument("--min", type=float, default=0.05, help="shortest task, in seconds")
