@@ -60,7 +60,7 @@ class FleetMetrics:
         for watch in watches:
             if watch.last:
                 age.add_metric([watch.fleet.name], now - watch.last.monotonic)
-            for what in ("scale", "restart"):
+            for what in ("scale", "restart", "turn"):
                 errors.add_metric([watch.fleet.name, what], watch.errors[what])
         yield age
         yield errors
