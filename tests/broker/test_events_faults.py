@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -46,7 +47,7 @@ def stream(redis_server: RedisServer) -> Iterator[EventStream]:
         stream.stop()
 
 
-def until(stream: EventStream, what: str, condition) -> StreamHealth:  # type: ignore[no-untyped-def]
+def until(stream: EventStream, what: str, condition: Callable[[StreamHealth], Any]) -> StreamHealth:
     """Wait until a condition holds for the stream's health, and return that."""
     try:
         wait_until(lambda: condition(stream.snapshot().health), SECONDS, what)

@@ -36,13 +36,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.observation i
     RUNTIME_TOTAL,
     Observation,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+    BACKLOG,
+    CPU,
+    MEMORY,
+    QUEUE_DEPTH,
+    WAIT_TIME,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import Flow, Wait, longest, look, wait
-
-BACKLOG = "backlog"
-WAIT_TIME = "wait_time"
-CPU = "cpu"
-MEMORY = "memory"
 
 ALL_QUEUES = ""
 """The flow of all queues together, for workers that do not count by queue."""

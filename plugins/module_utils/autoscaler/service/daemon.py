@@ -49,7 +49,8 @@ CLOCK_STEP = 1.0
 _BROKER_SHARE = 0.4  # of the interval: a broker that does not answer must not use it up
 _BROKER_LEAST, _BROKER_MOST = 1.0, 5.0
 
-_PIECE = 0.25  # seconds
+_PIECE = 0.25
+"""Seconds between two glances at what a signal may have asked for."""
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Receives what is to be written down, one mapping for each decision or event."""
