@@ -18,15 +18,15 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / "tests" / "bed"))
 
-from muejam_bed import container  # noqa: E402
+from muejam_bed import container, demo_app  # noqa: E402
 from muejam_bed.collection import collections_path  # noqa: E402
+from muejam_bed.demo_app import APP, LEDGERS  # noqa: E402
 from muejam_bed.engine import ensure_engine  # noqa: E402
 from muejam_bed.shell import BedError, checkout_key, say  # noqa: E402
 
 PASSWORD = "not-a-real-password"
 URL = f"redis://:{PASSWORD}@127.0.0.1:6379/0"
-APP = "/opt/celery-demo"
-LEDGER = "/var/lib/celery-demo/ledger.jsonl"
+LEDGER = f"{LEDGERS}/ledger.jsonl"
 
 
 def ansible(program: str, *arguments: str, json_output: bool = False) -> str:
@@ -62,9 +62,7 @@ class BenchHost:
     def deploy(self, fleet: dict[str, Any], **variables: Any) -> None:
         """Deploy Redis, one fleet of the demo's application, and its autoscaler where it has a policy."""
         say("deploying")
-        self.run("mkdir", "-p", APP)
-        self.run("install", "-d", "-m", "0777", str(Path(LEDGER).parent))
-        container.docker("cp", str(CHECKOUT / "demo" / "app" / "celery_demo"), f"{self.name}:{APP}/")
+        demo_app.bring(self.name)
         whole = {
             "app": "celery_demo",
             "working_directory": APP,
@@ -72,7 +70,7 @@ class BenchHost:
             "packages": ["celery[redis]==5.7.0"],
             "broker_url": URL,
             "environment": {"DEMO_LEDGER": LEDGER},
-            "read_write_paths": [str(Path(LEDGER).parent)],
+            "read_write_paths": [LEDGERS],
             **fleet,
         }
         given = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from muejam_bed.shell import CHECKOUT
+from muejam_bed import demo_app
 
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -26,23 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def bare(systemd_host: SystemdHost) -> Scaled:
     """A host on which nothing was deployed yet but the code of an application."""
-    bring = {
-        "hosts": "celery_workers",
-        "gather_facts": False,
-        "tasks": [
-            {
-                "ansible.builtin.copy": {
-                    "src": str(CHECKOUT / "demo" / "app" / "celery_demo"),
-                    "dest": "/opt/celery-demo/",
-                    "owner": "root",
-                    "group": "root",
-                    "mode": "0644",
-                    "directory_mode": "0755",
-                }
-            }
-        ],
-    }
-    systemd_host.playbook([bring])
+    demo_app.bring(systemd_host.name)
     return Scaled(systemd_host)
 
 

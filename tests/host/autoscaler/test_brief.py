@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from muejam_bed.shell import CHECKOUT, wait_until
+from muejam_bed import demo_app
+from muejam_bed.shell import wait_until
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "brokers"))
@@ -98,22 +99,7 @@ def test_the_policy_of_the_brief_with_its_own_times(host_for: Callable[[ExitStac
 
 
 def _deploy(host: SystemdHost) -> None:
-    copy = {
-        "src": str(CHECKOUT / "demo" / "app" / "celery_demo"),
-        "dest": "/opt/celery-demo/",
-        "mode": "0644",
-        "directory_mode": "0755",
-    }
-    ledger = {"path": "/var/lib/celery-demo", "state": "directory", "mode": "0777"}
-    host.playbook(
-        [
-            {
-                "hosts": "celery_workers",
-                "gather_facts": False,
-                "tasks": [{"ansible.builtin.copy": copy}, {"ansible.builtin.file": ledger}],
-            }
-        ]
-    )
+    demo_app.bring(host.name)
     fleet = {
         "name": "web",
         "app": "celery_demo",

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from muejam_bed.shell import CHECKOUT, wait_until
+from muejam_bed import demo_app
+from muejam_bed.shell import wait_until
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "brokers"))
@@ -105,22 +106,7 @@ def autoscaled(
     """A host with one of the brokers."""
     with ExitStack() as hosts:
         host = host_for(hosts, f"faults-{request.param}")
-        app = {
-            "hosts": "celery_workers",
-            "gather_facts": False,
-            "tasks": [
-                {
-                    "ansible.builtin.copy": {
-                        "src": str(CHECKOUT / "demo" / "app" / "celery_demo"),
-                        "dest": "/opt/celery-demo/",
-                        "mode": "0644",
-                        "directory_mode": "0755",
-                    }
-                },
-                {"ansible.builtin.file": {"path": "/var/lib/celery-demo", "state": "directory", "mode": "0777"}},
-            ],
-        }
-        host.playbook([app])
+        demo_app.bring(host.name)
         fleet = {
             "name": "web",
             "app": "celery_demo",

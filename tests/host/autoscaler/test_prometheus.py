@@ -58,7 +58,6 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(bare: Scaled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A host with an autoscaler whose metrics are scraped, and on which a task of either outcome has ended."""
-    bare.host.run("install", "-d", "-m", "0777", "/var/lib/celery-demo")
     bare.deploy(
         task_events=True,
         read_write_paths=["/var/lib/celery-demo"],

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from muejam_bed import demo_app
+
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -53,5 +55,6 @@ def brokered(request: pytest.FixtureRequest, host_for: Callable[[ExitStack, str]
     """A host with one of the brokers."""
     with ExitStack() as hosts:
         host = host_for(hosts, f"brokers-{request.param}")
+        demo_app.bring(host.name)
         host.playbook(Path(__file__).parent / "fleets.yml", extra_vars={"broker": request.param})
         yield Brokered(host, BROKERS[request.param])

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rehearsals on a host that has nothing yet. This file comes first by its name: those after it deploy."""
+"""Rehearsals on a host that has nothing yet."""
 
 from __future__ import annotations
 
