@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
@@ -31,6 +32,9 @@ except ImportError:
 
 AVAILABLE = start_http_server is not None
 """Whether the library is there that serves metrics."""
+
+PATIENCE = 10.0
+"""Seconds for which the endpoint waits for what a client has to say."""
 
 PHASES = (CONSUMING, STARTING, DRAINING, DOWN)
 
@@ -82,7 +86,25 @@ def serve(address: str, port: int, collectors: Iterable[Any]) -> int:
     for collector in collectors:
         registry.register(collector)
     server, _thread = start_http_server(port, address, registry)
+    server.RequestHandlerClass = _impatient(server.RequestHandlerClass)
     return int(server.server_port)
+
+
+def _impatient(handler: Any) -> Any:
+    """Return the class of HTTP handlers C(handler), which wait C(PATIENCE) seconds for a request and no longer.
+
+    Each connection has a thread, of which the service may have a few only: those who connect and ask nothing
+    must not use them up.
+    """
+
+    class Impatient(handler):  # type: ignore[misc]
+        timeout = PATIENCE
+
+        def handle(self) -> None:
+            with suppress(OSError):
+                super().handle()
+
+    return Impatient
 
 
 def _gauge(name: str, text: str, *labels: str) -> Any:
