@@ -54,6 +54,7 @@ def fleet_service(fleet: spec.Fleet) -> dict[str, Any]:
         "unit_environment": environment.unit_lines(fleet),
         "file_environment": environment.file_lines(fleet),
         "transport_options": environment.transport_options(fleet),
+        "ssl": environment.broker_ssl(fleet),
         "visibility_timeout": rules.visibility_timeout(fleet) if spec.is_redis(fleet["broker_url"]) else None,
         "probe": {
             "app": fleet["app"],

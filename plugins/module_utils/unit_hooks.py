@@ -5,9 +5,10 @@
 
     python -m ansible_collections.muejam.celery.plugins.module_utils.unit_hooks ready --node web-1@a --timeout 60
 
-It reads the broker's URL from CELERY_BROKER_URL and its transport options (JSON) from
-CELERY_LIFECYCLE_TRANSPORT_OPTIONS, never from the command line, which everybody can
-read. It ends with 0 when done, 1 when not done in time, 2 when called wrongly, and says
+It reads the broker's URL from CELERY_BROKER_URL and, as JSON, its transport options and
+how to speak TLS with it from CELERY_LIFECYCLE_TRANSPORT_OPTIONS and
+CELERY_LIFECYCLE_BROKER_USE_SSL, never from the command line, which everybody can read.
+It ends with 0 when done, 1 when not done in time, 2 when called wrongly, and says
 what happened on standard error.
 """
 
@@ -90,16 +91,12 @@ def _connector(environment: Mapping[str, str]) -> Connect:
     url = environment.get("CELERY_BROKER_URL", "")
     if not url:
         raise ValueError("CELERY_BROKER_URL is not set")
-    try:
-        options = json.loads(environment.get("CELERY_LIFECYCLE_TRANSPORT_OPTIONS") or "{}")
-    except ValueError:
-        options = None
-    if not isinstance(options, dict):
-        raise ValueError("CELERY_LIFECYCLE_TRANSPORT_OPTIONS is no JSON object")
+    options = _json(environment, "CELERY_LIFECYCLE_TRANSPORT_OPTIONS", "a JSON object", dict) or {}
+    ssl = _json(environment, "CELERY_LIFECYCLE_BROKER_USE_SSL", "a JSON object or true", (dict, bool))
 
     @contextmanager
     def connect(seconds: float) -> Iterator[Any]:
-        with open_broker(url, options, timeout=seconds) as broker:
+        with open_broker(url, options, ssl, timeout=seconds) as broker:
             try:
                 yield broker.connection
             except Exception as error:
@@ -107,6 +104,21 @@ def _connector(environment: Mapping[str, str]) -> Connect:
                 raise explain(error, f"speak with the worker through the broker {broker.url}", opening=False) from error
 
     return connect
+
+
+def _json(environment: Mapping[str, str], name: str, what: str, kinds: type | tuple[type, ...]) -> Any:
+    """Return what a variable holds, None when it is not set; raises ValueError when it is something else."""
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, kinds):
+        # Without the text: it may hold a password.
+        raise ValueError(f"{name} is not {what}")
+    return value
 
 
 def _seconds(text: str) -> float:

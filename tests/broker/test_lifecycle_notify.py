@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import ssl
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker_servers import RedisServer
+from broker_servers import RabbitServer, RedisServer
 from lifecycle_worker import Workers, sender, workers_in
 
 LOST_SECONDS = float(os.environ.get("LIFECYCLE_LOST_SECONDS", "4"))  # longer than a stuck loop is given
@@ -176,6 +178,19 @@ def test_a_faulty_surrounding_never_breaks_the_worker(workers: Workers, redis_se
     worker.term()
     assert worker.wait_exit() == 0
     assert worker.log.count("reporting the worker's state failed") == 1
+
+
+def test_tls_of_the_environment(workers: Workers, rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
+    authority = {"ca_certs": str(rabbitmq_server.tls.authority), "cert_reqs": int(ssl.CERT_REQUIRED)}
+    vhost = rabbitmq_vhost.rpartition("/")[2]
+    worker = workers.start_ready(
+        rabbitmq_server.vhost_url(vhost, tls=True),
+        *ONE_PROCESS,
+        environment={"CELERY_LIFECYCLE_BROKER_USE_SSL": json.dumps(authority)},
+    )
+    with sender(rabbitmq_vhost) as app:
+        app.send_task("work", [1])
+        worker.wait(lambda: workers.journal() == ["1"], 10, "a task that came over TLS")
 
 
 def test_transport_options_of_the_environment_win(workers: Workers, redis_server: RedisServer) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from broker_servers import RedisServer, wait_until
+from broker_servers import RabbitServer, RedisServer, wait_until
 from celery import Celery
 from worker_processes import Workers, sender, workers_in
 
@@ -72,6 +72,18 @@ def test_ready_returns_when_the_worker_consumes(broker_url: str, workers: Worker
         workers.start(broker_url, "a@h", arguments=["-Q", "slow,fast"])
         code, said = finish(waiting, 20)
     assert (code, said) == (0, "Worker a@h consumes from fast, slow.\n")
+
+
+def test_a_broker_that_is_known_by_an_authority_of_its_own(
+    rabbitmq_server: RabbitServer, rabbitmq_vhost: str, workers: Workers
+) -> None:
+    url = rabbitmq_server.vhost_url(rabbitmq_vhost.rpartition("/")[2], tls=True)
+    ready = ("ready", "--node", "a@h", "--timeout", "20")
+    authority = json.dumps({"ca_certs": str(rabbitmq_server.tls.authority)})
+    workers.start(rabbitmq_vhost, "a@h")
+    assert run(url, *ready, CELERY_LIFECYCLE_BROKER_USE_SSL=authority)[0] == 0
+    code, said = run(url, *ready, CELERY_LIFECYCLE_BROKER_USE_SSL="3")
+    assert (code, "is not a JSON object or true" in said) == (2, True)
 
 
 def test_ready_waits_for_a_broker_that_comes_later(start_redis: Callable[..., RedisServer], workers: Workers) -> None:

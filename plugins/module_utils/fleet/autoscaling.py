@@ -90,7 +90,7 @@ def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
         "name": fleet["name"],
         "broker_url": fleet["broker_url"],
         "transport_options": environment.transport_options(fleet),
-        "ssl": None,
+        "ssl": environment.broker_ssl(fleet),
         "queues": fleet["queues"] or DEFAULT_QUEUES,
         "task_events": fleet["task_events"],
         "stuck": {"after": settings["stuck_after"], "restart": spec.boolean(settings["restart_stuck"])},

@@ -14,7 +14,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders, systemd_text
+from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders, spec, systemd_text
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -28,6 +29,9 @@ def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
     options = transport_options(fleet)
     if options:
         found["CELERY_LIFECYCLE_TRANSPORT_OPTIONS"] = literal(json.dumps(options, sort_keys=True))
+    ssl = broker_ssl(fleet)
+    if ssl is not None:
+        found["CELERY_LIFECYCLE_BROKER_USE_SSL"] = literal(json.dumps(ssl, sort_keys=True))
     found["CELERY_LIFECYCLE_PRIORITY"] = fleet["priority_order"]
     found["CELERY_LIFECYCLE_STATUS_FILE"] = f"{names.RUNTIME_DIRECTORY}/{fleet['name']}-%i/status.json"
     programs = f"{fleet['virtualenv']}/bin" if fleet["virtualenv"] else posixpath.dirname(fleet["command"][0])
@@ -47,6 +51,11 @@ def transport_options(fleet: Mapping[str, Any]) -> dict[str, Any]:
     if fleet["visibility_timeout"] is not None:
         options["visibility_timeout"] = fleet["visibility_timeout"]
     return options
+
+
+def broker_ssl(fleet: Mapping[str, Any]) -> bool | dict[str, Any] | None:
+    """How the workers speak TLS with the broker, in the form that its transport takes; None leaves it to the URL."""
+    return tls_settings(fleet["broker_use_ssl"], "redis" if spec.is_redis(fleet["broker_url"]) else "amqp")
 
 
 def unit_lines(fleet: Mapping[str, Any]) -> list[str]:

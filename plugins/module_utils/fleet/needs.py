@@ -38,7 +38,8 @@ def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
             directories.append({"fleet": name, "path": fleet["working_directory"]})
         directories += [{"fleet": name, "path": path} for path in fleet["read_write_paths"] if path != own]
         own_directories.append({"path": own, "user": fleet["user"], "group": fleet["group"]})
-        brokers.setdefault(repr((fleet["broker_url"], fleet["broker_transport_options"])), name)
+        way = fleet["broker_url"], fleet["broker_transport_options"], fleet["broker_use_ssl"]
+        brokers.setdefault(repr(way), name)
     made_here = tuple(f"{path}/" for path in virtualenvs)
     return {
         "users": list(users.values()),

@@ -19,6 +19,7 @@ _KINDS = {
     "choice": "a text",
     "texts": "a list of texts",
     "mapping": "a dictionary",
+    "tls": "true, false or a dictionary",
     "policy": "a dictionary, {} for the defaults of every part",
     "integer": "a whole number",
     "seconds": "a number of seconds",
@@ -123,6 +124,8 @@ def _value_faults(key: str, value: Any, path: str) -> Iterator[str]:
                 yield f"{path}[{index}]: {fault}"
     elif key == "policy":
         yield from (f"{path}.{fault}" for fault in policies.faults(value))
+    elif key == "broker_use_ssl":
+        yield from (f"{path}{fault}" for fault in values.tls(value))
     elif key == "autoscale":
         yield from _autoscale_faults(value, path)
     elif key in values.MAPPINGS:
@@ -148,6 +151,8 @@ def _is_of_kind(kind: str, value: Any) -> bool:
         return spec.boolean(value) is not None
     if kind in ("mapping", "policy"):
         return isinstance(value, Mapping)
+    if kind == "tls":
+        return isinstance(value, Mapping) or spec.boolean(value) is not None
     if kind == "texts":
         return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
     return isinstance(value, str) and bool(value)

@@ -52,6 +52,7 @@ KEYS: dict[str, Key] = {
     "broker_url": Key("text"),
     "result_backend": Key("text"),
     "broker_transport_options": Key("mapping"),
+    "broker_use_ssl": Key("tls"),
     "queues": Key("texts"),
     "pool": Key("choice", PREFORK, builds_command=True),
     "concurrency": Key("integer", minimum=1, builds_command=True),

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
@@ -154,6 +155,7 @@ def celery_setting(name: object, value: object) -> str | None:
         "broker_url": "broker_url",
         "result_backend": "result_backend",
         "broker_transport_options": "broker_transport_options",
+        "broker_use_ssl": "broker_use_ssl",
         "worker_prefetch_multiplier": "prefetch_multiplier",
         "task_acks_late": "acks_late",
         "task_queue_max_priority": "queue_max_priority",
@@ -185,6 +187,20 @@ def package(value: str) -> str | None:
     if _URL_WITH_PASSWORD.search(value):
         return "holds a password, which pip's command line shows: use a netrc file or pip's own configuration"
     return line(value)
+
+
+def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
+    """How to speak TLS with the broker: each fault with its place below the key."""
+    try:
+        settings = tls_settings(value, "amqp")
+    except ValueError as error:
+        yield f".cert_reqs: {error}"
+        return
+    for name in ("ca_certs", "certfile", "keyfile"):
+        file = settings.get(name) if isinstance(settings, Mapping) else None
+        fault = path(file) if isinstance(file, str) else file is not None and "must be a text"
+        if fault:
+            yield f".{name}: {fault}"
 
 
 CheckText = Callable[[str], "str | None"]

@@ -10,6 +10,7 @@ import ssl as tls
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_queues import AmqpQueues
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
@@ -28,12 +29,6 @@ _CLOSE_SECONDS = 1.0
 
 SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 """Schemes of the URLs that can be read."""
-
-_CERT_REQS = {
-    "required": tls.CERT_REQUIRED,
-    "optional": tls.CERT_OPTIONAL,
-    "none": tls.CERT_NONE,
-}
 
 
 class Broker:
@@ -181,27 +176,3 @@ def _connect(
             connection.collect(socket_timeout=_CLOSE_SECONDS)
         raise
     return Broker(connection, url, timeout, reader)
-
-
-def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> bool | dict[str, Any] | None:
-    """Return the option C(ssl) in the form that a transport takes; None leaves it to the URL.
-
-    Redis wants C(ssl_) before each name and AMQP none; both want the constants of
-    Python's ssl module for C(cert_reqs), which YAML cannot write.
-
-    :raises ValueError: on a C(cert_reqs) that does not exist, or a value of the wrong kind.
-    """
-    if ssl is None or ssl is False or str(ssl).lower() in ("", "false", "no"):
-        return None
-    if not isinstance(ssl, Mapping):
-        if str(ssl).lower() not in ("true", "yes"):
-            raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
-        # kombu's Redis transport takes true without a word for no TLS at all.
-        return {"ssl_cert_reqs": tls.CERT_REQUIRED} if driver == "redis" else True
-    plain = {str(name)[4:] if str(name).startswith("ssl_") else str(name): value for name, value in ssl.items()}
-    if isinstance(plain.get("cert_reqs"), str):
-        word = plain["cert_reqs"].lower().replace("cert_", "")
-        if word not in _CERT_REQS:
-            raise ValueError(f"cert_reqs in ssl is required, optional or none, not {plain['cert_reqs']!r}")
-        plain["cert_reqs"] = _CERT_REQS[word]
-    return {f"ssl_{name}": value for name, value in plain.items()} if driver == "redis" else plain

@@ -18,6 +18,8 @@ environment variables, each optional:
     taken again. The file beside it whose name ends in `.taken` has the same counts at any instant (class Tally).
 ``CELERY_LIFECYCLE_TRANSPORT_OPTIONS``
     JSON object merged over the app's ``broker_transport_options``.
+``CELERY_LIFECYCLE_BROKER_USE_SSL``
+    JSON object, or true, in place of the app's ``broker_use_ssl``.
 ``CELERY_LIFECYCLE_PRIORITY``
     ``high_first`` (default): on Redis, 9 is the most urgent priority, as on RabbitMQ. ``low_first``: kombu's order.
 ``CELERY_LIFECYCLE_CONFIG``
@@ -109,16 +111,27 @@ def report_held():
         logger.error("%s", held_reports.pop(0))
 
 
-def read_transport_options(text):
-    """Return the options of the environment; raises ValueError, without the text as it may hold a password."""
+def read_json(environ, name, what, kinds):
+    """Return what a variable holds, None when it is not set or something else, of which the log is told.
+
+    The log is not told its text, which may hold a password.
+    """
+    text = environ.get(name)
     if not text:
-        return {}
+        return None
     try:
-        options = json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        options = None
-    if not isinstance(options, dict):
-        raise ValueError("CELERY_LIFECYCLE_TRANSPORT_OPTIONS is not a JSON object; it is ignored")
+        value = None
+    if isinstance(value, kinds):
+        return value
+    report(f"{name} is not {what}; it is ignored")
+    return None
+
+
+def read_transport_options(environ):
+    """Return the options of the environment."""
+    options = read_json(environ, "CELERY_LIFECYCLE_TRANSPORT_OPTIONS", "a JSON object", dict) or {}
     keepalive = options.get("socket_keepalive_options")
     if isinstance(keepalive, dict):
         # Socket option numbers: JSON knows only text as a key.
@@ -129,13 +142,12 @@ def read_transport_options(text):
 
 
 def configure_transport(app, environ):
-    """Put transport options and the order of priorities into the app, before a connection is made."""
+    """Put TLS, transport options and the order of priorities into the app, before a connection is made."""
+    ssl = read_json(environ, "CELERY_LIFECYCLE_BROKER_USE_SSL", "a JSON object or true", (dict, bool))
+    if ssl is not None:
+        app.conf.broker_use_ssl = ssl
     options = dict(app.conf.broker_transport_options or {})
-    try:
-        given = read_transport_options(environ.get("CELERY_LIFECYCLE_TRANSPORT_OPTIONS"))
-    except ValueError as error:
-        given = {}
-        report(str(error))
+    given = read_transport_options(environ)
     options.update(given)
     changed = bool(given)
     order = environ.get("CELERY_LIFECYCLE_PRIORITY") or "high_first"

@@ -99,6 +99,22 @@ def test_secrets_stand_in_the_file_and_numbers_in_the_unit() -> None:
     assert "not-a-real-password" not in " ".join(command.argv(fleet))
 
 
+@pytest.mark.parametrize(
+    ("url", "given", "told"),
+    [
+        ("amqps://h//", {"ca_certs": "/a", "cert_reqs": "required"}, '{"ca_certs": "/a", "cert_reqs": 2}'),
+        ("rediss://h/0", {"ca_certs": "/a", "cert_reqs": "none"}, '{"ssl_ca_certs": "/a", "ssl_cert_reqs": 0}'),
+        ("amqps://h//", True, "true"),
+        ("rediss://h/0", True, '{"ssl_cert_reqs": 2}'),
+        ("rediss://h/0", False, None),
+        ("rediss://h/0", None, None),
+    ],
+)
+def test_tls_is_told_as_the_transport_takes_it(url: str, given: object, told: str | None) -> None:
+    fleet = resolved(broker_url=url, broker_use_ssl=given)
+    assert environment.variables(fleet).get("CELERY_LIFECYCLE_BROKER_USE_SSL") == told
+
+
 def test_a_url_with_a_percent_i_in_its_password_stays_a_secret() -> None:
     fleet = resolved(broker_url="redis://:a%ib@h/0")
     assert 'CELERY_BROKER_URL="redis://:a%ib@h/0"' in environment.file_lines(fleet)

@@ -13,8 +13,8 @@ from yaml import safe_load
 
 from ansible_collections.muejam.celery.plugins.doc_fragments.broker import ModuleDocFragment
 from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, secret_values
+from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import libraries_for
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import pack
 
 

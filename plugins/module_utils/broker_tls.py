@@ -1,0 +1,40 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How to speak TLS with a broker, as users write it and as the transports of kombu take it."""
+
+from __future__ import annotations
+
+import ssl as tls
+from collections.abc import Mapping
+from typing import Any
+
+_CERT_REQS = {
+    "required": tls.CERT_REQUIRED,
+    "optional": tls.CERT_OPTIONAL,
+    "none": tls.CERT_NONE,
+}
+
+
+def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> bool | dict[str, Any] | None:
+    """Return the option C(ssl) in the form that a transport takes; None leaves it to the URL.
+
+    Redis wants C(ssl_) before each name and AMQP none; both want the constants of
+    Python's ssl module for C(cert_reqs), which YAML cannot write.
+
+    :raises ValueError: on a C(cert_reqs) that does not exist, or a value of the wrong kind.
+    """
+    if ssl is None or ssl is False or str(ssl).lower() in ("", "false", "no"):
+        return None
+    if not isinstance(ssl, Mapping):
+        if str(ssl).lower() not in ("true", "yes"):
+            raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
+        # kombu's Redis transport takes true without a word for no TLS at all.
+        return {"ssl_cert_reqs": tls.CERT_REQUIRED} if driver == "redis" else True
+    plain = {str(name)[4:] if str(name).startswith("ssl_") else str(name): value for name, value in ssl.items()}
+    if isinstance(plain.get("cert_reqs"), str):
+        word = plain["cert_reqs"].lower().replace("cert_", "")
+        if word not in _CERT_REQS:
+            raise ValueError(f"cert_reqs in ssl is required, optional or none, not {plain['cert_reqs']!r}")
+        plain["cert_reqs"] = _CERT_REQS[word]
+    return {f"ssl_{name}": value for name, value in plain.items()} if driver == "redis" else plain
