@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.st
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import DRAINING, STARTING
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
     Link,
@@ -295,8 +296,11 @@ class Daemon:
             self._restart_stuck(watch, look, scaler)
 
     def _restart_stuck(self, watch: FleetWatch, look: Look, scaler: ScalerClient) -> None:
-        """Restart one stuck worker, the one that has idled longest, when none is on its way up or out."""
-        if look.turn.seen.starting or look.turn.seen.draining:
+        """Restart one stuck worker, the one that has idled longest, when none is on its way up or out.
+
+        One that systemd has given up does not come up by being waited for.
+        """
+        if any(worker.phase in (STARTING, DRAINING) for worker in look.workers):
             return
         worker = max(look.stuck, key=lambda name: look.stuck[name])
         try:
