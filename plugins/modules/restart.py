@@ -111,22 +111,10 @@ killed:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.muejam.celery.plugins.module_utils.act import options
 from ansible_collections.muejam.celery.plugins.module_utils.act.rolling import RestartRequest, RestartResult, restart
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-
-
-def faults(fleet: str, wait_timeout: int, drain_timeout: int | None) -> str:
-    """What is wrong with the options, empty when nothing is."""
-    found = []
-    if not is_fleet_name(fleet):
-        found.append(f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40")
-    if wait_timeout < 1:
-        found.append(f"wait_timeout: {wait_timeout} is below 1 second")
-    if drain_timeout is not None and drain_timeout < 0:
-        found.append(f"drain_timeout: {drain_timeout} is below 0 seconds")
-    return "; ".join(found)
 
 
 def diff_of(result: RestartResult) -> dict[str, str]:
@@ -154,7 +142,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    wrong = faults(given["fleet"], given["wait_timeout"], given["drain_timeout"])
+    wrong = "; ".join(options.faults(given))
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
     request = RestartRequest(

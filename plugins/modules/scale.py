@@ -162,28 +162,24 @@ not_started:
   sample: [celery-worker-web@4.service]
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.muejam.celery.plugins.module_utils.act import options
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, ScaleResult, scale
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
 
 
-def faults(fleet: str, workers: int, expected_workers: int | None, wait_timeout: int, drain_timeout: int | None) -> str:
-    """What is wrong with the options, empty when nothing is."""
-    found = []
-    if not is_fleet_name(fleet):
-        found.append(f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40")
-    if workers < 0:
-        found.append(f"workers: {workers} is below 0; 0 stops the fleet")
-    if expected_workers is not None and expected_workers < 0:
-        found.append(f"expected_workers: {expected_workers} is below 0")
-    if wait_timeout < 1:
-        found.append(f"wait_timeout: {wait_timeout} is below 1 second; use wait: false not to wait")
-    if drain_timeout is not None and drain_timeout < 0:
-        found.append(f"drain_timeout: {drain_timeout} is below 0 seconds")
-    return "; ".join(found)
+def faults(given: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the options."""
+    yield from options.faults(given)
+    if given["workers"] < 0:
+        yield f"workers: {given['workers']} is below 0; 0 stops the fleet"
+    if given["expected_workers"] is not None and given["expected_workers"] < 0:
+        yield f"expected_workers: {given['expected_workers']} is below 0"
 
 
 def diff_of(result: ScaleResult) -> dict[str, str]:
@@ -211,13 +207,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    wrong = faults(
-        given["fleet"],
-        given["workers"],
-        given["expected_workers"],
-        given["wait_timeout"],
-        given["drain_timeout"],
-    )
+    wrong = "; ".join(faults(given))
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
     request = ScaleRequest(

@@ -6,7 +6,8 @@
 C(redis_server): a fresh redis-server for one test. C(start_redis): a function that
 starts further ones (password, TLS, own settings). C(rabbitmq_server): one RabbitMQ
 node for the whole run. C(rabbitmq_vhost): a broker URL with a fresh virtual host of
-that node. C(certificates): a throw-away authority and server certificate.
+that node. C(broker_url): either of the two. C(certificates): a throw-away authority
+and server certificate.
 """
 
 from __future__ import annotations
@@ -76,3 +77,11 @@ def rabbitmq_vhost(rabbitmq_server: RabbitServer) -> Iterator[str]:
     vhost = f"test-{uuid.uuid4().hex[:12]}"
     yield rabbitmq_server.add_vhost(vhost)
     rabbitmq_server.delete_vhost(vhost)
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """URL of a fresh broker, of each kind in turn, or of the kind that the test's parameter names."""
+    if request.param == "redis":
+        return str(request.getfixturevalue("redis_server").url)
+    return str(request.getfixturevalue("rabbitmq_vhost"))

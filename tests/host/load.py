@@ -36,8 +36,12 @@ class Load:
         return int(self.host.output("sh", "-c", f"wc -l < {self.ledger}"))
 
     def left(self) -> int:
-        """The number of tasks that were sent and did not come to their end yet."""
-        return len(self.sent) - self.done()
+        """The number of tasks that were sent and did not come to their end yet.
+
+        Each counts once: where a broker went away meanwhile, some that are acknowledged late may have run twice.
+        """
+        ended = self.host.output("sh", "-c", f"cut -d'\"' -f4 {self.ledger} | sort -u | wc -l")
+        return len(self.sent) - int(ended)
 
     def runs(self) -> list[dict[str, Any]]:
         """What ran, in the order in which it ended."""

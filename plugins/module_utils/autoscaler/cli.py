@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,8 @@ from typing import TextIO
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
-    DEFAULT_PATH,
-    Configuration,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import simulate_command
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
@@ -29,6 +28,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 
 REFUSED = 1
 FAILED = 2
+INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     simulate_command.add_to(verbs)
     verbs.choices["simulate"].set_defaults(act=_simulate)
     run = verbs.add_parser("run", help="look at fleets, decide and act, until told to stop")
-    run.add_argument("--config", default=DEFAULT_PATH, metavar="FILE", help="YAML or JSON (%(default)s)")
+    run.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="YAML or JSON (%(default)s)")
     run.set_defaults(act=_run)
     status = verbs.add_parser("status", help="show what the running service last saw and decided")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -56,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run celery-autoscaler and return its exit status: 0, 1 for a refused policy, 2 for anything else."""
+    """Run celery-autoscaler and return its exit status.
+
+    0, 1 for a refused policy, 2 for anything else that went wrong, 130 when interrupted.
+    """
     given = parser().parse_args(arguments)
     try:
         given.act(given)
@@ -68,8 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return FAILED
     except BrokenPipeError:
-        # The reader has what it wanted. Closing standard output again at exit would complain.
-        sys.stderr.close()
+        pass  # the reader has what it wanted
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 
@@ -133,7 +137,7 @@ def _lines(path: str) -> Iterator[Iterable[str]]:
         yield _as_they_come(sys.stdin)
         return
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with Path(path).open(encoding="utf-8-sig") as file:
             yield file
     except BrokenPipeError:
         raise
@@ -149,12 +153,25 @@ def _as_they_come(stream: TextIO) -> Iterator[str]:
 
 
 def _tell(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(_in_letters_of(sys.stdout, line) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left of the answer would be tried again at exit, and complained about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OperationError("write the answer", error, "Make room where standard output goes.") from error
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(_in_letters_of(sys.stderr, line) + "\n")
+
+
+def _in_letters_of(stream: TextIO, line: str) -> str:
+    """Return the line with what the stream has no letters for, such as a name in a policy, spelled out."""
+    encoding = stream.encoding or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -25,6 +26,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d|)", re.ASCII)
+_MOST_WORKERS = 10**9
 
 # A day before the end of Python's calendar, so that every time zone still has a date for it.
 _LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
@@ -69,7 +73,7 @@ def read_line(line: str, number: int) -> Recorded | None:
         raw = json.loads(line)
         if not isinstance(raw, Mapping):
             raise ValueError("it is not a JSON object")
-        if "event" in raw and "metrics" not in raw:
+        if "event" in raw and not {"metrics", "workers"} & set(raw):
             return None
         metrics = raw.get("metrics") or {}
         if not isinstance(metrics, Mapping):
@@ -94,7 +98,7 @@ def read_line(line: str, number: int) -> Recorded | None:
             clock_stepped=_number(raw.get("clock_stepped"), "clock_stepped") or 0.0,
             state_lost=raw.get("state_lost") is True,
         )
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OperationError(
             f"read line {number} of the observations",
             error,
@@ -154,16 +158,24 @@ def instant_of(written: object) -> float:
 
     :raises ValueError: for anything else.
     """
-    if isinstance(written, str):
-        # Python 3.9 and 3.10 do not know Z, and neither knows the lower case that RFC 3339 allows.
-        moment = datetime.fromisoformat(written.upper().replace("Z", "+00:00"))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    seconds = _number(written, "at")
+    seconds = _of_rfc3339(written) if isinstance(written, str) else _number(written, "at")
     if seconds is None:
         raise ValueError("at is missing")
     if not 0 <= seconds <= _LATEST:
         raise ValueError(f"at is {written!r}, which is not in the years 1970 to 9998")
     return seconds
+
+
+def _of_rfc3339(written: str) -> float:
+    found = _RFC3339.fullmatch(written.upper())
+    if not found:
+        raise ValueError(f"at is {written!r}, neither a number of seconds nor a time such as 2026-03-04T12:00:00Z")
+    date, time, second, fraction, zone = found.groups()
+    # Versions of Python differ in the fractions and zones that they read, and none knows a leap second.
+    leap = second == "60"
+    zone = "+00:00" if zone in ("", "Z") else zone
+    moment = datetime.fromisoformat(f"{date}T{time}:{'59' if leap else second}{zone}")
+    return moment.timestamp() + leap + float(fraction or 0)
 
 
 def _number(raw: object, name: str) -> float | None:
@@ -181,7 +193,7 @@ def _number(raw: object, name: str) -> float | None:
 def _count(raw: object, name: str) -> int | None:
     if raw is None:
         return None
-    if isinstance(raw, bool) or not isinstance(raw, int) or raw < 0:
+    if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw <= _MOST_WORKERS:
         raise ValueError(f"{name} is {raw!r}, not a number of workers")
     return raw
 

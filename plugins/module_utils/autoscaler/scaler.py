@@ -27,12 +27,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.rolling import r
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, scale
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
-    ACT,
-    DEFAULT_PATH,
     Configuration,
     WatchedFleet,
     load_configuration,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of, is_fleet_name
 
@@ -201,7 +200,7 @@ def read_line(descriptor: int, seconds: float = READ_SECONDS) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Answer the request on standard input on standard output; return 0 when there was an answer."""
     parser = argparse.ArgumentParser(prog="scaler", description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--config", default=DEFAULT_PATH, metavar="FILE")
+    parser.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE")
     parser.add_argument("--check", action="store_true", help="only say whether the configuration is sound")
     given = parser.parse_args(arguments)
     if given.check:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-_WRITTEN = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s?)?")
+# A bare number is seconds, and stands alone: who writes 1h30 means minutes.
+_WRITTEN = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?|(?P<bare>\d+)", re.ASCII)
 _LONGEST = 1e9  # seconds: some thirty years
 _FORMS = "90, 90s, 2m or 1h30m"
 
@@ -28,8 +29,8 @@ def parse_duration(value: object) -> float:
         text = value.strip()
         found = _WRITTEN.fullmatch(text)
         if text and found:
-            hours, minutes, seconds = (int(found.group(unit) or 0) for unit in "hms")
-            return parse_duration(hours * 3600 + minutes * 60 + seconds)
+            hours, minutes, seconds, bare = (int(amount or 0) for amount in found.groups())
+            return parse_duration(hours * 3600 + minutes * 60 + seconds + bare)
     raise ValueError(f"{value!r} is not a duration such as {_FORMS}")
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import available_timezones
@@ -66,32 +67,33 @@ def parse_policy(raw: object) -> Policy:
 
 
 class _Parser:
-    """Collects faults while it reads; what a method returns after a fault is never used."""
+    """Collects faults while it reads. What has one is left out, so that it hides no other and invents none."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self.bounds = Limits()
+        """What windows have to fit into: the limits, without those that are at fault."""
 
     def policy(self, raw: object) -> Policy:
         top = self.mapping(raw, "policy", ("limits", "scale_up", "scale_down", "target", "schedule"), root=True)
         limits = self.limits(top.get("limits"))
-        rules: StepRules | WaitTarget
+        rules: StepRules | WaitTarget = self.steps(top)
         if top.get("target") is not None:
             for key in ("scale_up", "scale_down"):
                 if key in top:
                     self.fault(key, "stands beside target, which takes its place: keep one of them")
             rules = self.target(top["target"])
-        else:
-            defaults = StepRules()
-            rules = StepRules(
-                up=self.rule(top.get("scale_up"), "scale_up", "any", "add", defaults.up, Choose.LARGER),
-                down=self.rule(top.get("scale_down"), "scale_down", "all", "remove", defaults.down, Choose.SMALLER),
-            )
-            self.thresholds_apart(rules)
-        sound = not any(fault.path.startswith("limits") for fault in self.faults)
-        schedule = self.schedule(top.get("schedule"), limits if sound else None)
+        schedule = self.schedule(top.get("schedule"))
         if self.faults:
             raise PolicyError(self.faults)
         return Policy(limits=limits, rules=rules, schedule=schedule)
+
+    def steps(self, top: Mapping[str, Any]) -> StepRules:
+        defaults = StepRules()
+        up, ups = self.rule(top.get("scale_up"), "scale_up", "any", "add", defaults.up, Choose.LARGER)
+        down, downs = self.rule(top.get("scale_down"), "scale_down", "all", "remove", defaults.down, Choose.SMALLER)
+        self.thresholds_apart(ups, downs.values())
+        return StepRules(up=up, down=down)
 
     def fault(self, path: str, message: str) -> None:
         self.faults.append(Fault(path, message))
@@ -109,13 +111,16 @@ class _Parser:
                 self.fault(str(key) if root else f"{path}.{key}", f"is not known here; known are {', '.join(known)}")
         return {str(key): value for key, value in raw.items() if key in known}
 
-    def sequence(self, raw: object, path: str) -> Sequence[Any]:
+    def sequence(self, raw: object, path: str, empty: str) -> Sequence[Any]:
+        """Return C(raw) as a list that is not empty; C(empty) says what to do about one that is."""
         if isinstance(raw, Sequence) and not isinstance(raw, (str, bytes)):
+            if not raw:
+                self.fault(path, f"is empty: {empty}")
             return raw
         self.fault(path, f"is {_kind(raw)}, not a list")
         return ()
 
-    def whole(self, raw: object, path: str, least: int) -> int:
+    def whole(self, raw: object, path: str, least: int) -> int | None:
         """Return C(raw) as a whole number of workers, at least C(least)."""
         if isinstance(raw, bool) or not isinstance(raw, int):
             self.fault(path, f"is {_shown(raw)}, not a whole number of workers")
@@ -123,37 +128,41 @@ class _Parser:
             self.fault(path, f"is {raw}: " + ("a step of zero changes nothing" if raw == 0 else f"at least {least}"))
         else:
             return raw
-        return least
+        return None
 
-    def number(self, raw: object, path: str) -> float:
+    def number(self, raw: object, path: str) -> float | None:
         if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not abs(raw) <= _LARGEST:
             self.fault(path, f"is {_shown(raw)}, not a number that a metric can have")
         elif raw < 0:
             self.fault(path, f"is {raw:g}: no metric is ever negative")
         else:
             return float(raw)
-        return 0.0
+        return None
 
-    def duration(self, raw: object, path: str) -> float:
+    def duration(self, raw: object, path: str) -> float | None:
         try:
             return parse_duration(raw)
         except ValueError as error:
             self.fault(path, str(error))
-            return 0.0
+            return None
 
     def limits(self, raw: object) -> Limits:
         given = self.mapping(raw, "limits", (field.name for field in dataclasses.fields(Limits)))
         values: dict[str, Any] = {}
-        before = len(self.faults)
         for key, value in given.items():
             path = f"limits.{key}"
             if key.startswith("cooldown"):
                 values[key] = self.duration(value, path)
             else:
                 values[key] = self.whole(value, path, least=1 if key.startswith("scale") else 0)
-        limits = Limits(**values)
-        if limits.min_workers > limits.max_workers and len(self.faults) == before:
-            self.floor_over_ceiling("limits", limits.min_workers, limits.max_workers)
+        limits = Limits(**{key: value for key, value in values.items() if value is not None})
+        readable = raw is None or isinstance(raw, Mapping)
+        floor = limits.min_workers if readable and values.get("min_workers", 0) is not None else 0
+        ceiling = limits.max_workers if readable and values.get("max_workers", 0) is not None else sys.maxsize
+        if floor > ceiling:
+            self.floor_over_ceiling("limits", floor, ceiling)
+            floor = 0
+        self.bounds = Limits(min_workers=floor, max_workers=ceiling)
         return limits
 
     def floor_over_ceiling(self, path: str, floor: int, ceiling: int) -> None:
@@ -166,27 +175,27 @@ class _Parser:
         if "wait_time" not in given:
             self.fault("target.wait_time", "is missing: say within which time tasks shall start, such as 30s")
             return WaitTarget(1.0)
-        before = len(self.faults)
         wait = self.duration(given["wait_time"], "target.wait_time")
-        if wait == 0 and len(self.faults) == before:
+        if wait == 0:
             self.fault("target.wait_time", "is zero: no fleet starts every task at once; give a time such as 30s")
-        return WaitTarget(wait)
+        return WaitTarget(wait or 1.0)
 
-    def rule(self, raw: object, path: str, joined: str, step: str, default: Rule, choose: Choose) -> Rule:
-        if raw is None:
-            return default
+    def rule(
+        self, raw: object, path: str, joined: str, step: str, default: Rule, choose: Choose
+    ) -> tuple[Rule, dict[str, Condition]]:
+        """Return the rule, and its conditions by their paths."""
         given = self.mapping(raw, path, (joined, step))
-        conditions = default.conditions
+        read: list[Condition | None] = list(default.conditions)
         if joined in given:
-            listed = self.sequence(given[joined], f"{path}.{joined}")
-            read = (self.condition(item, f"{path}.{joined}[{place}]") for place, item in enumerate(listed))
-            conditions = tuple(condition for condition in read if condition)
-            if not listed:
-                self.fault(f"{path}.{joined}", "is empty: a rule needs a condition; leave the key out for the defaults")
-        return Rule(
-            conditions=conditions,
+            missing = "a rule needs a condition; leave the key out for the defaults"
+            listed = self.sequence(given[joined], f"{path}.{joined}", missing)
+            read = [self.condition(item, f"{path}.{joined}[{place}]") for place, item in enumerate(listed)]
+        conditions = {f"{path}.{joined}[{place}]": condition for place, condition in enumerate(read) if condition}
+        rule = Rule(
+            conditions=tuple(conditions.values()),
             step=self.step(given[step], f"{path}.{step}", choose) if step in given else default.step,
         )
+        return rule, conditions
 
     def condition(self, raw: object, path: str) -> Condition | None:
         if not isinstance(raw, Mapping):
@@ -199,20 +208,23 @@ class _Parser:
         if metric not in METRICS:
             problem = f"{metric!r} is not known" if "metric" in given else "is missing"
             self.fault(f"{path}.metric", f"{problem}; known are {', '.join(METRICS)}")
-        named = [key for key in comparisons if key in given]
-        if len(named) != 1:
-            found = f"has {' and '.join(named)}" if named else "has no threshold"
+        thresholds = {key: self.threshold(metric, given[key], f"{path}.{key}") for key in comparisons if key in given}
+        if len(thresholds) != 1:
+            found = f"has {' and '.join(thresholds)}" if thresholds else "has no threshold"
             self.fault(path, f"{found}: give one of {', '.join(comparisons)}")
             return None
-        threshold = self.threshold(metric, given[named[0]], f"{path}.{named[0]}")
-        return Condition(str(metric), Comparison(named[0]), threshold, hold)
+        ((comparison, threshold),) = thresholds.items()
+        if metric not in METRICS or threshold is None or hold is None:
+            return None
+        return Condition(str(metric), Comparison(comparison), threshold, hold)
 
-    def threshold(self, metric: object, raw: object, path: str) -> float:
+    def threshold(self, metric: object, raw: object, path: str) -> float | None:
         if metric == WAIT_TIME:
             return self.duration(raw, path)
         value = self.number(raw, path)
-        if metric in PERCENT_METRICS and not 0 <= value <= 100:
+        if metric in PERCENT_METRICS and value is not None and not 0 <= value <= 100:
             self.fault(path, f"is {value:g}: {metric} is in per cent, 0 to 100")
+            return None
         return value
 
     def step(self, raw: object, path: str, choose: Choose) -> Step:
@@ -222,9 +234,8 @@ class _Parser:
         if "workers" in given:
             workers = self.whole(given["workers"], f"{path}.workers", least=1)
         if "percent" in given:
-            before = len(self.faults)
             percent = self.number(given["percent"], f"{path}.percent")
-            if percent == 0 and len(self.faults) == before:
+            if percent == 0:
                 self.fault(f"{path}.percent", "is 0: a step of zero changes nothing")
         if "choose" in given:
             try:
@@ -235,26 +246,22 @@ class _Parser:
             self.fault(path, "has neither workers nor percent: say how large a step is")
         return Step(workers, percent, choose)
 
-    def thresholds_apart(self, rules: StepRules) -> None:
+    def thresholds_apart(self, ups: Mapping[str, Condition], downs: Collection[Condition]) -> None:
         """Growing and shrinking on one metric must leave room between, or the fleet flaps for ever."""
-        for place, condition in enumerate(rules.up.conditions):
+        for path, condition in ups.items():
             # All of them hold at once only below the lowest.
             low = min(
-                (
-                    c.threshold
-                    for c in rules.down.conditions
-                    if (c.metric, c.comparison) == (condition.metric, Comparison.BELOW)
-                ),
+                (c.threshold for c in downs if (c.metric, c.comparison) == (condition.metric, Comparison.BELOW)),
                 default=None,
             )
             if condition.comparison is Comparison.ABOVE and low is not None and condition.threshold <= low:
                 self.fault(
-                    f"scale_up.any[{place}].above",
+                    f"{path}.above",
                     f"{condition.metric} above {condition.threshold:g} scales up and below {low:g} scales down: "
                     "the up threshold must be the higher one",
                 )
 
-    def schedule(self, raw: object, limits: Limits | None) -> Schedule:
+    def schedule(self, raw: object) -> Schedule:
         given = self.mapping(raw, "schedule", ("timezone", "windows"))
         zone = given.get("timezone", "UTC")
         if not _is_zone(zone):
@@ -263,11 +270,14 @@ class _Parser:
                 known = "this host knows UTC only: install its package tzdata"
             self.fault("schedule.timezone", f"{zone!r} is not a time zone; {known}")
             zone = "UTC"
-        listed = self.sequence(given["windows"], "schedule.windows") if given.get("windows") is not None else ()
-        windows = tuple(self.window(item, f"schedule.windows[{place}]", limits) for place, item in enumerate(listed))
+        listed = () if given.get("windows") is None else given["windows"]
+        if not isinstance(listed, Sequence) or isinstance(listed, (str, bytes)):
+            self.fault("schedule.windows", f"is {_kind(listed)}, not a list")
+            listed = ()
+        windows = tuple(self.window(item, f"schedule.windows[{place}]") for place, item in enumerate(listed))
         return Schedule(timezone=zone, windows=windows)
 
-    def window(self, raw: object, path: str, limits: Limits | None) -> Window:
+    def window(self, raw: object, path: str) -> Window:
         if not isinstance(raw, Mapping):
             self.fault(path, f'is {_kind(raw)}, not a window such as {{name: peak, time: "08:00-18:00"}}')
             return Window(path)
@@ -277,17 +287,15 @@ class _Parser:
             self.fault(f"{path}.name", f"is {_shown(name)}, not a name")
         start, end = self.span(given["time"], f"{path}.time") if given.get("time") is not None else (0, 24 * 60)
         days = self.days(given["days"], f"{path}.days") if given.get("days") is not None else frozenset(range(7))
-        before = len(self.faults)
         bounds = {
             key: self.whole(given[key], f"{path}.{key}", least=0)
             for key in ("min_workers", "max_workers")
             if given.get(key) is not None
         }
         window = Window(str(name), start, end, days, **bounds)
-        if limits and len(self.faults) == before:
-            floor, ceiling = limits.narrowed(window)
-            if floor > ceiling:
-                self.floor_over_ceiling(path, floor, ceiling)
+        floor, ceiling = self.bounds.narrowed(window)
+        if floor > ceiling:
+            self.floor_over_ceiling(path, floor, ceiling)
         return window
 
     def span(self, raw: object, path: str) -> tuple[int, int]:
@@ -304,7 +312,7 @@ class _Parser:
         return start, end
 
     def days(self, raw: object, path: str) -> frozenset[int]:
-        listed = self.sequence(raw, path)
+        listed = self.sequence(raw, path, "name a day, or leave out days for every day")
         numbers = set()
         for place, day in enumerate(listed):
             number = _DAY_NUMBERS.get(day.lower()) if isinstance(day, str) else None
@@ -312,8 +320,6 @@ class _Parser:
                 self.fault(f"{path}[{place}]", f"{day!r} is not a day; days are {', '.join(DAYS)}")
             else:
                 numbers.add(number)
-        if isinstance(raw, Sequence) and not isinstance(raw, str) and not listed:
-            self.fault(path, "is empty: name a day, or leave out days for every day")
         return frozenset(numbers)
 
 

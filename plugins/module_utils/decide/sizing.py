@@ -92,6 +92,7 @@ class Sizing:
     :param slots: tasks that a worker runs at once, C(full) what full workers showed of late as C((at, slots)).
     :param at_least: while no worker was seen full: how many it can surely run at once.
     :param busy: seconds of running tasks, and C(finished) the tasks that ended meanwhile, both forgetting.
+    :param told_waits: whether the wait was ever known: of some fleets nobody tells it.
     :param wanted: C((at, workers)) of late, for as long as shrinking is held back.
     """
 
@@ -106,6 +107,7 @@ class Sizing:
     slow: Average = Average()
     busy: float = 0.0
     finished: float = 0.0
+    told_waits: bool = False
     wanted: tuple[tuple[float, int], ...] = ()
 
     @property
@@ -153,7 +155,13 @@ def size(
     memory = _note_flow(_note_slots(memory, now, consuming, seen.draining), now)
     slots = memory.slots or memory.at_least
     outlook = _Outlook(seen.at, waiting, consuming, current, slots, memory)
-    wanted = _least(promise, outlook, seen.value(WAIT_TIME) or 0.0, floor, ceiling)
+    oldest = seen.value(WAIT_TIME)
+    wanted = _least(promise, outlook, oldest or 0.0, floor, ceiling)
+    # Where nothing waits the wait is no question, and where it was never told the flow has to do.
+    unsure = waiting > 0 and memory.told_waits and (oldest is None or WAIT_TIME in seen.at_least)
+    if unsure and wanted < current:
+        wanted = min(current, ceiling)
+    memory = replace(memory, told_waits=memory.told_waits or oldest is not None)
     held, memory = _hold_back(wanted, memory, seen.at, current)
     ahead = memory.start_seconds
     foretold = outlook.wait(held, ahead, memory.quick.rate)
@@ -163,6 +171,8 @@ def size(
     )
     if held > wanted:
         reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
+    if unsure:
+        reason += f"; none is taken away while {WAIT_TIME} is unknown"
     return Size(held, reason), memory
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
+    ACT,
+    MODES,
+    OBSERVE,
+    QUEUES,
+    SOCKET,
+    STATE_FILE,
+    STATUS_FILE,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment, spec
 
-OBSERVE = "observe"
-ACT = "act"
-MODES = (ACT, "advise", OBSERVE)
 STATES = ("present", "absent")
-
-STATE_FILE = "/var/lib/celery-autoscaler/state.json"
-STATUS_FILE = "/run/celery-autoscaler/status.json"
-SOCKET = "/run/celery-autoscaler/scale.sock"
-
-DEFAULT_QUEUES = ["celery"]
 
 INTERVAL = (1.0, 3600.0)
 """Seconds between two looks, shortest and longest. A look costs the broker and the host something."""
@@ -91,7 +91,7 @@ def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
         "broker_url": fleet["broker_url"],
         "transport_options": environment.transport_options(fleet),
         "ssl": environment.broker_ssl(fleet),
-        "queues": fleet["queues"] or DEFAULT_QUEUES,
+        "queues": fleet["queues"] or list(QUEUES),
         "task_events": fleet["task_events"],
         "stuck": {"after": settings["stuck_after"], "restart": spec.boolean(settings["restart_stuck"])},
     }

@@ -7,25 +7,18 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-
-from muejam_bed import demo_app
-from muejam_bed.shell import wait_until
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "brokers"))
-
 from load import Load
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from muejam_bed import demo_app
+from muejam_bed.shell import wait_until
 
 if TYPE_CHECKING:
     from conftest import SystemdHost

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from load import Load
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from muejam_bed import demo_app
 from muejam_bed.shell import wait_until
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "brokers"))
-
-from load import Load
 
 if TYPE_CHECKING:
     from conftest import SystemdHost
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 SERVICE = "celery-autoscaler.service"
 STATE = "/var/lib/celery-autoscaler/state.json"
 COOLDOWN_UP, COOLDOWN_DOWN = 3.0, 4.0
+CALM = 2.0
 FLOOR, CEILING = 1, 4
 OUTAGE = 60.0
 KILLS = 20
@@ -47,7 +46,7 @@ POLICY = {
         "scale_down_max": 1,
     },
     "scale_up": {"any": [{"metric": "queue_depth", "above": 5}], "add": {"workers": 1}},
-    "scale_down": {"all": [{"metric": "queue_depth", "below": 1, "for": "2s"}], "remove": {"workers": 1}},
+    "scale_down": {"all": [{"metric": "queue_depth", "below": 1, "for": CALM}], "remove": {"workers": 1}},
 }
 
 
@@ -142,9 +141,45 @@ def autoscaled(
 
 @pytest.fixture
 def calm(autoscaled: Autoscaled) -> Autoscaled:
-    """The same, at its floor."""
+    """The same, at its floor, and with tasks of the test's own."""
     autoscaled.wait_for_workers(FLOOR)
+    autoscaled.load = Load(autoscaled.host, "web", autoscaled.url)
     return autoscaled
+
+
+@pytest.fixture
+def set_clock(calm: Autoscaled) -> Iterator[Callable[[int], None]]:
+    """Set the clock of the workers and of the service, all at once, to so many seconds from the true time.
+
+    A container has the clock of its machine, so theirs is one that a library puts in front of it.
+    """
+    host = calm.host
+
+    def set_to(seconds: int) -> None:
+        host.run("sh", "-c", f"printf '%+d' {seconds} > /etc/faketimerc")
+
+    def restart() -> None:
+        since = calm.cursor()
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "restart", "celery-worker-web@*.service", SERVICE)
+        calm.wait_for_event("started", since)
+        calm.wait_for_workers(FLOOR)
+
+    host.result("ansible.builtin.apt", {"name": "libfaketime"})
+    library = host.output("sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1")
+    # The file is read at each look at the clock; what measures how much time went by is left alone.
+    lines = f"[Service]\nEnvironment=LD_PRELOAD={library} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1\n"
+    folders = [f"/etc/systemd/system/{unit}.d" for unit in ("celery-worker-web@.service", SERVICE)]
+    set_to(0)
+    for folder in folders:
+        host.run("sh", "-c", f"mkdir -p {folder} && printf '{lines}' > {folder}/clock.conf")
+    restart()
+    try:
+        yield set_to
+    finally:
+        set_to(0)
+        host.run("rm", *(f"{folder}/clock.conf" for folder in folders))
+        restart()
 
 
 def test_a_burst_grows_the_fleet_and_calm_shrinks_it(calm: Autoscaled) -> None:
@@ -204,7 +239,7 @@ def test_a_broker_that_is_gone_shrinks_nothing(calm: Autoscaled) -> None:
     finally:
         calm.host.run("systemctl", "start", calm.broker_unit)
     assert wait_until(lambda: "queue_depth" in calm.last().get("metrics", {}), 60), calm.log(since)[-3:]
-    assert wait_until(lambda: calm.load.left() <= 0, 120), calm.last()
+    assert wait_until(lambda: calm.load.left() == 0, 120), calm.last()
     calm.wait_for_workers(FLOOR)
     assert set(calm.load.sent) <= {run["id"] for run in calm.load.runs()}
 
@@ -222,6 +257,42 @@ def test_a_frozen_worker_is_told_of_and_nothing_shrinks_meanwhile(calm: Autoscal
     # systemd's watchdog ends it, by force after the drain timeout as it cannot hear, and meanwhile another one starts.
     assert wait_until(lambda: calm.host.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, 120)
     assert wait_until(lambda: "running" in calm.last()["metrics"], 60), calm.last()
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_clock_that_is_set_makes_nothing_happen_sooner_or_later(
+    calm: Autoscaled, set_clock: Callable[[int], None], seconds: int
+) -> None:
+    since = calm.cursor()
+    calm.load.send(60, 0.4, 0.6)
+    calm.wait_for_workers(FLOOR + 1)
+    set_clock(seconds)
+    event = calm.wait_for_event("clock_stepped", since)
+    assert event["seconds"] == pytest.approx(seconds, abs=1)
+    calm.wait_for_workers(CEILING)
+    assert wait_until(lambda: calm.load.left() == 0, 60), calm.last()
+    calm.wait_for_workers(FLOOR)
+    runs = [run["id"] for run in calm.load.runs()]
+    assert sorted(runs) == sorted(set(runs))
+    turns = [line for line in calm.log(since) if "action" in line]
+    assert not any(turn["unknown"] for turn in turns if turn.get("clock_stepped")), turns
+    decided = [{key: turn[key] for key in ("at", "action", "from", "to", "reasons")} for turn in turns]
+    again = [json.loads(line) for line in replay(parse_policy(POLICY), map(json.dumps, turns))]
+    # What was remembered of the time before is not in this part of the log; since the first step nothing of it counts.
+    grown = [turn["action"] for turn in decided].index("up")
+    assert decided[grown:] == again[grown:]
+    # In the time that truly went by.
+    off, at = 0.0, {"up": [], "down": [], "long": []}
+    for turn in turns:
+        off += turn.get("clock_stepped", 0.0)
+        at.get(turn["action"], []).append(turn["at"] - off)
+        if turn["metrics"].get("queue_depth", 0) >= 1:
+            at["long"].append(turn["at"] - off)
+    for action, cooldown in (("up", COOLDOWN_UP), ("down", COOLDOWN_DOWN)):
+        between = [later - earlier for earlier, later in itertools.pairwise(at[action])]
+        assert between
+        assert all(cooldown - 0.01 <= seconds <= cooldown + 30 for seconds in between), (action, between)
+    assert at["down"][0] - at["long"][-1] >= CALM
 
 
 @pytest.mark.parametrize("damage", ["truncate --size=40", "chmod 0", "cp /etc/hostname"])

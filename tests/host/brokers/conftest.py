@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,13 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from load import Load
 
 from muejam_bed import demo_app
-
-# Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,11 @@ import pytest
 PROGRAM = Path(__file__).resolve().parents[3] / "bin" / "celery-autoscaler"
 
 
-def autoscaler(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def autoscaler(*arguments: str | Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROGRAM), *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60, env={})
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
 
 
 @pytest.fixture
@@ -115,3 +117,29 @@ def test_a_bad_line_is_named(policy: Path, bad: str) -> None:
     assert done.returncode == 2
     assert "line 2" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_told_of(policy: Path) -> None:
+    command = [sys.executable, str(PROGRAM), "check", "--policy", str(policy)]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60, env={})
+    assert done.returncode == 2
+    assert "Could not write the answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_the_terminal_cannot_show_is_spelled_out(policy: Path) -> None:
+    policy.write_text('{"schedule": {"windows": [{"name": "Gr\u00f6\u00dfe", "min_workers": 2}]}}', encoding="utf-8")
+    done = autoscaler("check", "--policy", policy, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "Gr\\xf6\\xdfe" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "text", ["limits: {min_workers: 3}\nlimits: {}", '{"limits": {"min_workers": 1, "min_workers": 2}}']
+)
+def test_a_key_that_stands_twice_is_refused(policy: Path, text: str) -> None:
+    policy.write_text(text)
+    done = autoscaler("check", "--policy", policy)
+    assert done.returncode == 2
+    assert "stands there twice" in done.stderr

@@ -21,7 +21,25 @@ def test_reads_what_people_write(written: object, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "s", "2 minutes", "m2", "30s1m", "-5s", -1, True, None, [], float("nan"), float("inf"), "1.5h"]
+    "written",
+    [
+        "",
+        "s",
+        "1h30",
+        "1m30",
+        "٣s",
+        "2 minutes",
+        "m2",
+        "30s1m",
+        "-5s",
+        -1,
+        True,
+        None,
+        [],
+        float("nan"),
+        float("inf"),
+        "1.5h",
+    ],
 )
 def test_refuses_anything_else(written: object) -> None:
     with pytest.raises(ValueError, match="duration"):

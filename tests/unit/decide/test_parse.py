@@ -124,6 +124,56 @@ def test_a_fault_is_named_with_its_path(raw: object, path: str) -> None:
     assert set(faults(raw)) == {path}
 
 
+@pytest.mark.parametrize(
+    ("raw", "paths"),
+    [
+        (
+            {"limits": {"min_workers": 30, "max_workers": 20, "cooldown_up": -1}},
+            {"limits.cooldown_up", "limits.min_workers"},
+        ),
+        (
+            {"limits": {"bogus": 1}, "schedule": {"windows": [{"min_workers": 10, "max_workers": 5}]}},
+            {"limits.bogus", "schedule.windows[0].min_workers"},
+        ),
+        (
+            {"limitsy": 1, "schedule": {"windows": [{"max_workers": 1}]}},
+            {"limitsy", "schedule.windows[0].min_workers"},
+        ),
+        (
+            {"limits": {"max_workers": "x"}, "schedule": {"windows": [{"min_workers": 30}, {"max_workers": 1}]}},
+            {"limits.max_workers", "schedule.windows[1].min_workers"},
+        ),
+        ({"limits": 3, "schedule": {"windows": [{"min_workers": 30}]}}, {"limits"}),
+        (
+            {"scale_up": {"any": [{"metric": "cpu", "above": 500, "below": -3}]}},
+            {"scale_up.any[0]", "scale_up.any[0].above", "scale_up.any[0].below"},
+        ),
+        (
+            {"target": {"wait_time": True}, "scale_up": {"any": [{"metric": "disk", "above": 1}]}},
+            {"target.wait_time", "scale_up", "scale_up.any[0].metric"},
+        ),
+        # None stands for what was not read, and is compared with nothing.
+        ({"scale_up": {"any": [{"metric": "queue_depth", "above": True}]}}, {"scale_up.any[0].above"}),
+        ({"scale_up": {"any": None}}, {"scale_up.any"}),
+        (
+            {
+                "scale_up": {
+                    "any": [
+                        "x",
+                        {"metric": "queue_depth", "above": 5},
+                        {"metric": "cpu"},
+                        {"metric": "cpu", "above": 20},
+                    ]
+                }
+            },
+            {"scale_up.any[0]", "scale_up.any[1].above", "scale_up.any[2]", "scale_up.any[3].above"},
+        ),
+    ],
+)
+def test_no_fault_hides_or_invents_another(raw: object, paths: set[str]) -> None:
+    assert set(faults(raw)) == paths
+
+
 def test_all_faults_come_at_once() -> None:
     raw = {
         "limits": {"min_workers": 2.5, "cooldown_up": "soon"},

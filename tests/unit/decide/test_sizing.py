@@ -102,6 +102,22 @@ def test_an_unknown_flow_changes_nothing_but_the_bounds(missing: str) -> None:
     assert missing in decisions[0].reasons[0]
 
 
+@pytest.mark.parametrize("queue_depth", [0.0, 1.0])
+@pytest.mark.parametrize("wait", ["known", "unknown", "a lower bound", "never told"])
+def test_nothing_is_taken_away_while_the_wait_of_what_waits_is_unknown(queue_depth: float, wait: str) -> None:
+    told = None if wait == "never told" else 1.0
+    before = [
+        look(at, 12, wait_time=told, running=2.0, processed_total=0.4 * at, queue_depth=1.0) for at in range(0, 60, 5)
+    ]
+    last = look(60.0, 12, wait_time=None if wait == "unknown" else told, queue_depth=queue_depth, processed_total=24.0)
+    if wait == "a lower bound":
+        last = dataclasses.replace(last, at_least=("wait_time",))
+    decisions, _state = play(*before, last)
+    kept = queue_depth > 0 and wait in ("unknown", "a lower bound")
+    assert (decisions[-1].after == 12) is kept
+    assert any("wait_time is unknown" in reason for reason in decisions[-1].reasons) is kept
+
+
 def test_an_unknown_count_changes_nothing() -> None:
     (decision,), _state = play(look(0, None, queue_depth=600))
     assert (decision.action, decision.before, decision.after) == (Action.HOLD, None, None)

@@ -11,10 +11,8 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
-    DEFAULT_PATH,
-    Configuration,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, problems
 
 ROLE = Path(__file__).parents[3] / "roles" / "autoscaler"
@@ -58,5 +56,5 @@ def test_the_program_looks_where_the_role_puts_things() -> None:
         autoscaling.STATUS_FILE,
         autoscaling.SOCKET,
     )
-    assert read("vars/main.yml")["__celery_autoscaler_config_path"] == DEFAULT_PATH
+    assert read("vars/main.yml")["__celery_autoscaler_config_path"] == CONFIGURATION_FILE
     assert f"ListenStream={autoscaling.SOCKET}\n" in (ROLE / "templates/celery-autoscaler-scale.socket.j2").read_text()

@@ -89,7 +89,7 @@ def test_letting_go() -> None:
     [
         ({}, []),
         ({"metrics_port": "9541", "interval": 10}, []),
-        ({"mode": "Act"}, ["celery_autoscaler_mode: 'Act' is not known, use one of act, advise, observe"]),
+        ({"mode": "Act"}, ["celery_autoscaler_mode: 'Act' is not known, use one of observe, advise, act"]),
         ({"interval": "0s"}, ["celery_autoscaler_interval: 0s is out of range"]),
         ({"interval": "soon", "stuck_after": "0"}, ["celery_autoscaler_interval: 'soon'", "celery_autoscaler_stuck"]),
         ({"metrics_port": 0}, ["celery_autoscaler_metrics_port: 0 is no port"]),

@@ -16,7 +16,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     QueuesReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import FORGET_AFTER, TurnFile
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import ACT, ADVISE
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, ADVISE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
     Turn,
     decision_as_json,

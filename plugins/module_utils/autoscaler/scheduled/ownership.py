@@ -8,11 +8,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
-    ACT,
-    DEFAULT_PATH,
-    load_configuration,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import load_configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 SERVICE = "celery-autoscaler.service"
@@ -37,7 +34,7 @@ def service_runs(service: str = SERVICE) -> bool:
     return told.stdout.strip() in _RUNNING
 
 
-def daemon_sizes(fleet: str, path: str = DEFAULT_PATH, runs: Callable[[], bool] = service_runs) -> bool:
+def daemon_sizes(fleet: str, path: str = CONFIGURATION_FILE, runs: Callable[[], bool] = service_runs) -> bool:
     """Whether the daemon runs on this host, in the mode in which it acts, with a policy for this fleet.
 
     :param path: the daemon's configuration.

@@ -31,10 +31,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.n
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.scaler_client import ScalerClient
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
-    ACT,
     Configuration,
     WatchedFleet,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
     Remembered,
     decision_as_json,

@@ -17,10 +17,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
-    OBSERVE,
-    WatchedFleet,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered, Turn, take_turn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
 

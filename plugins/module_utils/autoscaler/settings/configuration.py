@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
@@ -16,13 +17,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
 
-OBSERVE = "observe"
-ADVISE = "advise"
-ACT = "act"
-MODES = (OBSERVE, ADVISE, ACT)
-
-DEFAULT_PATH = "/etc/celery-autoscaler/config.json"
-DEFAULT_QUEUES = ("celery",)
 SHORTEST_INTERVAL = 0.5
 LONGEST_INTERVAL = 3600.0
 
@@ -43,7 +37,7 @@ class WatchedFleet:
     broker_url: str = field(repr=False)
     transport_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     ssl: bool | Mapping[str, Any] | None = field(default=None, repr=False)
-    queues: tuple[str, ...] = DEFAULT_QUEUES
+    queues: tuple[str, ...] = defaults.QUEUES
     task_events: bool = False
     policy: Policy | None = None
     stuck: StuckRule = StuckRule()
@@ -61,11 +55,11 @@ class MetricsAddress:
 class Configuration:
     """Everything that C(celery-autoscaler run) is told."""
 
-    mode: str = ADVISE
+    mode: str = defaults.ADVISE
     interval: float = 5.0
-    state: str = "/var/lib/celery-autoscaler/state.json"
-    status: str = "/run/celery-autoscaler/status.json"
-    scaler: str = "/run/celery-autoscaler/scale.sock"
+    state: str = defaults.STATE_FILE
+    status: str = defaults.STATUS_FILE
+    scaler: str = defaults.SOCKET
     metrics: MetricsAddress | None = MetricsAddress()
     fleets: tuple[WatchedFleet, ...] = ()
 
@@ -121,8 +115,8 @@ class _Reader:
         given = self.mapping(raw, "", ("mode", "interval", "state", "status", "scaler", "metrics", "fleets"))
         plain = Configuration()
         mode = given.get("mode", plain.mode)
-        if mode not in MODES:
-            self.fault("mode", f"is {mode!r}; known are {', '.join(MODES)}")
+        if mode not in defaults.MODES:
+            self.fault("mode", f"is {mode!r}; known are {', '.join(defaults.MODES)}")
         interval = self.duration(given.get("interval", plain.interval), "interval")
         if not SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
             self.fault("interval", f"is {interval:g}s: between {SHORTEST_INTERVAL:g}s and {LONGEST_INTERVAL:g}s")
@@ -161,7 +155,7 @@ class _Reader:
             self.fault(f"{path}.name", f"is {name!r}, which is no name of a fleet")
         if "broker_url" not in given:
             self.fault(f"{path}.broker_url", "is missing")
-        queues = given.get("queues") or DEFAULT_QUEUES
+        queues = given.get("queues") or defaults.QUEUES
         if not isinstance(queues, Sequence) or isinstance(queues, str) or not all(isinstance(q, str) for q in queues):
             self.fault(f"{path}.queues", "is not a list of names")
             queues = ()

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -15,7 +17,8 @@ def load_document(path: str, what: str) -> object:
     """Return what is in the YAML or JSON file C(path).
 
     :param what: what it is to a person, such as C(the policy).
-    :raises OperationError: when there is no such file, or what is in it is neither YAML nor JSON.
+    :raises OperationError: when there is no such file, or what is in it is neither YAML nor JSON. A key that stands
+        twice in one mapping is refused: both formats would forget the first one without a word.
     """
     tried = f"read {what} {path}"
     try:
@@ -23,7 +26,7 @@ def load_document(path: str, what: str) -> object:
     except (OSError, UnicodeDecodeError) as error:
         raise OperationError(tried, error, "Name a readable YAML or JSON file.") from error
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_without_twins)
     except (ValueError, RecursionError):
         pass  # most people write YAML, which has better messages too
     try:
@@ -33,7 +36,33 @@ def load_document(path: str, what: str) -> object:
             tried, "it is not JSON, and YAML needs PyYAML", "Install PyYAML, or write it as JSON."
         ) from error
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _strict(yaml))
     # A date that does not exist is a ValueError, and brackets nested without end are a RecursionError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise OperationError(tried, f"it is not YAML: {error}", "Mend the file at the place named.") from error
+
+
+def _without_twins(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # YAML, which is tried next, finds it too, and names the line.
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _strict(yaml: Any) -> Any:
+    """Return PyYAML's safe loader, made to refuse keys that stand twice."""
+
+    class Strict(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key_node, _value in node.value if isinstance(node, yaml.MappingNode) else ():
+                key = self.construct_object(key_node, deep=True)
+                if isinstance(key, Hashable) and key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key!r} stands there twice", key_node.start_mark
+                    )
+                seen.add(key if isinstance(key, Hashable) else None)
+            return super().construct_mapping(node, deep)
+
+    return Strict

@@ -50,6 +50,6 @@ def _task(name: str, number: int, line: str) -> tuple[float, float]:
         at, seconds = instant_of(raw.get("at")), raw.get("runtime")
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
             raise ValueError(f"runtime is {seconds!r}, not a number of seconds")
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise OperationError(f"read line {number} of the trace {name}", error, _HINT) from error
     return at, float(seconds)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from broker_servers import RedisServer
-from worker_processes import workers_in
+from worker_processes import Workers
 
 ANSIBLE = Path(sys.executable).parent / "ansible"
 
@@ -41,42 +41,41 @@ def run(tmp_path: Path, options: dict[str, Any], *arguments: str) -> tuple[dict[
     return result, output
 
 
-def test_the_module_reads_workers(start_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
+def test_the_module_reads_workers(start_redis: Callable[..., RedisServer], workers: Workers, tmp_path: Path) -> None:
     server = start_redis(password="not-a-real-password")
-    with workers_in(tmp_path) as workers:
-        workers.start(server.url, "web-1@h", "web-2@h", arguments=["-c", "2"])
-        options = {"broker_url": server.url, "workers": ["web-*", "api-1@h"]}
-        result, output = run(tmp_path, options)
-        assert not result["changed"]
-        assert [(one["name"], one["state"]) for one in result["workers"]] == [
-            ("api-1@h", "silent"),
-            ("web-1@h", "online"),
-            ("web-2@h", "online"),
-        ]
-        uptime = result["workers"][1].pop("uptime")
-        assert 0 <= uptime < 120
-        assert result["workers"][1] == {
-            "name": "web-1@h",
-            "state": "online",
-            "pool": "threads",
-            "concurrency": 2,
-            "active": 0,
-            "reserved": 0,
-            "processed": 0,
-            "queues": ["celery"],
-            "pid": workers.started[0].process.pid,
-        }
-        assert "not-a-real-password" not in output
+    workers.start(server.url, "web-1@h", "web-2@h", arguments=["-c", "2"])
+    options = {"broker_url": server.url, "workers": ["web-*", "api-1@h"]}
+    result, output = run(tmp_path, options)
+    assert not result["changed"]
+    assert [(one["name"], one["state"]) for one in result["workers"]] == [
+        ("api-1@h", "silent"),
+        ("web-1@h", "online"),
+        ("web-2@h", "online"),
+    ]
+    uptime = result["workers"][1].pop("uptime")
+    assert 0 <= uptime < 120
+    assert result["workers"][1] == {
+        "name": "web-1@h",
+        "state": "online",
+        "pool": "threads",
+        "concurrency": 2,
+        "active": 0,
+        "reserved": 0,
+        "processed": 0,
+        "queues": ["celery"],
+        "pid": workers.started[0].process.pid,
+    }
+    assert "not-a-real-password" not in output
 
-        checked = run(tmp_path, options, "--check", "--diff")[0]
-        assert [one["state"] for one in checked["workers"]] == ["silent", "online", "online"]
-        assert not checked["changed"]
+    checked = run(tmp_path, options, "--check", "--diff")[0]
+    assert [one["state"] for one in checked["workers"]] == ["silent", "online", "online"]
+    assert not checked["changed"]
 
-        workers.started[1].freeze()
-        workers.start(server.url, "web-3@h")[0].kill()
-        result, output = run(tmp_path, {"broker_url": server.url, "timeout": 2})
-        assert [one["state"] for one in result["workers"]] == ["online", "silent", "silent"]
-        assert "Redis does not tell which is which" in result["warnings"][0]
+    workers.started[1].freeze()
+    workers.start(server.url, "web-3@h")[0].kill()
+    result, output = run(tmp_path, {"broker_url": server.url, "timeout": 2})
+    assert [one["state"] for one in result["workers"]] == ["online", "silent", "silent"]
+    assert "Redis does not tell which is which" in result["warnings"][0]
 
     server.kill()
     result, output = run(tmp_path, {"broker_url": server.url})

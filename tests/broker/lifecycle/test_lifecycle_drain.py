@@ -13,12 +13,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from broker_servers import RedisServer
-from lifecycle_worker import Worker, Workers, sender, workers_in
+from lifecycle_worker import Worker, Workers
+from task_sender import sender
 
 FULL = bool(os.environ.get("LIFECYCLE_FULL"))
 STOPS = int(os.environ.get("LIFECYCLE_STOPS", "2"))
@@ -42,52 +41,37 @@ CHOSEN = [
 ]
 
 
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as running:
-        yield running
-
-
-def broker_url_of(request: pytest.FixtureRequest, broker: str) -> str:
-    if broker == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
-        return server.url
-    url: str = request.getfixturevalue("rabbitmq_vhost")
-    return url
-
-
-def left_behind(request: pytest.FixtureRequest, url: str, broker: str) -> int:
+def left_behind(request: pytest.FixtureRequest, url: str) -> int:
     """Return how many messages of the queue are waiting or unacknowledged when no worker is there."""
-    if broker == "redis":
+    if url.startswith("redis"):
         server: RedisServer = request.getfixturevalue("redis_server")
         return int(server.cli("LLEN", "celery")) + int(server.cli("HLEN", "unacked"))
     with sender(url) as app, app.connection_for_read() as connection:
         return int(connection.default_channel.queue_declare("celery", passive=True).message_count)
 
 
-@pytest.mark.parametrize(("pool", "broker", "late"), EVERY if FULL else CHOSEN)
+@pytest.mark.parametrize(("pool", "broker_url", "late"), EVERY if FULL else CHOSEN, indirect=["broker_url"])
 def test_every_task_runs_exactly_once(
-    request: pytest.FixtureRequest, workers: Workers, pool: str, broker: str, late: bool
+    request: pytest.FixtureRequest, workers: Workers, pool: str, broker_url: str, late: bool
 ) -> None:
     """Stop a busy worker again and again; the next one is already there when the last one drains."""
-    url = broker_url_of(request, broker)
     settings = {"task_acks_late": late, "worker_prefetch_multiplier": 4}
     total = TASKS_A_STOP * (STOPS + 1)
-    chance = random.Random(f"{pool} {broker} {late}")
+    chance = random.Random(f"{pool} {broker_url.partition(':')[0]} {late}")
     # A gevent worker looks up only every two seconds; there must be work left for the workers after it.
     longest = 0.5 if pool == "gevent" else 0.15
-    with sender(url) as app:
+    with sender(broker_url) as app:
         for number in range(total):
             app.send_task("work", [number, chance.uniform(0.01, longest)])
 
     stopped: list[Worker] = []
     while len(stopped) < STOPS:
-        worker = workers.start_ready(url, *POOLS[pool], settings=settings)
+        worker = workers.start_ready(broker_url, *POOLS[pool], settings=settings)
         worker.wait(lambda log=worker.log_file: log.read_text().count(" succeeded") > 2, 30, "the worker is busy")
         worker.term()
         worker.wait_state("draining")
         stopped.append(worker)
-    last = workers.start_ready(url, *POOLS[pool], settings=settings)
+    last = workers.start_ready(broker_url, *POOLS[pool], settings=settings)
     for worker in stopped:
         assert worker.wait_exit(60) == 0, worker.log
     last.wait(lambda: len(set(workers.journal())) == total, 90, f"all {total} tasks done")
@@ -99,16 +83,12 @@ def test_every_task_runs_exactly_once(
     twice = {number: count for number, count in counted.items() if count > 1}
     assert not twice, f"run more than once: {twice}\n" + "\n".join(worker.log[-3000:] for worker in workers.running)
     assert len(counted) == total
-    assert left_behind(request, url, broker) == 0
+    assert left_behind(request, broker_url) == 0
 
 
-@pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_a_draining_worker_says_so_and_takes_nothing(
-    request: pytest.FixtureRequest, workers: Workers, broker: str
-) -> None:
-    url = broker_url_of(request, broker)
-    worker = workers.start_ready(url, *POOLS["prefork"], settings={"worker_prefetch_multiplier": 2})
-    with sender(url) as app:
+def test_a_draining_worker_says_so_and_takes_nothing(workers: Workers, broker_url: str) -> None:
+    worker = workers.start_ready(broker_url, *POOLS["prefork"], settings={"worker_prefetch_multiplier": 2})
+    with sender(broker_url) as app:
         for number in range(4):
             app.send_task("work", [number, 2.0])
         worker.wait(lambda: worker.status()["active"] == 2, 10, "two tasks run")
@@ -130,15 +110,16 @@ def test_a_draining_worker_says_so_and_takes_nothing(
 HELD = [("prefork", "redis"), ("gevent", "rabbitmq")]
 
 
-@pytest.mark.parametrize(("pool", "broker"), [(pool, broker) for pool, broker, late in EVERY if late] if FULL else HELD)
-def test_held_back_tasks_return_to_the_broker(
-    request: pytest.FixtureRequest, workers: Workers, pool: str, broker: str
-) -> None:
+@pytest.mark.parametrize(
+    ("pool", "broker_url"),
+    [(pool, broker) for pool, broker, late in EVERY if late] if FULL else HELD,
+    indirect=["broker_url"],
+)
+def test_held_back_tasks_return_to_the_broker(workers: Workers, pool: str, broker_url: str) -> None:
     """Tasks that wait in the worker for their ETA, or for their rate limit, run elsewhere, once."""
-    url = broker_url_of(request, broker)
     settings = {"task_acks_late": True, "worker_prefetch_multiplier": 8}
-    first = workers.start_ready(url, *POOLS[pool], settings=settings)
-    with sender(url) as app:
+    first = workers.start_ready(broker_url, *POOLS[pool], settings=settings)
+    with sender(broker_url) as app:
         for number in range(3):
             app.send_task("work", [number], countdown=6)
         for number in range(10, 14):
@@ -149,7 +130,7 @@ def test_held_back_tasks_return_to_the_broker(
     before = len(workers.journal())
     assert before < 4, "the drain does not wait for what only waits"
 
-    second = workers.start_ready(url, *POOLS[pool], settings=settings)
+    second = workers.start_ready(broker_url, *POOLS[pool], settings=settings)
     second.wait(lambda: len(workers.journal()) >= 7, 40, "they all run")
     second.term()
     assert second.wait_exit() == 0

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 
 import pytest
 from broker_servers import RedisServer
-from lifecycle_worker import Worker, Workers, sender, workers_in
+from lifecycle_worker import Worker, Workers
+from task_sender import sender
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
@@ -109,12 +109,6 @@ class Sender(threading.Thread):
                 for number in (next(numbers) for _each in range(count)):
                     self.truth.sent[number] = time.time()
                     app.send_task("clocked", [number, seconds], queue=queue, producer=producer)
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as running:
-        yield running
 
 
 def reading(worker: Worker) -> WorkerReading:

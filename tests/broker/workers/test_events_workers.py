@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 import pytest
 from broker_servers import Certificates, RabbitServer, RedisServer, rabbitmq_running, wait_until
-from worker_processes import Worker, Workers, sender, workers_in
+from task_sender import sender
+from worker_processes import Worker, Workers
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents, TaskCounts
@@ -23,19 +24,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.events.value
 TASK_EVENTS = ("-E", "--include", "event_tasks", "--concurrency", "2")
 SECONDS = 30.0
 """Within which a busy machine does anything here."""
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture(params=["redis", "rabbitmq"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_server").url)
-    return str(request.getfixturevalue("rabbitmq_vhost"))
 
 
 @contextlib.contextmanager

@@ -11,12 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from broker_servers import wait_until
-from celery import Celery
 
 HERE = Path(__file__).parent
 START_SECONDS = 60.0
@@ -116,24 +115,3 @@ class Workers:
     def close(self) -> None:
         for worker in self.started:
             worker.kill()
-
-
-@contextlib.contextmanager
-def workers_in(directory: Path) -> Iterator[Workers]:
-    """Run the workers of a test; end what is left of them."""
-    workers = Workers(directory)
-    try:
-        yield workers
-    finally:
-        workers.close()
-
-
-@contextlib.contextmanager
-def sender(url: str, **settings: Any) -> Iterator[Celery]:
-    """A client app that sends tasks and commands, with connections of its own."""
-    app = Celery("sender", broker=url, set_as_current=False)
-    app.conf.update(settings)
-    try:
-        yield app
-    finally:
-        app.close()

@@ -9,28 +9,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from broker_servers import RabbitServer, RedisServer, wait_until
 from celery import Celery
-from worker_processes import Workers, sender, workers_in
+from task_sender import sender
+from worker_processes import Workers
 
 PROGRAM = "ansible_collections.muejam.celery.plugins.module_utils.unit_hooks"
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture(params=["redis", "rabbitmq"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_server").url)
-    return str(request.getfixturevalue("rabbitmq_vhost"))
 
 
 def start(url: str | None, *arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from broker_servers import RedisServer
 from kombu import Exchange
-from lifecycle_worker import Worker, Workers, sender, workers_in
+from lifecycle_worker import Worker, Workers
+from task_sender import sender
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
 
@@ -31,22 +31,6 @@ QUEUES = {
     "blue": {"exchange": "colours", "exchange_type": "topic", "routing_key": "blue.#"},
     "red": {"exchange": "colours", "exchange_type": "topic", "routing_key": "red.*"},
 }
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """URL of the broker named by the test's parameter."""
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
-        return server.url
-    url: str = request.getfixturevalue("rabbitmq_vhost")
-    return url
 
 
 def taken(worker: Worker) -> dict[str, int]:

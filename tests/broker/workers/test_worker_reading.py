@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from broker_servers import RabbitServer, RedisServer, wait_until
-from worker_processes import Workers, sender, workers_in
+from task_sender import sender
+from worker_processes import Workers
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
@@ -23,19 +23,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.workers impo
 TIMEOUT = 4.0
 SLACK = 1.5
 """Seconds that a busy machine may take on top of a limit."""
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as started:
-        yield started
-
-
-@pytest.fixture(params=["redis", "rabbitmq"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_server").url)
-    return str(request.getfixturevalue("rabbitmq_vhost"))
 
 
 def read(url: str, *wanted: str, timeout: float = TIMEOUT, options: dict[str, Any] | None = None) -> RollCall:

@@ -9,13 +9,13 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from broker_servers import RedisServer, free_port, wait_until
-from worker_processes import Workers, sender, workers_in
+from task_sender import sender
+from worker_processes import Workers
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events import redis_source
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
@@ -25,12 +25,6 @@ PASSWORD = "not-a-real-password"
 NODE = "web-1@host"
 SECONDS = 30.0
 """Within which a busy machine does anything here."""
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as started:
-        yield started
 
 
 @pytest.fixture

@@ -19,15 +19,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from broker_servers import wait_until
-from celery import Celery
 
 HERE = Path(__file__).parent
-MODULE_DIRECTORY = HERE.parent.parent / "roles" / "worker" / "files"
+MODULE_DIRECTORY = HERE.parents[2] / "roles" / "worker" / "files"
 PYTHON = os.environ.get("CELERY_TEST_PYTHON") or sys.executable
 START_SECONDS = 60.0
 
@@ -205,24 +203,3 @@ class Workers:
     def close(self) -> None:
         for worker in self.running:
             worker.close()
-
-
-@contextlib.contextmanager
-def workers_in(directory: Path) -> Iterator[Workers]:
-    """Run the workers of a test; end what is left of them."""
-    workers = Workers(directory)
-    try:
-        yield workers
-    finally:
-        workers.close()
-
-
-@contextlib.contextmanager
-def sender(broker_url: str, **settings: Any) -> Iterator[Celery]:
-    """A client app that sends tasks, with a connection of its own."""
-    app = Celery("sender", broker=broker_url, set_as_current=False)
-    app.conf.update(settings)
-    try:
-        yield app
-    finally:
-        app.close()

@@ -10,32 +10,16 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from broker_servers import RabbitServer, RedisServer
-from lifecycle_worker import Workers, sender, workers_in
+from lifecycle_worker import Workers
+from task_sender import sender
 
 LOST_SECONDS = float(os.environ.get("LIFECYCLE_LOST_SECONDS", "4"))  # longer than a stuck loop is given
 ONE_PROCESS = ("--pool", "prefork", "--concurrency", "1")
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """URL of the broker named by the test's parameter."""
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
-        return server.url
-    url: str = request.getfixturevalue("rabbitmq_vhost")
-    return url
 
 
 @pytest.mark.parametrize(

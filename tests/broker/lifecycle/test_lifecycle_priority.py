@@ -5,22 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from broker_servers import RedisServer
-from lifecycle_worker import Workers, sender, workers_in
+from lifecycle_worker import Workers
+from task_sender import sender
 
 EXPECTED = [f"{priority}{number}" for priority in (9, 5, 1) for number in range(2)]
 OWN_STEPS = {"priority_steps": list(range(10)), "sep": ":", "global_keyprefix": "app:"}
-
-
-@pytest.fixture
-def workers(tmp_path: Path) -> Iterator[Workers]:
-    with workers_in(tmp_path) as running:
-        yield running
 
 
 def send_mixed(app: Any, each: int = 2) -> None:

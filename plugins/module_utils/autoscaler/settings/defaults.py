@@ -1,0 +1,19 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the service and the role that installs it must agree on: its modes, and where things lie on a host."""
+
+from __future__ import annotations
+
+OBSERVE = "observe"
+ADVISE = "advise"
+ACT = "act"
+MODES = (OBSERVE, ADVISE, ACT)
+
+CONFIGURATION_FILE = "/etc/celery-autoscaler/config.json"
+STATE_FILE = "/var/lib/celery-autoscaler/state.json"
+STATUS_FILE = "/run/celery-autoscaler/status.json"
+SOCKET = "/run/celery-autoscaler/scale.sock"
+
+QUEUES = ("celery",)
+"""What a fleet consumes from that names no queues: Celery's own default."""

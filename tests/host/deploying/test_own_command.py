@@ -1,0 +1,138 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet whose application starts its workers by a program of its own: deployed, limited, scaled, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from deployment import BROKER_URL, PASSWORD
+from load import Load
+from playing import recap
+
+from muejam_bed import container, demo_app
+from muejam_bed.shell import wait_until
+
+if TYPE_CHECKING:
+    from conftest import SystemdHost
+
+PROGRAM = "/usr/local/bin/shop"
+# It takes no argument of `celery worker`, and does not know of this collection.
+SOURCE = f"""#!{demo_app.APP}/venv/bin/python
+import sys
+from celery_demo.app import app
+assert sys.argv[1] == "run-worker"
+app.worker_main(["worker", "-n", sys.argv[2], "-Q", "own", "-c", "1", "--prefetch-multiplier", "1"])
+"""
+FLEET: dict[str, Any] = {
+    "name": "own",
+    "workers": 2,
+    "command": [PROGRAM, "run-worker", "own-%i@%H"],
+    "virtualenv": f"{demo_app.APP}/venv",
+    "packages": ["celery[redis]==5.7.0"],
+    "broker_url": BROKER_URL,
+    "queues": ["own"],
+    "environment": {"DEMO_LEDGER": f"{demo_app.LEDGERS}/own.jsonl", "PYTHONPATH": demo_app.APP},
+    "read_write_paths": [demo_app.LEDGERS],
+    "drain_timeout": 60,
+    "memory_max": "300M",
+    "cpu_quota": "50%",
+}
+TRACES = ("/etc/systemd/system/celery-worker-own@.service", "/etc/celery-worker/own.env", "/var/lib/celery-worker/own")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The host, and how its fleet is deployed, scaled and kept busy."""
+
+    host: SystemdHost
+
+    def deploy(self, **changes: Any) -> dict[str, int]:
+        """Run the playbook deploy with other settings for the fleet, and return the counts of its recap."""
+        variables = {
+            "celery_broker_type": "redis",
+            "celery_broker_password": PASSWORD,
+            "celery_worker_fleets": [{**FLEET, **changes}],
+        }
+        return recap(self.host.playbook("playbooks/deploy.yml", extra_vars=variables))
+
+    def running(self) -> list[str]:
+        """The units whose workers run."""
+        listed = self.host.output(
+            "systemctl", "list-units", "--plain", "--no-legend", "--state=active", "celery-worker-own@*"
+        )
+        return [line.split()[0] for line in listed.splitlines()]
+
+    def workers(self) -> list[dict[str, Any]]:
+        """What the workers say of themselves."""
+        workers: list[dict[str, Any]] = self.host.result("muejam.celery.worker_info", {"broker_url": BROKER_URL})[
+            "workers"
+        ]
+        return workers
+
+    @contextmanager
+    def busy(self, tasks: int) -> Iterator[Load]:
+        """Have both workers in the middle of a task; afterwards each task was done, and none was done twice."""
+        load = Load(self.host, "own", BROKER_URL)
+        load.send(tasks, 4.0, 4.0)
+        assert wait_until(lambda: sum(worker["active"] or 0 for worker in self.workers()) == 2, 30), self.workers()
+        yield load
+        assert wait_until(lambda: load.left() == 0, 60), load.evidence()
+        assert sorted(run["id"] for run in load.runs()) == sorted(load.sent)
+
+
+@pytest.fixture(scope="module")
+def shop(systemd_host: SystemdHost) -> Shop:
+    """A host on which the fleet was deployed."""
+    demo_app.bring(systemd_host.name)
+    container.docker("exec", "--interactive", systemd_host.name, "tee", PROGRAM, stdin=SOURCE)
+    systemd_host.run("chmod", "0755", PROGRAM)
+    shop = Shop(systemd_host)
+    shop.deploy()
+    return shop
+
+
+def test_a_second_run_changes_nothing(shop: Shop) -> None:
+    assert shop.deploy() == {"changed": 0, "unreachable": 0, "failed": 0}
+
+
+def test_its_workers_are_known_by_the_number_in_their_command(shop: Shop) -> None:
+    workers = shop.workers()
+    assert {worker["name"].partition("@")[0] for worker in workers} == {"own-1", "own-2"}
+    assert all(worker["state"] == "online" for worker in workers)
+
+
+def test_its_limits_are_those_of_the_kernel(shop: Shop) -> None:
+    group = shop.host.output("systemctl", "show", "--property=ControlGroup", "--value", "celery-worker-own@1.service")
+
+    def limit(*files: str) -> list[str]:
+        # Version 1 of the control groups has a tree for each controller, version 2 has one.
+        return shop.host.run("cat", *(f"/sys/fs/cgroup/{file}" for file in files), check=False).stdout.split()
+
+    memory = limit(f"memory{group}/memory.limit_in_bytes", f"{group}/memory.max")
+    assert memory == [str(300 * 1024**2)]
+    quota, period = limit(f"cpu{group}/cpu.cfs_quota_us", f"cpu{group}/cpu.cfs_period_us", f"{group}/cpu.max")
+    assert int(quota) / int(period) == 0.5
+
+
+def test_scaling_in_waits_for_its_tasks(shop: Shop) -> None:
+    with shop.busy(4):
+        scaled = shop.host.result("muejam.celery.scale", {"fleet": "own", "workers": 1})
+        assert (scaled["before"], scaled["after"], scaled["draining"]) == (2, 1, [])
+    assert len(shop.running()) == 1
+    assert shop.host.result("muejam.celery.scale", {"fleet": "own", "workers": 2})["after"] == 2
+
+
+def test_it_goes_when_its_tasks_are_done_and_leaves_nothing(shop: Shop) -> None:
+    with shop.busy(2):
+        assert shop.deploy(state="absent")["changed"] > 0
+    assert shop.running() == []
+    for trace in TRACES:
+        assert shop.host.run("test", "-e", trace, check=False).returncode != 0, trace
+    assert "celery-worker-own" not in shop.host.output("systemctl", "list-unit-files", "--no-legend")
+    assert shop.deploy(state="absent") == {"changed": 0, "unreachable": 0, "failed": 0}
