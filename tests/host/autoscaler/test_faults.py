@@ -19,7 +19,7 @@ from load import Load
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from muejam_bed import demo_app
+from muejam_bed import container, demo_app
 from muejam_bed.shell import wait_until
 
 if TYPE_CHECKING:
@@ -147,38 +147,51 @@ def calm(autoscaled: Autoscaled) -> Autoscaled:
     return autoscaled
 
 
+# Python's clock, with what a file says on top of it. The clock of a container is its machine's, and not ours to set.
+CLOCK = """
+import time
+true = time.time
+def shown():
+    try:
+        with open("/etc/clock-is-off-by") as file:
+            return true() + float(file.read())
+    except (OSError, ValueError):  # there is none, or it is being written
+        return true()
+time.time = shown
+"""
+
+
 @pytest.fixture
 def set_clock(calm: Autoscaled) -> Iterator[Callable[[int], None]]:
     """Set the clock of the workers and of the service, all at once, to so many seconds from the true time.
 
-    A container has the clock of its machine, so theirs is one that a library puts in front of it.
+    What measures how much time went by is left alone, as it is where a true clock is set.
     """
     host = calm.host
+    places = host.output("sh", "-c", "ls -d /opt/celery-demo/venv/lib/*/site-packages /opt/*/venv/lib/*/site-packages")
+    files = [f"{place}/a_clock_that_is_set.{kind}" for place in set(places.split()) for kind in ("py", "pth")]
 
     def set_to(seconds: int) -> None:
-        host.run("sh", "-c", f"printf '%+d' {seconds} > /etc/faketimerc")
+        host.run("sh", "-c", f"echo {seconds} > /etc/clock-is-off-by")
 
     def restart() -> None:
         since = calm.cursor()
-        host.run("systemctl", "daemon-reload")
-        host.run("systemctl", "restart", "celery-worker-web@*.service", SERVICE)
+        # In this order: it would take a worker that restarts for one that is missing.
+        host.run("systemctl", "stop", SERVICE)
+        host.run("systemctl", "restart", "celery-worker-web@*.service")
+        host.run("systemctl", "start", SERVICE)
         calm.wait_for_event("started", since)
         calm.wait_for_workers(FLOOR)
 
-    host.result("ansible.builtin.apt", {"name": "libfaketime"})
-    library = host.output("sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1")
-    # The file is read at each look at the clock; what measures how much time went by is left alone.
-    lines = f"[Service]\nEnvironment=LD_PRELOAD={library} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1\n"
-    folders = [f"/etc/systemd/system/{unit}.d" for unit in ("celery-worker-web@.service", SERVICE)]
-    set_to(0)
-    for folder in folders:
-        host.run("sh", "-c", f"mkdir -p {folder} && printf '{lines}' > {folder}/clock.conf")
+    for file in files:
+        text = CLOCK if file.endswith(".py") else "import a_clock_that_is_set\n"
+        container.docker("exec", "--interactive", host.name, "tee", file, stdin=text)
     restart()
     try:
         yield set_to
     finally:
         set_to(0)
-        host.run("rm", *(f"{folder}/clock.conf" for folder in folders))
+        host.run("rm", *files)
         restart()
 
 
