@@ -9,10 +9,11 @@ import ssl as tls
 from collections.abc import Mapping
 from typing import Any
 
+# Plain numbers: Ansible's variables cannot hold the constants themselves.
 _CERT_REQS = {
-    "required": tls.CERT_REQUIRED,
-    "optional": tls.CERT_OPTIONAL,
-    "none": tls.CERT_NONE,
+    "required": int(tls.CERT_REQUIRED),
+    "optional": int(tls.CERT_OPTIONAL),
+    "none": int(tls.CERT_NONE),
 }
 
 
@@ -30,7 +31,7 @@ def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> boo
         if str(ssl).lower() not in ("true", "yes"):
             raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
         # kombu's Redis transport takes true without a word for no TLS at all.
-        return {"ssl_cert_reqs": tls.CERT_REQUIRED} if driver == "redis" else True
+        return {"ssl_cert_reqs": _CERT_REQS["required"]} if driver == "redis" else True
     plain = {str(name)[4:] if str(name).startswith("ssl_") else str(name): value for name, value in ssl.items()}
     if isinstance(plain.get("cert_reqs"), str):
         word = plain["cert_reqs"].lower().replace("cert_", "")

@@ -40,8 +40,8 @@ class Load:
 
         Each counts once: where a broker went away meanwhile, some that are acknowledged late may have run twice.
         """
-        ended = self.host.output("sh", "-c", f"cut -d'\"' -f4 {self.ledger} | sort -u | wc -l")
-        return len(self.sent) - int(ended)
+        ended = self.host.output("sh", "-c", f"cut -d'\"' -f4 {self.ledger} | sort -u")
+        return len(set(self.sent) - set(ended.split()))
 
     def runs(self) -> list[dict[str, Any]]:
         """What ran, in the order in which it ended."""

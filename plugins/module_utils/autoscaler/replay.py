@@ -73,7 +73,8 @@ def read_line(line: str, number: int) -> Recorded | None:
         raw = json.loads(line)
         if not isinstance(raw, Mapping):
             raise ValueError("it is not a JSON object")
-        if "event" in raw and not {"metrics", "workers"} & set(raw):
+        # Some events name workers, which is no number of them.
+        if "event" in raw and "metrics" not in raw and not isinstance(raw.get("workers"), int):
             return None
         metrics = raw.get("metrics") or {}
         if not isinstance(metrics, Mapping):

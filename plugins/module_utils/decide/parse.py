@@ -92,7 +92,9 @@ class _Parser:
         defaults = StepRules()
         up, ups = self.rule(top.get("scale_up"), "scale_up", "any", "add", defaults.up, Choose.LARGER)
         down, downs = self.rule(top.get("scale_down"), "scale_down", "all", "remove", defaults.down, Choose.SMALLER)
-        self.thresholds_apart(ups, downs.values())
+        # All of these must hold: one that could not be read may be what keeps them apart.
+        if None not in downs.values():
+            self.thresholds_apart(ups, downs.values())
         return StepRules(up=up, down=down)
 
     def fault(self, path: str, message: str) -> None:
@@ -182,17 +184,17 @@ class _Parser:
 
     def rule(
         self, raw: object, path: str, joined: str, step: str, default: Rule, choose: Choose
-    ) -> tuple[Rule, dict[str, Condition]]:
-        """Return the rule, and its conditions by their paths."""
+    ) -> tuple[Rule, dict[str, Condition | None]]:
+        """Return the rule, and its conditions by their paths, None for those that could not be read."""
         given = self.mapping(raw, path, (joined, step))
-        read: list[Condition | None] = list(default.conditions)
+        read: list[Condition | None] = list(default.conditions) if raw is None or isinstance(raw, Mapping) else [None]
         if joined in given:
             missing = "a rule needs a condition; leave the key out for the defaults"
             listed = self.sequence(given[joined], f"{path}.{joined}", missing)
             read = [self.condition(item, f"{path}.{joined}[{place}]") for place, item in enumerate(listed)]
-        conditions = {f"{path}.{joined}[{place}]": condition for place, condition in enumerate(read) if condition}
+        conditions = {f"{path}.{joined}[{place}]": condition for place, condition in enumerate(read)}
         rule = Rule(
-            conditions=tuple(conditions.values()),
+            conditions=tuple(condition for condition in read if condition),
             step=self.step(given[step], f"{path}.{step}", choose) if step in given else default.step,
         )
         return rule, conditions
@@ -246,15 +248,17 @@ class _Parser:
             self.fault(path, "has neither workers nor percent: say how large a step is")
         return Step(workers, percent, choose)
 
-    def thresholds_apart(self, ups: Mapping[str, Condition], downs: Collection[Condition]) -> None:
+    def thresholds_apart(self, ups: Mapping[str, Condition | None], downs: Collection[Condition | None]) -> None:
         """Growing and shrinking on one metric must leave room between, or the fleet flaps for ever."""
         for path, condition in ups.items():
+            if condition is None or condition.comparison is not Comparison.ABOVE:
+                continue
             # All of them hold at once only below the lowest.
             low = min(
-                (c.threshold for c in downs if (c.metric, c.comparison) == (condition.metric, Comparison.BELOW)),
+                (c.threshold for c in downs if c and (c.metric, c.comparison) == (condition.metric, Comparison.BELOW)),
                 default=None,
             )
-            if condition.comparison is Comparison.ABOVE and low is not None and condition.threshold <= low:
+            if low is not None and condition.threshold <= low:
                 self.fault(
                     f"{path}.above",
                     f"{condition.metric} above {condition.threshold:g} scales up and below {low:g} scales down: "

@@ -157,9 +157,10 @@ def size(
     outlook = _Outlook(seen.at, waiting, consuming, current, slots, memory)
     oldest = seen.value(WAIT_TIME)
     wanted = _least(promise, outlook, oldest or 0.0, floor, ceiling)
-    # Where nothing waits the wait is no question, and where it was never told the flow has to do.
-    unsure = waiting > 0 and memory.told_waits and (oldest is None or WAIT_TIME in seen.at_least)
-    if unsure and wanted < current:
+    # Where nothing waits the wait is no question, and where nobody ever tells it the flow has to do.
+    told = memory.told_waits or WAIT_TIME in seen.unknown
+    unsure = waiting > 0 and told and (oldest is None or WAIT_TIME in seen.at_least) and wanted < min(current, ceiling)
+    if unsure:
         wanted = min(current, ceiling)
     memory = replace(memory, told_waits=memory.told_waits or oldest is not None)
     held, memory = _hold_back(wanted, memory, seen.at, current)

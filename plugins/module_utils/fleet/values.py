@@ -189,18 +189,29 @@ def package(value: str) -> str | None:
     return line(value)
 
 
+_TLS_FILES = ("ca_certs", "certfile", "keyfile")
+_TLS_KEYS = (*_TLS_FILES, "cert_reqs", "check_hostname", "server_hostname", "ciphers", "keyfile_password", "password")
+
+
 def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
     """How to speak TLS with the broker: each fault with its place below the key."""
-    try:
-        settings = tls_settings(value, "amqp")
-    except ValueError as error:
-        yield f".cert_reqs: {error}"
+    if not isinstance(value, Mapping):
         return
-    for name in ("ca_certs", "certfile", "keyfile"):
-        file = settings.get(name) if isinstance(settings, Mapping) else None
-        fault = path(file) if isinstance(file, str) else file is not None and "must be a text"
-        if fault:
-            yield f".{name}: {fault}"
+    if not value:
+        yield ": is empty: write true, or leave the key out"
+    for written, given in value.items():
+        name = str(written)[4:] if str(written).startswith("ssl_") else str(written)
+        if name not in _TLS_KEYS:
+            yield f".{written}: is not known, use {', '.join(_TLS_KEYS)}"
+        elif name in _TLS_FILES:
+            fault = path(given) if isinstance(given, str) else "must be a text"
+            if fault:
+                yield f".{written}: {fault}"
+        elif name == "cert_reqs":
+            try:
+                tls_settings({name: str(given)}, "amqp")
+            except ValueError as error:
+                yield f".{written}: {error}"
 
 
 CheckText = Callable[[str], "str | None"]

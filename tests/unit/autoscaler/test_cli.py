@@ -135,6 +135,11 @@ def test_a_name_that_the_terminal_cannot_show_is_spelled_out(policy: Path) -> No
     assert "Gr\\xf6\\xdfe" in done.stdout
 
 
+def test_what_is_merged_in_stands_once(policy: Path) -> None:
+    policy.write_text("limits: &a {min_workers: 3}\nschedule: {windows: [{<<: *a, max_workers: 9}]}\n")
+    assert autoscaler("check", "--policy", policy).returncode == 0
+
+
 @pytest.mark.parametrize(
     "text", ["limits: {min_workers: 3}\nlimits: {}", '{"limits": {"min_workers": 1, "min_workers": 2}}']
 )

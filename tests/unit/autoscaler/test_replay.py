@@ -140,6 +140,11 @@ def test_keys_that_nobody_knows_are_passed_over() -> None:
     assert set(json.loads(answer)) == {"at", "action", "from", "to", "reasons"}
 
 
+def test_an_event_that_names_workers_is_none() -> None:
+    event = {"at": 1, "event": "stuck", "fleet": "web", "workers": {"celery-worker-web@1.service": 12.0}}
+    assert list(replay(parse_policy({}), [json.dumps(event)])) == []
+
+
 def test_a_line_with_workers_is_answered_whatever_else_it_has() -> None:
     (answer,) = replay(parse_policy({}), ['{"at": 1, "workers": 4, "event": "x"}'])
     assert json.loads(answer)["from"] == 4

@@ -152,6 +152,15 @@ def test_a_fault_is_named_with_its_path(raw: object, path: str) -> None:
             {"target": {"wait_time": True}, "scale_up": {"any": [{"metric": "disk", "above": 1}]}},
             {"target.wait_time", "scale_up", "scale_up.any[0].metric"},
         ),
+        ({"scale_up": 3, "scale_down": {"all": [{"metric": "queue_depth", "below": 1000}]}}, {"scale_up"}),
+        (
+            {
+                "scale_down": {
+                    "all": [{"metric": "queue_depth", "below": 1000}, {"metric": "queue_depth", "below": "5"}]
+                }
+            },
+            {"scale_down.all[1].below"},
+        ),
         # None stands for what was not read, and is compared with nothing.
         ({"scale_up": {"any": [{"metric": "queue_depth", "above": True}]}}, {"scale_up.any[0].above"}),
         ({"scale_up": {"any": None}}, {"scale_up.any"}),

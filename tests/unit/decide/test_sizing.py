@@ -103,17 +103,20 @@ def test_an_unknown_flow_changes_nothing_but_the_bounds(missing: str) -> None:
 
 
 @pytest.mark.parametrize("queue_depth", [0.0, 1.0])
-@pytest.mark.parametrize("wait", ["known", "unknown", "a lower bound", "never told"])
+@pytest.mark.parametrize("wait", ["known", "unknown", "a lower bound", "never told", "not known yet"])
 def test_nothing_is_taken_away_while_the_wait_of_what_waits_is_unknown(queue_depth: float, wait: str) -> None:
-    told = None if wait == "never told" else 1.0
+    told = None if wait in ("never told", "not known yet") else 1.0
     before = [
         look(at, 12, wait_time=told, running=2.0, processed_total=0.4 * at, queue_depth=1.0) for at in range(0, 60, 5)
     ]
     last = look(60.0, 12, wait_time=None if wait == "unknown" else told, queue_depth=queue_depth, processed_total=24.0)
     if wait == "a lower bound":
         last = dataclasses.replace(last, at_least=("wait_time",))
-    decisions, _state = play(*before, last)
-    kept = queue_depth > 0 and wait in ("unknown", "a lower bound")
+    if wait == "not known yet":
+        before = [dataclasses.replace(seen, unknown={"wait_time": "tasks wait since before"}) for seen in before]
+        last = dataclasses.replace(last, unknown={"wait_time": "tasks wait since before"})
+    decisions, _state = play(*before, last, dataclasses.replace(last, at=65.0))
+    kept = queue_depth > 0 and wait in ("unknown", "a lower bound", "not known yet")
     assert (decisions[-1].after == 12) is kept
     assert any("wait_time is unknown" in reason for reason in decisions[-1].reasons) is kept
 

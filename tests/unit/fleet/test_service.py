@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
@@ -113,6 +114,8 @@ def test_secrets_stand_in_the_file_and_numbers_in_the_unit() -> None:
 def test_tls_is_told_as_the_transport_takes_it(url: str, given: object, told: str | None) -> None:
     fleet = resolved(broker_url=url, broker_use_ssl=given)
     assert environment.variables(fleet).get("CELERY_LIFECYCLE_BROKER_USE_SSL") == told
+    # What a filter returns is written as text and read again by some versions of Ansible.
+    assert ast.literal_eval(repr(environment.broker_ssl(fleet))) == environment.broker_ssl(fleet)
 
 
 def test_a_url_with_a_percent_i_in_its_password_stays_a_secret() -> None:

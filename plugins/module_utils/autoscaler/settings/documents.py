@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
+_PLAIN_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:int", "tag:yaml.org,2002:bool")
+
 
 def load_document(path: str, what: str) -> object:
     """Return what is in the YAML or JSON file C(path).
@@ -27,6 +29,8 @@ def load_document(path: str, what: str) -> object:
         raise OperationError(tried, error, "Name a readable YAML or JSON file.") from error
     try:
         return json.loads(text, object_pairs_hook=_without_twins)
+    except _Twin as twin:
+        raise OperationError(tried, f"the key {twin} stands there twice", "Keep one of the two.") from twin
     except (ValueError, RecursionError):
         pass  # most people write YAML, which has better messages too
     try:
@@ -42,11 +46,16 @@ def load_document(path: str, what: str) -> object:
         raise OperationError(tried, f"it is not YAML: {error}", "Mend the file at the place named.") from error
 
 
+class _Twin(Exception):
+    """A key stands twice in one mapping."""
+
+
 def _without_twins(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        # YAML, which is tried next, finds it too, and names the line.
-        raise ValueError("a key stands there twice")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Twin(repr(key))
+        found[key] = value
     return found
 
 
@@ -57,12 +66,14 @@ def _strict(yaml: Any) -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen = set()
             for key_node, _value in node.value if isinstance(node, yaml.MappingNode) else ():
-                key = self.construct_object(key_node, deep=True)
-                if isinstance(key, Hashable) and key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key!r} stands there twice", key_node.start_mark
-                    )
-                seen.add(key if isinstance(key, Hashable) else None)
+                # Others stand for something else, such as << for what is merged in.
+                key = self.construct_object(key_node) if key_node.tag in _PLAIN_KEYS else None
+                if isinstance(key, Hashable) and key is not None:
+                    if key in seen:
+                        raise yaml.constructor.ConstructorError(
+                            None, None, f"the key {key!r} stands there twice", key_node.start_mark
+                        )
+                    seen.add(key)
             return super().construct_mapping(node, deep)
 
     return Strict
