@@ -97,7 +97,7 @@ def _impatient(handler: Any) -> Any:
     must not use them up.
     """
 
-    class Impatient(handler):  # type: ignore[misc]
+    class Impatient(handler):  # type: ignore[misc]  # known only where the library is there
         timeout = PATIENCE
 
         def handle(self) -> None:

@@ -62,7 +62,7 @@ def _without_twins(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _strict(yaml: Any) -> Any:
     """Return PyYAML's safe loader, made to refuse keys that stand twice."""
 
-    class Strict(yaml.SafeLoader):  # type: ignore[misc]
+    class Strict(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without types
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen = set()
             for key_node, _value in node.value if isinstance(node, yaml.MappingNode) else ():
