@@ -149,7 +149,7 @@ class TestRedisConnections:
     def check(self, workers: Workers, url: str, options: dict[str, Any] | None = None, **given: Any) -> None:
         settings = {"broker_transport_options": options or {}, **given.pop("settings", {})}
         with listening(url, transport_options=options, **given) as stream:
-            start(workers, url, "web-1@host", pool="threads", settings=settings)
+            start(workers, url, "web-1@host", pool="threads", settings=settings, answers=False)
             send(url, "quick", 2, **settings)
             until(stream, "two tasks succeed", lambda: counts(stream, "quick").succeeded == 2)
             until(stream, "a heartbeat", lambda: "web-1@host" in web(stream).beats)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from broker_servers import wait_until
+from task_sender import sender
 
 HERE = Path(__file__).parent
 START_SECONDS = 60.0
@@ -32,14 +33,22 @@ class Worker:
         pool: str = "threads",
         arguments: Sequence[str] = (),
         settings: dict[str, Any] | None = None,
+        answers: bool = True,
     ) -> None:
+        """Start it.
+
+        C(answers): whether commands reach it, which with some prefixes kombu does not manage.
+        """
+        self.url = url
         self.node = node
+        self.settings = settings or {}
+        self.answers = answers and self.settings.get("worker_enable_remote_control", True)
         self.log_file = directory / f"{node}.log"
         variables = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY"))},
             "PYTHONPATH": str(HERE),
             "CELERY_BROKER_URL": url,
-            "WORKER_SETTINGS": json.dumps(settings or {}),
+            "WORKER_SETTINGS": json.dumps(self.settings),
             "WORKER_JOURNAL": str(directory / "journal"),
             # Celery refuses pickle to root, which tests may well be.
             "C_FORCE_ROOT": "1",
@@ -59,11 +68,21 @@ class Worker:
         return self.log_file.read_text(errors="replace")
 
     def wait_ready(self) -> None:
+        """Return when it consumes and answers."""
+
         def ready() -> bool:
             assert self.process.poll() is None, f"{self.node} ended:\n{self.log}"
             return f"{self.node} ready." in self.log
 
         wait_until(ready, START_SECONDS, f"{self.node} is ready")
+        if self.answers:
+            # With Redis it subscribes to commands only after it has logged that it is ready.
+            with sender(self.url, **self.settings) as app:
+                wait_until(
+                    lambda: app.control.ping([self.node], timeout=1.0, limit=1),
+                    START_SECONDS,
+                    f"{self.node} answers",
+                )
 
     def freeze(self) -> None:
         os.killpg(self.process.pid, signal.SIGSTOP)
