@@ -87,10 +87,16 @@ def plain_pipeline(client: Any, names: Sequence[str]) -> int:
 
 
 def medians(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each way; the ways take turns, so that a busy machine meets all alike."""
+    """Return the median seconds of each way.
+
+    The ways take turns, so that a busy machine meets all alike, and in an order drawn
+    for each round: what disturbs the machine at a steady beat would meet the same way
+    again and again otherwise.
+    """
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
-        for name, way in ways.items():
+        for name in random.sample(list(ways), len(ways)):
+            way = ways[name]
             begun = time.perf_counter()
             way()
             if turn:
@@ -204,7 +210,7 @@ def hold(server: RedisServer, rounds: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11, help="alternations for the medians")
+    parser.add_argument("--rounds", type=int, default=31, help="alternations for the medians")
     parser.add_argument("--readings", type=int, default=5, help="large readings beside another client")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, redis_running(Path(directory) / "redis") as server:
