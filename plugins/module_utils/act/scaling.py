@@ -320,9 +320,8 @@ class _Scaling:
             return
         waited_for = [*names, *self._names(self.plan.await_start)]
         since = time.time()
-        # Enabling makes systemd read all its units again, which takes a while on a busy host.
         answer = self.systemd.start(waited_for, self.request.wait_timeout, meanwhile=self._enable)
-        self.seen = self.systemd.read_fleet(self.request.fleet)
+        self.seen = self._read_afterwards()
         up = {unit.name for unit in self.seen.units if unit.phase is Phase.RUNNING}
         self.started = [name for name in names if name in up]
         failed = [name for name in waited_for if name not in up]
@@ -360,6 +359,15 @@ class _Scaling:
         names = self._names(self.plan.enable)
         if names:
             self.enabled = self.systemd.enable(names)
+
+    def _read_afterwards(self) -> FleetState:
+        state = self.systemd.read_fleet(self.request.fleet)
+        enabled = self._names(self.plan.enable) if self.enabled.ok else []
+        if any(unit.name in enabled and not unit.enabled_for_good for unit in state.units):
+            # It was asked about them before they were enabled, by us or by somebody else.
+            self.systemd.reload()
+            state = self.systemd.read_fleet(self.request.fleet)
+        return state
 
     def _require_enabled(self) -> None:
         if self.enabled.ok:
@@ -421,7 +429,7 @@ class _Scaling:
 
     def _result(self) -> ScaleResult:
         # What was read when the starts were over is as good when nothing was done since.
-        state = self.seen if self.seen and not self.plan.stop else self.systemd.read_fleet(self.request.fleet)
+        state = self.seen if self.seen and not self.plan.stop else self._read_afterwards()
         names = [unit.name for unit in state.current]
         not_enabled = [unit.name for unit in state.current if not unit.enabled and not unit.masked]
         if len(names) != self.request.workers or not_enabled:

@@ -181,8 +181,13 @@ class Systemd:
         return self._run(["stop", "--", *units], timeout)
 
     def enable(self, units: Sequence[str]) -> Answer:
-        """Have units started at every boot."""
-        return self._run(["enable", "--quiet", "--", *units], COMMAND_TIMEOUT)
+        """Have units started at every boot.
+
+        systemd is not made to read its unit files again, which would hold up
+        starts: of units that somebody has asked about before it may go on to
+        say that they are disabled, until :meth:`reload`.
+        """
+        return self._run(["enable", "--no-reload", "--quiet", "--", *units], COMMAND_TIMEOUT)
 
     def disable(self, units: Sequence[str]) -> Answer:
         """Have units not started at boot any more."""

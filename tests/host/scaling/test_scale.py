@@ -129,9 +129,13 @@ def test_stopped_by_hand_is_started_again(fleet_of: Callable[[int], Fleet]) -> N
 def test_started_by_hand_counts_and_is_kept(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
     fleet.host.run("systemctl", "start", unit(9))
+    # systemd remembers what it once answered to this.
+    shown = ("systemctl", "show", "--property=UnitFileState", "--value", unit(9))
+    assert fleet.host.output(*shown).strip() == "disabled"
     result = fleet.scale(2)
     assert (result["changed"], result["before"], result["after"], result["started"]) == (True, 2, 2, [])
     assert fleet.enabled() == [1, 9]
+    assert fleet.scale(2)["changed"] is False
 
 
 def test_masked_number_is_left_out(fleet_of: Callable[[int], Fleet]) -> None:
