@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -22,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from muejam_bed.ports import free_port
 
 START_SECONDS = 20.0
 RABBITMQ_START_SECONDS = 90.0
@@ -38,13 +39,6 @@ def find_program(name: str, package: str) -> str:
     if path is None:
         raise MissingServer(f"{name} is not installed; install the package {package}")
     return path
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "condition") -> Any:

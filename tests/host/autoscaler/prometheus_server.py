@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from muejam_bed.ports import free_port
 from muejam_bed.shell import wait_until
 
 
@@ -57,9 +57,7 @@ def prometheus_running(folder: Path, target: str) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes C(target) (host:port), with its files in C(folder)."""
     program = shutil.which("prometheus")
     assert program, "prometheus is not installed; install the package prometheus"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "prometheus.yml"
     scrape = {"job_name": "celery", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
     config.write_text(yaml.safe_dump({"scrape_configs": [scrape]}), encoding="utf-8")
