@@ -75,9 +75,11 @@ molecule: venv image $(SCENARIOS:%=molecule-%) ## Every molecule scenario, on re
 $(SCENARIOS:%=molecule-%): molecule-%: venv image
 	@$(WITH_COLLECTION) $(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
 
+# In the order of their folders: left to itself pytest-xdist begins with the files of the most tests, which are not
+# those that take longest.
 .PHONY: host
 host: venv image servers ## Tests on real systemd hosts
-	@$(PY) -m pytest tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: exactly-once
 exactly-once: venv image ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
