@@ -14,7 +14,7 @@ from pathlib import Path
 import kombu
 from broker_servers import RabbitServer
 
-TASKS = 100
+TASKS = 300
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "app"
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,10 @@ class SystemdHost:
     def inventory(self) -> Path:
         """Return an inventory file in which this host is in the groups celery_broker and celery_workers."""
         path = self.scratch / "inventory.yml"
-        path.write_text(container.inventory(self.name), encoding="utf-8")
+        # Several threads of a test may run Ansible, and none may read it half written.
+        draft = path.with_name(f"{path.name}.{threading.get_ident()}")
+        draft.write_text(container.inventory(self.name), encoding="utf-8")
+        draft.replace(path)
         return path
 
     def playbook(

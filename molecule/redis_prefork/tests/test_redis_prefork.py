@@ -39,7 +39,7 @@ def test_limits_reach_systemd(fleet: Callable[[str], Fleet]) -> None:
 def test_tasks_run_in_child_processes_of_every_worker(fleet: Callable[[str], Fleet]) -> None:
     web = fleet("web")
     mains = {web.node(number): web.main_pid(number) for number in (1, 2)}
-    answers = web.look("web", count=16, seconds=0.25)
+    answers = web.look("web", count=16, seconds=1.0)
     assert len(answers) == 16
     assert {one["node"] for one in answers} == set(mains)
     assert all(one["parent"] == mains[one["node"]] for one in answers)
@@ -59,7 +59,7 @@ def test_settings_are_in_force(fleet: Callable[[str], Fleet]) -> None:
 
 def test_a_process_that_took_too_much_memory_is_replaced(fleet: Callable[[str], Fleet]) -> None:
     [greedy] = fleet("web").look("web", mebibytes=300)
-    later = fleet("web").look("web", count=16, seconds=0.25)
+    later = fleet("web").look("web", count=16, seconds=1.0)
     assert greedy["pid"] not in {one["pid"] for one in later}
     assert {one["node"] for one in later} == {fleet("web").node(1), fleet("web").node(2)}
 

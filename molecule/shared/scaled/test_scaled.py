@@ -22,7 +22,7 @@ def test_as_many_run_as_were_asked_for(fleet: Callable[[str], Fleet]) -> None:
 
 
 def test_every_worker_left_takes_tasks(fleet: Callable[[str], Fleet]) -> None:
-    answers = fleet(SCALED).look(SCALED, count=24, seconds=0.25)
+    answers = fleet(SCALED).look(SCALED, count=24, seconds=1.0)
     assert len({one["node"] for one in answers}) == WORKERS
 
 

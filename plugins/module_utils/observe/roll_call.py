@@ -45,8 +45,8 @@ HEARTBEAT_MARGIN = 1.25
 QUIET_SECONDS = 0.4
 """Silence on the connection after which it is worth asking the broker whether anybody is still to come."""
 
-CLOSING_SECONDS = 0.4
-CLOSING_PART = 0.1
+CLOSING_SECONDS = 1.0
+CLOSING_PART = 0.2
 """Seconds, and part of the time allowed, that are kept for the questions after the last answer."""
 
 LISTEN_SECONDS = 0.1

@@ -9,6 +9,8 @@ import contextlib
 import random
 import socket
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
     """Return a TCP port of the loopback address that nobody listens on.
@@ -18,6 +20,9 @@ def free_port() -> int:
     """
     while True:
         port = random.randrange(20_000, 30_000)
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port

@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,12 @@ class Worker:
 
     def wait_state(self, state: str, seconds: float = 10.0) -> None:
         self.wait(lambda: self.status().get("state") == state, seconds, f"state {state}")
+
+    def order(self, command: Callable[..., Any], argument: str) -> None:
+        """Give a command of app.control; return when the worker has obeyed."""
+        # A broadcast on Redis reaches those alone who have subscribed, which a worker may do after it consumes.
+        given = partial(command, argument, destination=[self.node], reply=True, timeout=2, limit=1)
+        self.wait(given, 20, "the worker answers")
 
     def term(self) -> None:
         self.process.send_signal(signal.SIGTERM)

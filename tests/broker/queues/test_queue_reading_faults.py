@@ -111,12 +111,12 @@ class TestRedis:
         assert "did not answer in time" in failure(redis_server.url, timeout=0.5)
 
     def test_frozen_while_reading(self, redis_server: RedisServer) -> None:
-        with open_broker(redis_server.url, timeout=0.5) as broker:
+        with open_broker(redis_server.url, timeout=2.0) as broker:
             redis_server.freeze()
             begun = time.monotonic()
             with pytest.raises(OperationError, match="stopped answering before everything was read"):
                 read_queues(broker, ["celery"])
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 4
 
     def test_killed_while_open(self, redis_server: RedisServer) -> None:
         with open_broker(redis_server.url) as broker:
@@ -154,7 +154,7 @@ class TestRedis:
     def test_a_reading_after_a_failed_one(self, redis_server: RedisServer) -> None:
         with traffic(redis_server.url) as app:
             app.send(app.declare("celery"), 2)
-        with open_broker(redis_server.url, timeout=0.5) as broker:
+        with open_broker(redis_server.url, timeout=2.0) as broker:
             redis_server.freeze()
             with pytest.raises(OperationError):
                 read_queues(broker, ["celery"])
@@ -224,13 +224,13 @@ class TestRabbitMQ:
         with rabbitmq_running(tmp_path) as server:
             with traffic(server.url) as app:
                 app.declare("celery")
-            with open_broker(server.url, timeout=1.0) as broker:
+            with open_broker(server.url, timeout=2.0) as broker:
                 assert read_queues(broker, ["celery"])[0].waiting == 0
                 server.freeze()
                 begun = time.monotonic()
                 with pytest.raises(OperationError, match="stopped answering before everything was read"):
                     read_queues(broker, ["celery"])
-                assert time.monotonic() - begun < 2.5
+                assert time.monotonic() - begun < 4.5
                 assert "did not answer in time" in failure(server.url, timeout=0.5)
                 server.thaw()
             with open_broker(server.url) as broker:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -206,7 +207,7 @@ class TestExists:
         ):
             readings = read_queues(broker, ["celery", "mistyped"], timeout=1.0, warn=notes.append)
         assert [(reading.exists, reading.waiting) for reading in readings] == [(True, 2), (None, 0)]
-        assert "no complete answer within 0.4" in notes[0]
+        assert re.search(r"no complete answer within 0\.[1-4]", notes[0])
 
 
 class TestUnacknowledged:
@@ -386,9 +387,10 @@ def test_round_trips_do_not_grow_with_the_number_of_queues(redis_server: RedisSe
     turns = []
     for count in (10, 5000):
         with (
-            faulty_proxy(redis_server.port, delay=0.03) as proxy,
+            faulty_proxy(redis_server.port) as proxy,
             open_broker(f"redis://127.0.0.1:{proxy.port}/0") as broker,
         ):
+            proxy.delay = 0.3
             begun = proxy.turns
             readings = read_queues(broker, names[:count])
             turns.append(proxy.turns - begun)

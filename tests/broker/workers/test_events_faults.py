@@ -27,11 +27,9 @@ SECONDS = 30.0
 """Within which a busy machine does anything here."""
 
 
-@pytest.fixture
-def stream(redis_server: RedisServer) -> Iterator[EventStream]:
-    """A stream with a login of its own, that has joined."""
-    redis_server.cli("ACL", "SETUSER", "listener", "on", f">{PASSWORD}", "~*", "&*", "+@all")
-    url = f"redis://listener:{PASSWORD}@127.0.0.1:{redis_server.port}/0"
+@contextlib.contextmanager
+def listening(url: str) -> Iterator[EventStream]:
+    """A stream that has joined."""
     stream = EventStream(url, {"web": ["celery"]})
     stream.start()
     try:
@@ -39,6 +37,14 @@ def stream(redis_server: RedisServer) -> Iterator[EventStream]:
         yield stream
     finally:
         stream.stop()
+
+
+@pytest.fixture
+def stream(redis_server: RedisServer) -> Iterator[EventStream]:
+    """A stream with a login of its own, that has joined."""
+    redis_server.cli("ACL", "SETUSER", "listener", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+    with listening(f"redis://listener:{PASSWORD}@127.0.0.1:{redis_server.port}/0") as stream:
+        yield stream
 
 
 def until(stream: EventStream, what: str, condition: Callable[[StreamHealth], Any]) -> StreamHealth:
@@ -61,6 +67,12 @@ def started(stream: EventStream, count: int) -> HeardWorker:
     return stream.snapshot().by_fleet("web").workers[NODE]
 
 
+def missed_and_finished(stream: EventStream) -> tuple[int, int]:
+    """The tasks of the fleet that nothing was heard of, and those that ended."""
+    found = stream.snapshot().by_fleet("web")
+    return found.missed, found.finished
+
+
 def send(url: str, count: int) -> None:
     with sender(url) as app:
         for _task in range(count):
@@ -74,41 +86,39 @@ def start_worker(workers: Workers, url: str) -> None:
 def test_redis_hangs_up(redis_server: RedisServer, stream: EventStream, workers: Workers) -> None:
     start_worker(workers, redis_server.url)
     send(redis_server.url, 5)
-    started(stream, 5)
+    wait_until(lambda: missed_and_finished(stream) == (0, 5), SECONDS, "5 tasks are heard")
     redis_server.cli("CLIENT", "KILL", "TYPE", "pubsub")
     health = until(stream, "a gap", lambda health: health.gaps == 1 and health.connected)
     assert health.problem == ""
     assert health.last_gap_seconds == health.gap_seconds > 0
     send(redis_server.url, 4)
-    assert started(stream, 9).finished == 9
+    started(stream, 9)
+    wait_until(lambda: missed_and_finished(stream)[1] == 9, SECONDS, "4 more are heard")
 
 
 def test_what_happens_during_a_gap_is_counted_as_missed(
     redis_server: RedisServer, stream: EventStream, workers: Workers
 ) -> None:
     start_worker(workers, redis_server.url)
-    send(redis_server.url, 5)
-    assert started(stream, 5).missed == 0
-    redis_server.cli("ACL", "SETUSER", "listener", "off")
-    redis_server.cli("CLIENT", "KILL", "USER", "listener")
-    health = until(stream, "a refusal", lambda health: health.gaps == 1 and "user is disabled" in health.problem)
-    assert not health.connected
-    assert PASSWORD not in health.problem
-    send(redis_server.url, 30)
-    wait_until(lambda: redis_server.cli("LLEN", "celery") == "0", SECONDS, "the queue is empty")
-    wait_until(lambda: redis_server.cli("HLEN", "unacked") == "0", SECONDS, "all tasks are taken")
+    with listening(redis_server.url) as witness:
+        send(redis_server.url, 5)
+        started(stream, 5)
+        wait_until(lambda: missed_and_finished(stream) == (0, 5), SECONDS, "5 tasks are heard")
+        redis_server.cli("ACL", "SETUSER", "listener", "off")
+        redis_server.cli("CLIENT", "KILL", "USER", "listener")
+        health = until(stream, "a refusal", lambda health: health.gaps == 1 and "user is disabled" in health.problem)
+        assert not health.connected
+        assert PASSWORD not in health.problem
+        send(redis_server.url, 30)
+        wait_until(lambda: missed_and_finished(witness) == (0, 35), SECONDS, "all events are out")
     redis_server.cli("ACL", "SETUSER", "listener", "on")
     until(stream, "joined again", lambda health: health.connected)
     started(stream, 35)
 
-    def told() -> bool:
-        found = stream.snapshot().by_fleet("web")
-        return (found.missed, found.finished) == (30, 5)
-
-    wait_until(told, SECONDS, "30 starts were missed")
+    wait_until(lambda: missed_and_finished(stream) == (30, 5), SECONDS, "30 starts were missed")
     send(redis_server.url, 3)
-    after = started(stream, 38)
-    assert (after.missed, after.finished) == (30, 8)
+    started(stream, 38)
+    wait_until(lambda: missed_and_finished(stream) == (30, 8), SECONDS, "3 more are heard")
 
 
 def test_redis_cuts_off_a_reader_that_is_too_slow(

@@ -73,7 +73,7 @@ def test_the_module_reads_workers(start_redis: Callable[..., RedisServer], worke
 
     workers.started[1].freeze()
     workers.start(server.url, "web-3@h")[0].kill()
-    result, output = run(tmp_path, {"broker_url": server.url, "timeout": 2})
+    result, output = run(tmp_path, {"broker_url": server.url, "timeout": 5})
     assert [one["state"] for one in result["workers"]] == ["online", "silent", "silent"]
     assert "Redis does not tell which is which" in result["warnings"][0]
 

@@ -87,10 +87,10 @@ def test_ready_gives_up(broker_url: str, workers: Workers) -> None:
     with sender(broker_url) as app:
         app.control.cancel_consumer("celery", destination=["drained@h"])
         wait_until(lambda: "Canceling queue" in workers.started[0].log, 10, "the worker stops consuming")
-    code, said = run(broker_url, "ready", "--node", "drained@h", "--timeout", "2")
-    assert (code, "consumes from no queue after 2 s" in said) == (1, True)
-    code, said = run(broker_url, "ready", "--node", "nobody@h", "--timeout", "1")
-    assert (code, "has not answered within 1 s" in said) == (1, True)
+    code, said = run(broker_url, "ready", "--node", "drained@h", "--timeout", "5")
+    assert (code, "consumes from no queue after 5 s" in said) == (1, True)
+    code, said = run(broker_url, "ready", "--node", "nobody@h", "--timeout", "4")
+    assert (code, "has not answered within 4 s" in said) == (1, True)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -126,7 +126,7 @@ def test_a_drain_that_takes_too_long_says_what_is_left(broker_url: str, workers:
     with sender(broker_url) as app:
         send(app, range(3), lambda number: 60.0)
         wait_until(lambda: workers.started[0].log.count("received") == 3, 10, "the tasks are received")
-        code, said = run(broker_url, "drain", "--node", "a@h", "--timeout", "2")
+        code, said = run(broker_url, "drain", "--node", "a@h", "--timeout", "5")
     assert code == 1
     assert "running: 1, received and not started: 2" in said
 
@@ -188,7 +188,7 @@ def test_calling_it_wrongly_is_told_apart(redis_server: RedisServer) -> None:
 def test_no_password_is_told(start_redis: Callable[..., RedisServer]) -> None:
     server = start_redis(password="not-a-real-password")
     url = server.url.replace("not-a-real-password", "neither-is-this")
-    code, said = run(url, "ready", "--node", "a@h", "--timeout", "1")
+    code, said = run(url, "ready", "--node", "a@h", "--timeout", "4")
     assert code == 1
     assert "neither-is-this" not in said
     assert "password" in said

@@ -15,7 +15,7 @@ from prometheus_server import Prometheus, prometheus_running
 from muejam_bed.shell import wait_until
 
 PORT = 9541
-DONE, FAILED, SECONDS = 40, 10, 0.4
+DONE, FAILED, SECONDS = 40, 10, 0.6
 TASK = "celery_demo.tasks.work"
 
 SEND = """
@@ -66,6 +66,8 @@ def watched(bare: Scaled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder: Path = tmp_path_factory.mktemp("prometheus")
     with prometheus_running(folder, f"{bare.host.address}:{PORT}") as prometheus:
         watched = Watched(bare, prometheus)
+        # Events that nobody listens to are lost.
+        watched.wait_for("sum(celery_autoscaler_events_connected)", lambda value: value == 1)
         watched.send(1, 1, 0.01)
         watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == 2)
         yield watched
@@ -78,7 +80,7 @@ def test_the_five_lines_of_the_brief(watched: Watched) -> None:
     assert waiting is not None
     assert waiting <= DONE + FAILED
     watched.wait_for('celery_workers_active{fleet="web"}', lambda value: value == 1)
-    watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == 2 + DONE + FAILED)
+    watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == 2 + DONE + FAILED, 120)
     watched.wait_for('celery_queue_length{queue="web"}', lambda value: value == 0)
     watched.wait_for('celery_workers_active{fleet="web"}', lambda value: value == 0)
     watched.wait_for('celery_workers_idle{fleet="web"}', lambda value: value == 1)
@@ -95,23 +97,25 @@ def test_the_five_lines_of_the_brief(watched: Watched) -> None:
 
     slow = watched.prometheus.value("histogram_quantile(0.95, rate(celery_task_duration_seconds_bucket[5m]))")
     assert slow is not None
-    # The class of run times that 0.4 s lies in.
-    assert 0.25 < slow <= 0.5
+    # The class of run times that 0.6 s lies in.
+    assert 0.5 < slow <= 1.0
 
 
 def test_what_else_is_told(watched: Watched) -> None:
-    assert watched.prometheus.value('celery_task_wait_seconds{fleet="web"}') == 0
-    assert watched.prometheus.value('celery_autoscaler_desired_workers{fleet="web"}') == 1
-    counted = watched.prometheus.ask('celery_autoscaler_decisions_total{fleet="web"}')
-    decisions = {labels["action"]: count for labels, count in counted}
-    assert decisions["hold"] > 0
-    assert set(decisions) == {"hold", "up", "down", "bounds"}
-    age = watched.prometheus.value('celery_autoscaler_observation_age_seconds{fleet="web"}')
-    assert age is not None
-    assert age < 3
-    assert (watched.prometheus.value('celery_worker_memory_bytes{fleet="web"}') or 0) > 1e7
-    assert watched.prometheus.value('celery_task_events_missed_total{fleet="web"}') == 0
-    assert watched.prometheus.ask('celery_autoscaler_metric_unknown{fleet="web"} == 1') == []
+    # A scrape that came too late leaves every series without a value until the next one.
+    watched.wait_for('celery_task_wait_seconds{fleet="web"}', lambda value: value == 0)
+    watched.wait_for('celery_autoscaler_desired_workers{fleet="web"}', lambda value: value == 1)
+    watched.wait_for('celery_autoscaler_decisions_total{fleet="web",action="hold"}', lambda value: (value or 0) > 0)
+    for action in ("up", "down", "bounds"):
+        watched.wait_for(
+            f'celery_autoscaler_decisions_total{{fleet="web",action="{action}"}}', lambda value: value is not None
+        )
+    watched.wait_for(
+        'celery_autoscaler_observation_age_seconds{fleet="web"}', lambda value: value is not None and value < 3
+    )
+    watched.wait_for('celery_worker_memory_bytes{fleet="web"}', lambda value: (value or 0) > 1e7)
+    watched.wait_for('celery_task_events_missed_total{fleet="web"}', lambda value: value == 0)
+    watched.wait_for('sum(celery_autoscaler_metric_unknown{fleet="web"})', lambda value: value == 0)
 
 
 def test_a_broker_that_is_gone_is_not_an_empty_queue(watched: Watched) -> None:
@@ -125,4 +129,4 @@ def test_a_broker_that_is_gone_is_not_an_empty_queue(watched: Watched) -> None:
         host.run("systemctl", "start", "redis-server")
     watched.wait_for('celery_queue_length{queue="web"}', lambda value: value == 0)
     watched.wait_for("sum(celery_autoscaler_events_connected)", lambda value: value == 1)
-    assert (watched.prometheus.value("sum(celery_autoscaler_event_gaps_total)") or 0) >= 1
+    watched.wait_for("sum(celery_autoscaler_event_gaps_total)", lambda value: (value or 0) >= 1)

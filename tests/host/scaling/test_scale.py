@@ -112,7 +112,8 @@ def test_without_waiting(fleet_of: Callable[[int], Fleet]) -> None:
     assert shrunk["after"] == 0
     assert unit(1) in shrunk["draining"]
     fleet.release("slow")
-    assert wait_until(lambda: fleet.active() == [], 30)
+    assert wait_until(lambda: fleet.scale(0, "--check")["draining"] == [], 60)
+    assert fleet.active() == []
     assert fleet.done().count("slow") == 1
 
 
