@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from autoscaled_host import PASSWORD, Scaled
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_server import Prometheus, prometheus_running
 
 from muejam_bed.shell import wait_until
 
 PORT = 9541
 DONE, FAILED, SECONDS = 40, 10, 0.6
+DONE_BEFORE, FAILED_BEFORE = 4, 1
+"""In the same proportion: how far Prometheus extrapolates a counter's growth depends on where it began."""
 TASK = "celery_demo.tasks.work"
 
 SEND = """
@@ -30,18 +34,30 @@ for _number in range(failing):
 """
 
 
+def send(scaled: Scaled, done: int, failed: int, seconds: float = SECONDS) -> None:
+    """Publish tasks that return, and tasks that fail."""
+    environment = ["env", "--chdir=/opt/celery-demo", f"CELERY_BROKER_URL=redis://:{PASSWORD}@127.0.0.1:6379/0"]
+    sender = ["/opt/celery-demo/venv/bin/python", "-c", SEND, str(done), str(failed), str(seconds)]
+    scaled.host.run(*environment, *sender)
+
+
+def at_endpoint(target: str, metric: str) -> float | None:
+    """Return the sum of a metric's series as the autoscaler itself tells them; None when there are none."""
+    try:
+        with urllib.request.urlopen(f"http://{target}/metrics", timeout=10) as said:
+            families = list(text_string_to_metric_families(said.read().decode()))
+    except OSError:
+        return None
+    found = [sample.value for family in families for sample in family.samples if sample.name == metric]
+    return sum(found) if found else None
+
+
 class Watched:
     """The host, and the Prometheus that scrapes its autoscaler."""
 
     def __init__(self, scaled: Scaled, prometheus: Prometheus) -> None:
         self.scaled = scaled
         self.prometheus = prometheus
-
-    def send(self, done: int, failed: int, seconds: float = SECONDS) -> None:
-        """Publish tasks that return, and tasks that fail."""
-        environment = ["env", "--chdir=/opt/celery-demo", f"CELERY_BROKER_URL=redis://:{PASSWORD}@127.0.0.1:6379/0"]
-        sender = ["/opt/celery-demo/venv/bin/python", "-c", SEND, str(done), str(failed), str(seconds)]
-        self.scaled.host.run(*environment, *sender)
 
     def wait_for(self, query: str, holds: Callable[[float | None], bool], seconds: float = 60) -> float | None:
         """Wait until the query's answer is as wanted, and return it."""
@@ -57,30 +73,35 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(bare: Scaled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """A host with an autoscaler whose metrics are scraped, and on which a task of either outcome has ended."""
+    """A host with an autoscaler whose metrics are scraped, and on which tasks of either outcome have ended."""
     bare.deploy(
         task_events=True,
         read_write_paths=["/var/lib/celery-demo"],
         celery_autoscaler_metrics_address="0.0.0.0",
     )
     folder: Path = tmp_path_factory.mktemp("prometheus")
-    with prometheus_running(folder, f"{bare.host.address}:{PORT}") as prometheus:
+    target = f"{bare.host.address}:{PORT}"
+    # Events that nobody listens to are lost.
+    assert wait_until(lambda: at_endpoint(target, "celery_autoscaler_events_connected") == 1, 60)
+    send(bare, DONE_BEFORE, FAILED_BEFORE, 0.01)
+    # A scrape between them would take the later ones for some of those whose rates are asked for.
+    before = DONE_BEFORE + FAILED_BEFORE
+    assert wait_until(lambda: at_endpoint(target, "celery_tasks_total") == before, 60)
+    with prometheus_running(folder, target) as prometheus:
         watched = Watched(bare, prometheus)
-        # Events that nobody listens to are lost.
-        watched.wait_for("sum(celery_autoscaler_events_connected)", lambda value: value == 1)
-        watched.send(1, 1, 0.01)
-        watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == 2)
+        watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == before)
         yield watched
 
 
 def test_the_five_lines_of_the_brief(watched: Watched) -> None:
-    watched.send(DONE, FAILED)
+    send(watched.scaled, DONE, FAILED)
     # One worker, one task at a time: while they run the queue shrinks, and the worker is busy.
     waiting = watched.wait_for('celery_queue_length{queue="web"}', lambda value: value is not None and value > 0)
     assert waiting is not None
     assert waiting <= DONE + FAILED
     watched.wait_for('celery_workers_active{fleet="web"}', lambda value: value == 1)
-    watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == 2 + DONE + FAILED, 120)
+    ended = DONE_BEFORE + FAILED_BEFORE + DONE + FAILED
+    watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == ended, 120)
     watched.wait_for('celery_queue_length{queue="web"}', lambda value: value == 0)
     watched.wait_for('celery_workers_active{fleet="web"}', lambda value: value == 0)
     watched.wait_for('celery_workers_idle{fleet="web"}', lambda value: value == 1)
