@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import time
@@ -216,8 +217,10 @@ class Systemd:
 
         :param failed: whether the unit has failed, so that there must be lines that say so.
         """
-        # Without --reverse, --since makes the lines the first ones instead of the last.
-        arguments = ["--unit", unit, f"--since=@{since:.0f}", f"--lines={lines}", "--reverse", "--output=cat"]
+        # Rounded up, whole seconds would leave out what a unit said that died at once. Without --reverse, --since makes
+        # the lines the first ones instead of the last.
+        begin = f"--since=@{math.floor(since)}"
+        arguments = ["--unit", unit, begin, f"--lines={lines}", "--reverse", "--output=cat"]
         deadline = time.monotonic() + _JOURNAL_PATIENCE
         while True:
             answer = _call(["journalctl", "--no-pager", "--quiet", *arguments], COMMAND_TIMEOUT)

@@ -17,6 +17,7 @@ from .shell import CHECKOUT, BedError, cache_dir, run, say, wait_until
 
 LABEL = "muejam.celery.bed"
 BOOT_SECONDS = 90.0
+REMOVE_SECONDS = 90.0
 PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 # systemd as PID 1 without --privileged, on cgroup version 1 and 2.
@@ -76,8 +77,20 @@ def down(name: str) -> None:
     """Remove a host with everything on it; nothing happens when there is none."""
     if docker("inspect", name, check=False).returncode == 0:
         release = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}.release"}}}}', name).stdout.strip()
-        docker("rm", "--force", "--volumes", name)
+        _remove(name)
         _keep_packages(name, release)
+
+
+def _remove(name: str) -> None:
+    """Remove a container. A busy engine says that it cannot, and does it a moment later."""
+    said = []
+
+    def gone() -> bool:
+        said.append(docker("rm", "--force", "--volumes", name, check=False).stderr)
+        return docker("inspect", name, check=False).returncode != 0
+
+    if not wait_until(gone, REMOVE_SECONDS):
+        raise BedError(f"{name} cannot be removed: {said[-1]}")
 
 
 def names_of_checkout() -> list[str]:

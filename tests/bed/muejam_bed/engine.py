@@ -14,10 +14,16 @@ from .shell import CHECKOUT, BedError, as_root, cache_dir, run, say, wait_until
 
 SOCKET = Path("/var/run/docker.sock")
 START_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
 
 
 def _answers() -> bool:
-    return shutil.which("docker") is not None and run(["docker", "version"], check=False, timeout=30).returncode == 0
+    if shutil.which("docker") is None:
+        return False
+    try:
+        return run(["docker", "version"], check=False, timeout=ANSWER_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _has_service_manager() -> bool:

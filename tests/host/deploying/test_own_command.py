@@ -45,7 +45,7 @@ FLEET: dict[str, Any] = {
     "memory_max": "300M",
     "cpu_quota": "50%",
 }
-SECONDS = 60.0  # longer than it takes until workers are told to stop, and shorter than a drain may take
+SECONDS = 90.0  # longer than it takes until workers are told to stop, and shorter than a drain may take
 TRACES = ("/etc/systemd/system/celery-worker-own@.service", "/etc/celery-worker/own.env", "/var/lib/celery-worker/own")
 
 
@@ -80,9 +80,8 @@ class Shop:
 
     def workers(self) -> list[dict[str, Any]]:
         """What the workers say of themselves."""
-        workers: list[dict[str, Any]] = self.host.result("muejam.celery.worker_info", {"broker_url": BROKER_URL})[
-            "workers"
-        ]
+        answer = self.host.result("muejam.celery.worker_info", {"broker_url": BROKER_URL}, check=False)
+        workers: list[dict[str, Any]] = answer.get("workers", [])
         return workers
 
     @contextmanager
@@ -92,7 +91,7 @@ class Shop:
         load.send(2, SECONDS, SECONDS)
         assert wait_until(lambda: sum(worker["active"] or 0 for worker in self.workers()) == 2, 45), self.workers()
         yield
-        assert wait_until(lambda: load.left() == 0, 120), load.evidence()
+        assert wait_until(lambda: load.left() == 0, 180), load.evidence()
         assert sorted(run["id"] for run in load.runs()) == sorted(load.sent)
         stopped = self.host.output(
             "sh", "-c", "journalctl -u 'celery-worker-own@*' -o short-unix | grep Stopping | tail -n 1 | cut -d' ' -f1"
@@ -116,9 +115,12 @@ def test_a_second_run_changes_nothing(shop: Shop) -> None:
 
 
 def test_its_workers_are_known_by_the_number_in_their_command(shop: Shop) -> None:
-    workers = shop.workers()
-    assert {worker["name"].partition("@")[0] for worker in workers} == {"own-1", "own-2"}
-    assert all(worker["state"] == "online" for worker in workers)
+    def online() -> bool:
+        told = {worker["name"].partition("@")[0]: worker["state"] for worker in shop.workers()}
+        return told == {"own-1": "online", "own-2": "online"}
+
+    # With half a processor each, one may be late with an answer.
+    assert wait_until(online, 30), shop.workers()
 
 
 def test_its_limits_are_those_of_the_kernel(shop: Shop) -> None:

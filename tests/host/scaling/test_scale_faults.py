@@ -74,7 +74,12 @@ def test_worker_that_does_not_start_is_taken_back_and_the_others_stay(fleet_of: 
     fleet = fleet_of(1)
     # systemd has not read this when scale begins: it has to see to that itself.
     drop_in(
-        fleet, 3, "ExecStart=", "ExecStart=/bin/sh -c 'echo redis://:not-a-real-password@broker/0 refused >&2; exit 1'"
+        fleet,
+        3,
+        "ExecStart=",
+        "ExecStart=/bin/sh -c 'echo redis://:not-a-real-password@broker/0 refused >&2; exit 1'",
+        # In the middle of another attempt it would not be "not running".
+        "Restart=no",
     )
     result = fleet.scale(4, check=False)
     assert result["failed"]
