@@ -80,8 +80,9 @@ class Pair:
             "concurrency": 1,
             "prefetch_multiplier": 1,
             "acks_late": True,
-            "time_limit": 110,
-            "drain_timeout": 120,
+            # Tasks end when a test releases them.
+            "time_limit": 600,
+            "drain_timeout": 610,
             "read_write_paths": ["/run/scaled"],
             "policy": POLICY,
         }

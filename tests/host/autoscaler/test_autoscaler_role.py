@@ -167,7 +167,13 @@ def test_a_changed_policy_is_read_and_nothing_restarted(scaled: Scaled) -> None:
     assert wait_until(lambda: '"event": "reloaded"' in scaled.host.output(*log), 20)
     assert "limits of fleet web, 1 to 2" in scaled.ask(do="scale", fleet="web", workers=3)["error"]
     # Now stuck workers may be restarted, one at a time.
-    first, second = scaled.ask_twice(do="restart", fleet="web", worker=unit)
+    pid = scaled.show(unit, "MainPID")
+    # A worker that holds still is not restarted before it was asked for twice.
+    scaled.host.run("kill", "-STOP", pid)
+    try:
+        first, second = scaled.ask_twice(do="restart", fleet="web", worker=unit)
+    finally:
+        scaled.host.run("kill", "-CONT", pid)
     assert (first, second["ok"]) == ({"ok": True, "restarted": [unit]}, False)
     assert wait_until(
         lambda: scaled.show(unit, "InvocationID") != before[1] and scaled.show(unit, "ActiveState") == "active", 60

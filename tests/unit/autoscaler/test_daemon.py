@@ -47,6 +47,7 @@ class World:
         self.folder = folder
         self.wall = 1_767_225_600.0
         self.monotonic = 500.0
+        self.set_meanwhile = 0.0
         self.waiting: int | None = 0
         self.workers: int | None = 2
         self.idle = True
@@ -69,6 +70,8 @@ class World:
         return self.configuration
 
     def read_host(self, fleet: str) -> HostReading:
+        self.wall += self.set_meanwhile
+        self.set_meanwhile = 0.0
         if self.broken:
             raise ZeroDivisionError("a fault of ours")
         if self.workers is None:
@@ -82,6 +85,8 @@ class World:
                 reserved=0,
                 started=0 if self.idle else 1,
                 taken={"celery": 0},
+                cpu_seconds=self.monotonic / 2,
+                cores=1,
             )
             for number in range(1, self.workers + 1)
         )
@@ -252,6 +257,18 @@ def test_a_clock_that_is_set_changes_no_decision(world: World, seconds: float) -
     assert [line["action"] for line in [*first, *rest]] == ["up", "hold", "hold", "hold", "up", "hold"]
     assert rest[0]["clock_stepped"] == pytest.approx(seconds)
     assert "clock_stepped" in world.events()
+    assert same(world)
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+def test_a_clock_that_is_set_in_the_middle_of_a_turn_counts_from_the_next_on(world: World, seconds: float) -> None:
+    daemon = world.daemon()
+    first = world.turns(daemon, 1)[0]
+    world.set_meanwhile = seconds
+    lines = world.turns(daemon, 3)
+    assert [line["at"] - first["at"] for line in lines] == pytest.approx([5, 10 + seconds, 15 + seconds])
+    assert [line.get("clock_stepped", 0) for line in lines] == pytest.approx([0, seconds, 0])
+    assert [line["metrics"]["cpu"] for line in lines] == pytest.approx([50, 50, 50])
     assert same(world)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import (
@@ -20,7 +20,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.st
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import DRAINING, STARTING
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+    DRAINING,
+    STARTING,
+    HostReading,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
     Link,
@@ -223,7 +227,7 @@ class Daemon:
         return min(max(self.configuration.interval * _BROKER_SHARE, _BROKER_LEAST), _BROKER_MOST)
 
     def _broker_link(self, fleet: WatchedFleet, seconds: float) -> Link:
-        return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._clock.wall)
+        return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._time_of_day)
 
     def reload_if_asked(self) -> None:
         """Read the configuration anew when somebody asked for it; a bad one is refused and the old one stays."""
@@ -243,10 +247,10 @@ class Daemon:
 
     def _take_turn(self, watch: FleetWatch, stepped: float) -> None:
         heartbeats = self._listener.heartbeats(watch.fleet.name) if self._listener else {}
-        now = self._clock.wall(), self._clock.monotonic()
+        now = self._time_of_day(), self._clock.monotonic()
         if watch.state_lost:
             watch.remembered = Remembered(cautious(now[0]))
-        look = watch.look(self.configuration.mode, *now, self._read_host, heartbeats)
+        look = watch.look(self.configuration.mode, *now, self._read_workers, heartbeats)
         turn = look.turn
         line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **observation_as_json(turn.seen)}
         line.update(decision_as_json(turn.decision))
@@ -271,6 +275,9 @@ class Daemon:
         elif turn.decision and turn.decision.after != turn.decision.before:
             # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
             watch.remembered, watch.withdrawn = turn.if_withdrawn, True
+
+    def _read_workers(self, fleet: str) -> HostReading:
+        return replace(self._read_host(fleet), at=self._time_of_day())
 
     def _act(self, watch: FleetWatch, look: Look) -> None:
         decision = look.turn.decision
@@ -310,6 +317,14 @@ class Daemon:
             watch.errors["restart"] += 1
             self.event("restart_failed", fleet=watch.fleet.name, worker=worker, error=str(error))
 
+    def _time_of_day(self) -> float:
+        """Return the seconds since the epoch by the clock as it was at the beginning of this turn.
+
+        One that is set in the middle counts as set from the next turn on: what is remembered of this one
+        is then shifted as a whole.
+        """
+        return self._drift + self._clock.monotonic()
+
     def _offset(self) -> float:
         return self._clock.wall() - self._clock.monotonic()
 
@@ -323,7 +338,7 @@ class Daemon:
         return step
 
     def _save(self) -> None:
-        now = self._clock.wall()
+        now = self._time_of_day()
         problem = ""
         try:
             save_state(
