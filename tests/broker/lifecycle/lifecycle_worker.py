@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -33,7 +34,10 @@ START_SECONDS = 60.0
 
 
 class Manager:
-    """The notification socket of a service manager; C(messages) are the lines received, with their arrival times."""
+    """The notification socket of a service manager.
+
+    It is read all the time, as a service manager does: the kernel keeps eleven messages, and holds up who sends more.
+    """
 
     def __init__(self, abstract: bool = False) -> None:
         # The path of a unix socket may not be longer than 107 bytes, and pytest's directories can be.
@@ -41,27 +45,31 @@ class Manager:
         self.address = "@" + self.path if abstract else self.path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + self.path if abstract else self.path)
-        self.socket.setblocking(False)
-        self.messages: list[tuple[float, str]] = []
+        # Of whole messages, each put in place at once.
+        self.heard: list[tuple[float, list[str]]] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        while text := self.socket.recv(4096).decode():
+            self.heard.append((time.monotonic(), text.split("\n")))
 
     def receive(self) -> list[str]:
         """Return all lines received so far."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                text = self.socket.recv(4096).decode()
-                self.messages += [(time.monotonic(), line) for line in text.split("\n")]
-        return [message[1] for message in self.messages]
+        return [line for _at, lines in list(self.heard) for line in lines]
 
     def pings(self, since: float = 0.0) -> int:
         """Return how many watchdog pings came since a time of the monotonic clock."""
-        self.receive()
-        return sum(line == "WATCHDOG=1" and at >= since for at, line in self.messages)
+        return sum("WATCHDOG=1" in lines for at, lines in list(self.heard) if at >= since)
 
     def said(self, text: str) -> bool:
         """Return whether a line with this text came."""
         return any(text in line for line in self.receive())
 
     def close(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            end.sendto(b"", self.socket.getsockname())
+        self.reader.join(10)
         self.socket.close()
         with contextlib.suppress(FileNotFoundError):
             Path(self.path).unlink()
@@ -82,6 +90,7 @@ class Worker:
         watchdog: float = 1.5,
         abstract: bool = False,
         mingle: bool = False,
+        fault: str = "",
     ) -> None:
         self.directory = directory
         self.node = f"{name}@test"
@@ -89,6 +98,8 @@ class Worker:
         self.status_file = directory / f"{name}.json"
         self.log_file = directory / f"{name}.log"
         self.fault_file = directory / f"{name}.fault"
+        if fault:
+            self.fault_file.write_text(fault)
         self.manager = Manager(abstract)
         variables = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY", "COV"))},
@@ -132,6 +143,10 @@ class Worker:
             heard = "\n".join(self.manager.receive()[-20:])
             raise AssertionError(f"{error}\n--- manager heard\n{heard}\n--- worker's log\n{self.log[-6000:]}") from None
 
+    def wait_said(self, text: str) -> None:
+        """Wait until the manager has heard a line with this text, of a worker that may have ended."""
+        self.wait(lambda: self.manager.said(text), 5, text, alive=False)
+
     def wait_ready(self) -> None:
         self.wait(lambda: "READY=1" in self.manager.receive(), START_SECONDS, "READY=1")
 
@@ -161,6 +176,10 @@ class Worker:
         # A broadcast on Redis reaches those alone who have subscribed, which a worker may do after it consumes.
         given = partial(command, argument, destination=[self.node], reply=True, timeout=2, limit=1)
         self.wait(given, 20, "the worker answers")
+
+    def wait_asked_to_drain(self) -> None:
+        """Wait until the worker has heeded a signal; it may be through with it all by then."""
+        self.wait(lambda: "Stop requested" in self.log, 10, "it drains", alive=False)
 
     def term(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -27,10 +27,20 @@ ONE_PROCESS = ("--pool", "prefork", "--concurrency", "1")
 )
 def test_from_start_to_stop(workers: Workers, broker_url: str, abstract: bool) -> None:
     worker = workers.start(
-        broker_url, "--pool", "prefork", "--concurrency", "2", "-Q", "celery,high", abstract=abstract, mingle=True
+        broker_url,
+        "--pool",
+        "prefork",
+        "--concurrency",
+        "2",
+        "-Q",
+        "celery,high",
+        abstract=abstract,
+        mingle=True,
+        fault="slow",
     )
     worker.wait(lambda: worker.status().get("state") == "starting", 30, "state starting")
     assert not worker.manager.said("READY=1")
+    worker.fault_file.unlink()
     worker.wait_ready()
 
     with sender(broker_url) as app:
@@ -65,6 +75,7 @@ def test_from_start_to_stop(workers: Workers, broker_url: str, abstract: bool) -
 
     worker.term()
     assert worker.wait_exit() == 0
+    worker.wait_said("STOPPING=1")
     assert worker.manager.receive().count("READY=1") == 1
     assert worker.manager.receive().count("STOPPING=1") == 1
     assert not worker.status_file.exists()
@@ -78,7 +89,6 @@ def test_a_stuck_loop_sends_no_pings(workers: Workers, redis_server: RedisServer
     worker.fault_file.write_text("stuck")
 
     worker.wait(lambda: worker.age() > 4, 20, "the status file grows old")
-    worker.manager.receive()
     since = time.monotonic()
     worker.wait(lambda: worker.age() > 6, 10, "time without a ping passes")
     assert worker.manager.pings(since) == 0

@@ -200,14 +200,14 @@ class TestExists:
         client = redis_server.client()
         client.mset({f"celery-task-meta-{number}": "" for number in range(200_000)})
         notes: list[str] = []
-        # 200 steps of 10 ms do not fit into half of one second.
+        # 200 steps of 50 ms do not fit into half of five seconds.
         with (
-            faulty_proxy(redis_server.port, delay=0.01) as proxy,
+            faulty_proxy(redis_server.port, delay=0.05) as proxy,
             open_broker(f"redis://127.0.0.1:{proxy.port}/0") as broker,
         ):
-            readings = read_queues(broker, ["celery", "mistyped"], timeout=1.0, warn=notes.append)
+            readings = read_queues(broker, ["celery", "mistyped"], timeout=5.0, warn=notes.append)
         assert [(reading.exists, reading.waiting) for reading in readings] == [(True, 2), (None, 0)]
-        assert re.search(r"no complete answer within 0\.[1-4]", notes[0])
+        assert re.search(r"no complete answer within (1|2)\b", notes[0])
 
 
 class TestUnacknowledged:

