@@ -36,6 +36,12 @@ def timed(url: str, *wanted: str, timeout: float = TIMEOUT) -> tuple[RollCall, f
     return found, time.monotonic() - begin
 
 
+def quickest(url: str, *wanted: str) -> tuple[RollCall, float]:
+    """Read three times, as a busy machine may hold up one; return the last answer and the least seconds."""
+    readings = [timed(url, *wanted, timeout=20) for _turn in range(3)]
+    return readings[-1][0], min(seconds for _found, seconds in readings)
+
+
 def states(found: RollCall) -> dict[str | None, str]:
     return {worker.name: worker.state for worker in found.workers}
 
@@ -76,9 +82,9 @@ def test_every_pool_tells_what_it_is(broker_url: str, workers: Workers) -> None:
 
     found, seconds = timed(broker_url, "s*", "gevent@h", timeout=20)
     assert list(states(found)) == ["gevent@h", "scaling@h", "solo@h"]
-    found, seconds = timed(broker_url, "solo@h", "gevent@h", timeout=20)
+    found, seconds = quickest(broker_url, "solo@h", "gevent@h")
     assert list(states(found)) == ["gevent@h", "solo@h"]
-    assert seconds < 10, "names that all answered need no heartbeat to be waited for"
+    assert seconds < 2, "names that all answered need no heartbeat to be waited for"
 
 
 def test_active_and_reserved_tasks_are_counted(broker_url: str, workers: Workers) -> None:
@@ -140,12 +146,12 @@ def test_a_worker_without_queues_is_draining(broker_url: str, workers: Workers) 
 
 
 def test_no_workers_are_no_workers(broker_url: str) -> None:
-    found, seconds = timed(broker_url, timeout=20)
+    found, seconds = quickest(broker_url)
     assert found == RollCall(())
-    assert seconds < 10
-    found, seconds = timed(broker_url, "web-1@h", timeout=20)
+    assert seconds < 2
+    found, seconds = quickest(broker_url, "web-1@h")
     assert found.workers == (Worker("web-1@h", "silent"),)
-    assert seconds < 10
+    assert seconds < 2
 
 
 def test_the_last_worker_leaving_is_noticed(redis_server: RedisServer, workers: Workers) -> None:

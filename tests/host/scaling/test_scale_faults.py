@@ -78,8 +78,8 @@ def test_worker_that_does_not_start_is_taken_back_and_the_others_stay(fleet_of: 
         3,
         "ExecStart=",
         "ExecStart=/bin/sh -c 'echo redis://:not-a-real-password@broker/0 refused >&2; exit 1'",
-        # In the middle of another attempt it would not be "not running".
-        "Restart=no",
+        # It is looked at while systemd waits to try again, and not in the middle of another attempt.
+        "RestartSec=1h",
     )
     result = fleet.scale(4, check=False)
     assert result["failed"]

@@ -277,6 +277,7 @@ class Daemon:
             watch.remembered, watch.withdrawn = turn.if_withdrawn, True
 
     def _read_workers(self, fleet: str) -> HostReading:
+        """Read the workers of a fleet, by the same clock as its queues."""
         return replace(self._read_host(fleet), at=self._time_of_day())
 
     def _act(self, watch: FleetWatch, look: Look) -> None:
