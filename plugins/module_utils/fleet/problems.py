@@ -10,7 +10,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, policies, rules, spec, values
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
+    arguments,
+    names,
+    policies,
+    rules,
+    spec,
+    values,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 _KINDS = {
@@ -64,6 +71,7 @@ def find(
         found += [fault for fault in rules.of_one(resolved, own, path) if not _faulty_keys([fault], path) & faulty]
     found += _double_names(fleets, label)
     found += rules.of_virtualenvs(whole)
+    found += arguments.of_beats(whole)
     found += rules.of_memory(whole, host_memory, label)
     return [redact(fault) for fault in found]
 

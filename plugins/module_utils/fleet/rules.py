@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders, policies, spec, values
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
+    arguments,
+    celery_words,
+    placeholders,
+    policies,
+    spec,
+    values,
+)
 
 
 def of_one(fleet: spec.Fleet, own: Mapping[str, Any], path: str) -> list[str]:
@@ -161,6 +168,8 @@ def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         if queue in seen:
             yield f"queues[{index}]: {queue!r} is there twice, remove one"
         seen.add(queue)
+    if celery_words.celery_in(fleet["command"]):
+        return
     if fleet["command"] and not any(placeholders.uses_number(word) for word in fleet["command"]):
         wanted = f"{fleet['name']}-%i@%h"
         if not any(placeholders.uses_number(str(value)) for value in fleet["environment"].values()):
@@ -173,4 +182,4 @@ def _policy(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         yield "queues: missing, a policy has to know which to read: name those the app uses, Celery's own is [celery]"
 
 
-_CHECKS = (_start, _pool, _timeouts, _lists, _policy)
+_CHECKS = (_start, _pool, _timeouts, _lists, _policy, arguments.faults)

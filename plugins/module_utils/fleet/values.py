@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, placeholders
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
 _PATH = re.compile(r"/[^\s\x00-\x1f\x7f\"'\\$%*?]*")
@@ -37,6 +37,8 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 RESERVED_VARIABLES = {
     "CELERY_BROKER_URL": "use the key broker_url",
+    "CELERY_BROKER_READ_URL": "use the key broker_url",
+    "CELERY_BROKER_WRITE_URL": "use the key broker_url",
     "CELERY_RESULT_BACKEND": "use the key result_backend",
     "NOTIFY_SOCKET": "systemd sets it",
     "WATCHDOG_USEC": "use the key watchdog",
@@ -151,19 +153,15 @@ def celery_setting(name: object, value: object) -> str | None:
             "cannot be set on a command line: Celery takes only lower-case names with an underscore there, "
             "such as task_acks_late; set it in the app"
         )
-    instead = {
-        "broker_url": "broker_url",
-        "result_backend": "result_backend",
-        "broker_transport_options": "broker_transport_options",
-        "broker_use_ssl": "broker_use_ssl",
-        "worker_prefetch_multiplier": "prefetch_multiplier",
-        "task_acks_late": "acks_late",
-        "task_queue_max_priority": "queue_max_priority",
-        "task_time_limit": "time_limit",
-        "task_soft_time_limit": "soft_time_limit",
-    }.get(name)
-    if instead:
-        return f"has a key of its own: use {instead}"
+    key = celery_names.SETTING_KEYS.get(name)
+    if key:
+        return f"has a key of its own: use {key}"
+    if name in celery_names.SETTINGS_REFUSED:
+        return f"breaks the fleet: {celery_names.SETTINGS_REFUSED[name]}"
+    if name == "worker_enable_remote_control" and str(value).lower() in ("false", "no", "off", "0"):
+        return "must stay on: the tools ask and drain workers by remote control"
+    if name == "accept_content" and (isinstance(value, str) or not {"json", "application/json"} & set(_texts(value))):
+        return "has to keep json: the tools speak it with workers"
     try:
         text = json.dumps(value)
     except (TypeError, ValueError):
@@ -171,6 +169,10 @@ def celery_setting(name: object, value: object) -> str | None:
     if _SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(text) or '"password"' in text:
         return "looks like a secret, and settings stand on the command line where `ps` shows them: set it in the app"
     return None
+
+
+def _texts(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, Sequence) else []
 
 
 def argument(value: str) -> str | None:

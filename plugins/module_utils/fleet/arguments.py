@@ -1,0 +1,194 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a fleet must not say to Celery past its keys: in `extra_args`, in `command`, and in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
+    celery_names,
+    celery_words,
+    placeholders,
+    policies,
+    spec,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_words import Word
+
+_SLOWEST_HEARTBEAT = 2
+_OFF = ("", "0", "false", "f", "no", "n", "off")
+_VARIABLES = {
+    "BROKER_URL": "broker_url",
+    "CELERY_BROKER": "broker_url",
+    "RESULT_BACKEND": "result_backend",
+    "CELERY_WORKDIR": "working_directory",
+}
+"""What `celery` itself takes from the environment, over the variables that the role sets."""
+
+_SAME_IN_COMMAND = ("queues", "time_limit", "soft_time_limit", "user", "group", "working_directory", "result_backend")
+
+
+def faults(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    """Faults of one resolved fleet; `own` is what the user wrote for it, without defaults."""
+    yield from _extra_args(fleet)
+    yield from _command(fleet, own)
+    yield from _environment(fleet, own)
+
+
+def of_beats(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
+    """Fleets of one app that would each send what is scheduled."""
+    first: dict[tuple[object, ...], str] = {}
+    found = []
+    for path, fleet in fleets:
+        if fleet["app"] and _has_beat(fleet):
+            app = fleet["app"], fleet["virtualenv"], fleet["broker_url"]
+            other = first.setdefault(app, path)
+            if other != path:
+                found.append(
+                    f"{path}.extra_args: --beat, and {other} has it for the same app: "
+                    "everything scheduled would be sent by both, keep one"
+                )
+    return found
+
+
+def _extra_args(fleet: spec.Fleet) -> Iterator[str]:
+    for word in celery_words.options(fleet["extra_args"]):
+        place = f"extra_args[{word.index}]"
+        if word.flag is None:
+            yield from (f"{place}: {fault}" for fault in _unknown(word))
+        elif word.flag.value and word.value is None:
+            yield f"{place}: {word.written} takes a value: add it"
+        elif word.flag.key and not word.flag.refused:
+            yield f"{place}: {word.written} is what the key {word.flag.key} says: use the key"
+        else:
+            yield from (f"{place}: {fault}" for fault in _of_option(fleet, word))
+
+
+def _command(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    found = celery_words.celery_in(fleet["command"])
+    if found is None:
+        return
+    if found.command in ("multi", "beat"):
+        yield f"command: celery {found.command} is no worker that systemd can watch: use celery worker"
+    if found.command != "worker":
+        return
+    words = [*found.main, *found.words]
+    for word in words:
+        if word.flag:
+            yield from (f"command: {fault}" for fault in [*_of_option(fleet, word), *_differs(fleet, own, word)])
+        elif celery_words.shortened(word.written, (*celery_names.WORKER, *celery_names.MAIN)):
+            yield from (f"command: {fault}" for fault in _unknown(word))
+    named = any(word.flag and word.flag.name == "--hostname" for word in words)
+    if not named and "CELERY_WORKER_HOSTNAME" not in fleet["environment"]:
+        yield f"command: names no node, and the tools look for this one: add --hostname={fleet['name']}-%i@%H"
+
+
+def _environment(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    """Celery's command line takes options from variables such as `CELERY_WORKER_PURGE` too."""
+    if fleet["command"] and celery_words.celery_in(fleet["command"]) is None:
+        return
+    flags = {f"CELERY_WORKER_{flag.variable}": flag for flag in celery_names.WORKER if flag.name != "--help"}
+    flags["CELERY_VERSION"] = next(flag for flag in celery_names.MAIN if flag.name == "--version")
+    for name, value in fleet["environment"].items():
+        text = str(value)
+        place = f"environment.{name}"
+        key = _VARIABLES.get(name)
+        if key and text and text != fleet[key]:
+            yield f"{place}: Celery would take it in place of the key {key}: remove it, or give both the same"
+        flag = flags.get(name)
+        if flag is None or not text or (not flag.value and text.lower() in _OFF):
+            continue
+        word = Word(0, f"Celery takes it as {flag.name}, and this", flag, str(value))
+        if flag.refused:
+            yield f"{place}: Celery takes it as {flag.name}, and {flag.refused}: remove it"
+        elif flag.key and not fleet["command"]:
+            yield f"{place}: Celery takes it as {flag.name}, which is what the key {flag.key} says: use the key"
+        else:
+            yield from (f"{place}: {fault}" for fault in [*_of_option(fleet, word), *_differs(fleet, own, word)])
+
+
+def _unknown(word: Word) -> Iterator[str]:
+    if not word.written:
+        name, sign, _value = (word.value or "").partition("=")
+        setting = name.lower().replace(".", "_")
+        if sign and setting:
+            key = celery_names.SETTING_KEYS.get(setting)
+            yield f"{name} is a setting: use " + (f"the key {key}" if key else "celery_settings")
+        return
+    main = next((flag for flag in celery_names.MAIN if word.written in flag.names), None)
+    whole = celery_words.shortened(word.written, celery_names.WORKER)
+    if main:
+        instead = f"use the key {main.key}" if main.key else "remove it"
+        yield f"{word.written} is no option of celery worker, which would not start: {instead}"
+    elif any(letter.isspace() for letter in word.written):
+        yield f"{word.written!r} is one word: give the option and its value as two"
+    elif whole:
+        yield f"{word.written} is no option of celery worker, which takes none shortened: remove it, or write {whole}"
+
+
+def _of_option(fleet: spec.Fleet, word: Word) -> Iterator[str]:
+    """What is wrong with an option wherever it stands."""
+    flag, value = word.flag, word.value or ""
+    if flag is None:
+        return
+    if flag.refused:
+        yield f"{word.written}: {flag.refused}, remove it"
+    elif flag.name == "--beat":
+        most = policies.most_workers(fleet)
+        if most > 1:
+            yield (
+                f"{word.written}: each of up to {most} workers would send what is scheduled: "
+                "run `celery beat` once as a service of its own, or give the option to a fleet of one worker"
+            )
+        if fleet["pool"] == "gevent":
+            yield f"{word.written}: Celery cannot do that with pool gevent: run `celery beat` as a service of its own"
+    elif flag.name == "--include" and fleet["notify"] and not fleet["command"]:
+        yield f"{word.written}: would replace the lifecycle module: name the modules in the app's setting include"
+    elif flag.name == "--statedb" and not placeholders.uses_number(value) and policies.most_workers(fleet) > 1:
+        yield f"{word.written}: workers cannot share the file: put %i into its name"
+    elif flag.name == "--heartbeat-interval" and (spec.number(value) or 0) > _SLOWEST_HEARTBEAT:
+        yield f"{word.written}: {celery_names.HEARTBEATS}: leave it out"
+
+
+def _differs(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[str]:
+    """Where a command says something else than a key that is read by others than the command."""
+    key = word.flag.key if word.flag else None
+    value = word.value or ""
+    if word.flag is None or key is None:
+        return
+    if key == "name":
+        nodes = [f"{fleet['name']}-%i@{host}" for host in ("%H", "%h")]
+        if value not in nodes:
+            yield f"{word.written}: names the node {value}, and the tools look for {nodes[0]}: write that"
+    elif word.flag.name == "--exclude-queues":
+        both = sorted(set(_names(value)) & set(fleet["queues"]))
+        if both:
+            yield f"{word.written}: leaves out {', '.join(both)}, which the key queues has: remove it from one of them"
+    elif key == "broker_url" and value != fleet[key]:
+        yield f"{word.written}: is another broker than the key {key}: remove the option"
+    elif key == "pool" and own.get("pool") and value != fleet[key]:
+        yield f"{word.written}: {value} is not what the key pool says, {fleet[key]}: give both the same"
+    elif key in _SAME_IN_COMMAND and not _same(fleet[key], value):
+        shown = ", ".join(fleet[key]) if isinstance(fleet[key], list) else fleet[key]
+        yield (
+            f"{word.written}: the command says {value}, the key {key} "
+            f"{f'says {shown}' if shown else 'is not given'}: give both the same"
+        )
+
+
+def _same(wanted: object, value: str) -> bool:
+    if isinstance(wanted, list):
+        return not wanted or set(wanted) == set(_names(value))
+    if isinstance(wanted, (int, float)):
+        return spec.number(value) == wanted
+    return wanted == value
+
+
+def _names(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",")]
+
+
+def _has_beat(fleet: spec.Fleet) -> bool:
+    return any(word.flag and word.flag.name == "--beat" for word in celery_words.options(fleet["extra_args"]))

@@ -1,0 +1,137 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Celery calls things that a fleet has keys for: options of its command line, settings, and variables.
+
+Read in Celery 5.3 to 5.7, in `celery/bin/` and `celery/app/defaults.py`.
+A test compares the options with those of the Celery that is installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One option of Celery's command line.
+
+    :ivar names: its spellings; the first one that begins with two hyphens also names it in the environment.
+    :ivar value: whether it takes a value.
+    :ivar key: the key of a fleet that says the same.
+    :ivar refused: why no fleet can have it.
+    """
+
+    names: tuple[str, ...]
+    value: bool = True
+    key: str | None = None
+    refused: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The long spelling by which Celery knows it."""
+        return next(name for name in self.names if name.startswith("--"))
+
+    @property
+    def variable(self) -> str:
+        """The rest of the name of the environment variable that Celery reads it from as well."""
+        return self.name[2:].replace("-", "_").upper()
+
+
+def _switch(*names: str, key: str | None = None, refused: str | None = None) -> Flag:
+    return Flag(names, False, key, refused)
+
+
+HEARTBEATS = "a worker that does not answer is known by its heartbeats, every 2 s"
+
+WORKER = (
+    Flag(("-n", "--hostname"), key="name"),
+    _switch("-D", "--detach", refused="systemd has to see the worker's own process"),
+    Flag(("-S", "--statedb")),
+    Flag(("-l", "--loglevel"), key="log_level"),
+    Flag(("-O", "--optimization")),
+    Flag(("--prefetch-multiplier",), key="prefetch_multiplier"),
+    _switch("--disable-prefetch"),
+    Flag(("-c", "--concurrency"), key="concurrency"),
+    Flag(("-P", "--pool"), key="pool"),
+    Flag(("--pool-start-method",)),
+    _switch("-E", "--task-events", "--events", key="task_events"),
+    Flag(("--time-limit",), key="time_limit"),
+    Flag(("--soft-time-limit",), key="soft_time_limit"),
+    Flag(("--max-tasks-per-child",), key="max_tasks_per_child"),
+    Flag(("--max-memory-per-child",), key="max_memory_per_child"),
+    _switch("--purge", "--discard", refused="it would erase the queues whenever a worker starts"),
+    Flag(("--queues", "-Q"), key="queues"),
+    Flag(("--exclude-queues", "-X"), key="queues"),
+    Flag(("--include", "-I")),
+    _switch("--without-gossip"),
+    _switch("--without-mingle"),
+    _switch("--without-heartbeat", refused=HEARTBEATS),
+    Flag(("--heartbeat-interval",)),
+    Flag(("--autoscale",), key="autoscale"),
+    _switch("-B", "--beat"),
+    Flag(("-s", "--schedule-filename", "--schedule")),
+    Flag(("--scheduler",)),
+    Flag(("--logfile", "-f")),
+    Flag(
+        ("--pidfile",),
+        refused="systemd knows the process, and a file that a crash left would keep a worker from starting",
+    ),
+    Flag(("--uid",), key="user"),
+    Flag(("--gid",), key="group"),
+    Flag(("--umask",)),
+    Flag(("--executable",)),
+    _switch("--help", refused="it prints a text in place of starting a worker"),
+)
+"""Options of `celery worker`."""
+
+MAIN = (
+    Flag(("-A", "--app"), key="app"),
+    Flag(("-b", "--broker"), key="broker_url"),
+    Flag(("--result-backend",), key="result_backend"),
+    Flag(("--loader",)),
+    Flag(("--config",)),
+    Flag(("--workdir",), key="working_directory"),
+    _switch("-C", "--no-color"),
+    _switch("-q", "--quiet"),
+    _switch("--version", refused="it prints a text in place of starting a worker"),
+    _switch("--skip-checks"),
+    _switch("--help", refused="it prints a text in place of starting a worker"),
+)
+"""Options of `celery` itself, which stand before its command."""
+
+SETTING_KEYS = {
+    "broker_url": "broker_url",
+    "broker_read_url": "broker_url",
+    "broker_write_url": "broker_url",
+    "broker_host": "broker_url",
+    "broker_port": "broker_url",
+    "broker_user": "broker_url",
+    "broker_password": "broker_url",
+    "broker_vhost": "broker_url",
+    "broker_transport": "broker_url",
+    "broker_transport_options": "broker_transport_options",
+    "broker_use_ssl": "broker_use_ssl",
+    "result_backend": "result_backend",
+    "task_acks_late": "acks_late",
+    "task_queue_max_priority": "queue_max_priority",
+    "task_soft_time_limit": "soft_time_limit",
+    "task_time_limit": "time_limit",
+    "worker_concurrency": "concurrency",
+    "worker_gid": "group",
+    "worker_max_memory_per_child": "max_memory_per_child",
+    "worker_max_tasks_per_child": "max_tasks_per_child",
+    "worker_pool": "pool",
+    "worker_prefetch_multiplier": "prefetch_multiplier",
+    "worker_send_task_events": "task_events",
+    "worker_uid": "user",
+}
+"""Settings that a key of the fleet makes."""
+
+SETTINGS_REFUSED = {
+    "control_exchange": "the tools reach workers by the default one",
+    "event_exchange": "the tools hear workers by the default one",
+    "worker_pidfile": "systemd knows the process, and a file that a crash left would keep a worker from starting",
+    "worker_state_db": "workers cannot share the file: give extra_args --statedb=/path/%i",
+}
+"""Settings that break what the tools rely on."""

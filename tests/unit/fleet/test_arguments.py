@@ -1,0 +1,258 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a fleet says to Celery past its keys is read as Celery reads it, and refused where it breaks a promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+from celery.bin.celery import celery as celery_program
+from celery.bin.worker import worker as celery_worker
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, celery_words, problems
+
+CELERY = ["/srv/venv/bin/celery", "-A", "proj", "worker"]
+NODE = ["-n", "web-%i@%H"]
+
+
+def fleet(**keys: Any) -> dict[str, Any]:
+    app = {} if "command" in keys else {"app": "proj", "virtualenv": "/srv/venv"}
+    return {"name": "web", "broker_url": "redis://10.0.0.5/0", **app, **keys}
+
+
+def faults_of(**keys: Any) -> list[str]:
+    return problems.find([fleet(**keys)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "index", "says"),
+    [
+        (["--purge"], 0, "erase"),
+        (["-O", "fair", "--discard"], 2, "erase"),
+        (["--purge=1"], 0, "erase"),
+        (["-Qa"], 0, "key queues"),
+        (["-Q", "a"], 0, "key queues"),
+        (["--queues=a"], 0, "key queues"),
+        (["-X", "a"], 0, "key queues"),
+        (["--exclude-queues=a"], 0, "key queues"),
+        (["-c4"], 0, "key concurrency"),
+        (["--concurrency", "4"], 0, "key concurrency"),
+        (["-Pgevent"], 0, "key pool"),
+        (["--autoscale=10,3"], 0, "key autoscale"),
+        (["-n", "other@%H"], 0, "key name"),
+        (["--hostname=other"], 0, "key name"),
+        (["--events"], 0, "key task_events"),
+        (["-l", "DEBUG"], 0, "key log_level"),
+        (["--loglevel=DEBUG"], 0, "key log_level"),
+        (["--max-tasks-per-child=5"], 0, "key max_tasks_per_child"),
+        (["--max-memory-per-child=5"], 0, "key max_memory_per_child"),
+        (["--prefetch-multiplier=1"], 0, "key prefetch_multiplier"),
+        (["--time-limit=5"], 0, "key time_limit"),
+        (["--soft-time-limit=5"], 0, "key soft_time_limit"),
+        (["--uid=root"], 0, "key user"),
+        (["--gid=root"], 0, "key group"),
+        (["-D"], 0, "systemd"),
+        (["--detach"], 0, "systemd"),
+        (["--pidfile=/run/x"], 0, "crash"),
+        (["--without-heartbeat"], 0, "heartbeats"),
+        (["--heartbeat-interval", "30"], 0, "heartbeats"),
+        (["--statedb=/srv/state"], 0, "%i"),
+        (["-I", "other"], 0, "lifecycle"),
+        (["-B"], 0, "up to 2 workers"),
+        (["--help"], 0, "in place of starting"),
+        (["-A", "other"], 0, "key app"),
+        (["--broker=redis://h"], 0, "key broker_url"),
+        (["--workdir=/srv"], 0, "key working_directory"),
+        (["--purg"], 0, "write --purge"),
+        (["--scheduler foo"], 0, "as two"),
+        (["-s"], 0, "takes a value"),
+        (["worker.concurrency=4"], 0, "key concurrency"),
+        (["task_acks_late=1"], 0, "key acks_late"),
+        (["worker.proc_alive_timeout=9"], 0, "celery_settings"),
+    ],
+)
+def test_an_argument_that_breaks_a_promise_is_refused(arguments: list[str], index: int, says: str) -> None:
+    found = [fault for fault in faults_of(extra_args=arguments, workers=2) if f".extra_args[{index}]: " in fault]
+    assert len(found) == 1, found
+    assert says in found[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-O", "fair"],
+        ["-Ofair", "--without-gossip", "--without-mingle"],
+        ["--statedb=/srv/state-%i", "--logfile=/srv/%i.log"],
+        ["--heartbeat-interval=1"],
+        ["--own-option", "of-the-app"],
+        ["-OfairB"],
+        ["--scheduler", "--purge"],
+    ],
+)
+def test_what_breaks_nothing_is_taken(arguments: list[str]) -> None:
+    assert faults_of(extra_args=arguments, workers=2) == []
+
+
+def test_joined_options_are_each_read() -> None:
+    assert [fault.split(" is ")[0][-2:] for fault in faults_of(extra_args=["-EQa"])] == ["-E", "-Q"]
+
+
+def test_one_worker_alone_may_send_what_is_scheduled() -> None:
+    assert faults_of(extra_args=["-B", "-s", "/srv/schedule"]) == []
+    policy = {"limits": {"min_workers": 1, "max_workers": 3}}
+    assert "up to 3 workers" in faults_of(extra_args=["--beat"], queues=["a"], policy=policy)[0]
+    assert "pool gevent" in faults_of(extra_args=["-B"], pool="gevent")[0]
+    both = problems.find([fleet(extra_args=["-B"]), fleet(name="two", extra_args=["-B"])])
+    assert both[0].startswith("celery_worker_fleets[1].extra_args: --beat, and celery_worker_fleets[0]")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ([*CELERY, *NODE, "--purge"], "erase"),
+        ([*CELERY, *NODE, "-ED"], "systemd"),
+        ([*CELERY], "--hostname=web-%i@%H"),
+        ([*CELERY, "-n", "other-%i@%H"], "tools look for web-%i@%H"),
+        ([*CELERY, *NODE, "-Qa,c"], "the key queues says a, b"),
+        ([*CELERY, *NODE, "-X", "b"], "leaves out b"),
+        ([*CELERY, *NODE, "--time-limit=600"], "the key time_limit is not given"),
+        ([*CELERY, *NODE, "-B"], "up to 2 workers"),
+        ([*CELERY, *NODE, "--uid", "root"], "the key user says celery"),
+        (["/usr/bin/env", "A=b", "celery", "-A", "proj", "worker", *NODE, "--discard"], "erase"),
+        (["/usr/bin/python3", "-m", "celery", "-Aproj", "worker", *NODE, "--discard"], "erase"),
+        (["/bin/sh", "-c", "exec /srv/venv/bin/celery -A proj worker -n web-%i@%H --purge"], "erase"),
+        (["/srv/venv/bin/celery", "-b", "redis://other/0", "worker", *NODE], "another broker"),
+        (["/srv/venv/bin/celery", "--workdir=/srv", "-Aproj", "worker", *NODE], "working_directory"),
+        (["/srv/venv/bin/celery", "multi", "start", "web-%i@%H"], "no worker that systemd can watch"),
+    ],
+)
+def test_a_command_is_read_as_celery_reads_it(command: list[str], says: str) -> None:
+    found = faults_of(command=command, workers=2, queues=["a", "b"])
+    assert len(found) == 1, found
+    assert found[0].startswith("celery_worker_fleets[0].command: ")
+    assert says in found[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*CELERY, *NODE, "-Q", "b,a", "-c4", "-Pprefork", "-E", "-Ofair"],
+        [*CELERY, "--hostname=web-%i@%h"],
+        ["/usr/bin/nice", "-n", "2", "/srv/venv/bin/celery", "-A", "proj", "worker", *NODE],
+        ["/opt/airflow/bin/airflow", "celery", "worker", "--celery-hostname", "web-%i@%H", "-q", "a,b"],
+    ],
+)
+def test_a_command_that_agrees_with_its_keys_is_taken(command: list[str]) -> None:
+    assert faults_of(command=command, workers=2, queues=["a", "b"]) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"CELERY_WORKER_PURGE": "1"}, "erase"),
+        ({"CELERY_WORKER_QUEUES": "a"}, "key queues"),
+        ({"CELERY_WORKER_BEAT": "yes"}, "up to 2 workers"),
+        ({"CELERY_WORKER_DETACH": "true"}, "systemd"),
+        ({"BROKER_URL": "redis://other/0"}, "in place of the key broker_url"),
+        ({"RESULT_BACKEND": "redis://other/0"}, "in place of the key result_backend"),
+        ({"CELERY_BROKER_READ_URL": "redis://other/0"}, "use the key broker_url"),
+        ({"CELERY_BROKER_WRITE_URL": "redis://other/0"}, "use the key broker_url"),
+        ({"CELERY_WORKDIR": "/srv"}, "working_directory"),
+        ({"CELERY_VERSION": "1"}, "in place of starting"),
+    ],
+)
+def test_a_variable_that_celery_takes_for_an_option_is_refused(environment: dict[str, Any], says: str) -> None:
+    found = faults_of(environment=environment, workers=2)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"celery_worker_fleets[0].environment.{next(iter(environment))}: ")
+    assert says in found[0]
+
+
+def test_a_variable_that_says_the_same_or_nothing_is_taken() -> None:
+    environment = {"BROKER_URL": "redis://10.0.0.5/0", "CELERY_WORKER_PURGE": "0", "CELERY_WORKER_REVOKES_MAX": "9"}
+    assert faults_of(environment=environment, workers=2) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("worker_concurrency", 4, "use concurrency"),
+        ("worker_pool", "gevent", "use pool"),
+        ("broker_read_url", "redis://h", "use broker_url"),
+        ("worker_send_task_events", True, "use task_events"),
+        ("worker_max_tasks_per_child", 1, "use max_tasks_per_child"),
+        ("worker_enable_remote_control", False, "must stay on"),
+        ("worker_enable_remote_control", "false", "must stay on"),
+        ("control_exchange", "mine", "reach workers"),
+        ("worker_state_db", "/srv/x", "--statedb"),
+        ("worker_pidfile", "/srv/x", "crash"),
+        ("accept_content", ["pickle"], "keep json"),
+    ],
+)
+def test_a_setting_that_contradicts_a_key_is_refused(setting: str, value: object, says: str) -> None:
+    found = faults_of(celery_settings={setting: value})
+    assert len(found) == 1, found
+    assert found[0].startswith(f"celery_worker_fleets[0].celery_settings.{setting}: ")
+    assert says in found[0]
+
+
+@pytest.mark.parametrize(
+    ("table", "program"), [(celery_names.WORKER, celery_worker), (celery_names.MAIN, celery_program)]
+)
+def test_the_table_is_that_of_the_celery_installed(
+    table: tuple[celery_names.Flag, ...], program: click.Command
+) -> None:
+    known = {tuple(sorted(flag.names)): flag for flag in table if flag.name != "--help"}
+    options = [option for option in program.params if isinstance(option, click.Option)]
+    assert {tuple(sorted(option.opts)) for option in options} == set(known)
+    for option in options:
+        flag = known[tuple(sorted(option.opts))]
+        assert flag.value is not option.is_flag, flag
+        assert flag.variable == str(option.name).upper()
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "-Qa",
+            "-Q",
+            "a",
+            "-EQa",
+            "-Q=a",
+            "--queues=a",
+            "--queues",
+            "-c4",
+            "-B",
+            "-BEc",
+            "4",
+            "--",
+            "--purge",
+            "-",
+            "x.y=1",
+        ]
+    ),
+    max_size=6,
+)
+
+
+@given(WORDS)
+def test_words_are_read_as_click_reads_them(words: list[str]) -> None:
+    context = click.Context(celery_worker, info_name="worker", allow_extra_args=True)
+    try:
+        values, rest, _order = celery_worker.make_parser(context).parse_args(list(words))
+    except click.UsageError:
+        return
+    ours: dict[str, str | None] = {}
+    for word in celery_words.options(words):
+        if word.flag:
+            ours[word.flag.variable.lower()] = word.value
+    assert set(ours) == set(values)
+    assert {name: value for name, value in values.items() if isinstance(value, str)} == {
+        name: value for name, value in ours.items() if value is not None
+    }
+    assert [word.value for word in celery_words.options(words) if not word.written] == rest
