@@ -73,7 +73,8 @@ molecule: venv image $(SCENARIOS:%=molecule-%) ## Every molecule scenario, on re
 
 .PHONY: $(SCENARIOS:%=molecule-%)
 $(SCENARIOS:%=molecule-%): molecule-%: venv image
-	@$(WITH_COLLECTION) $(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
+	@$(WITH_COLLECTION) MUEJAM_HOSTS="$$($(PY) tests/bed/host.py prefix)" \
+		$(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
 
 # In the order of their folders: left to itself pytest-xdist begins with the files of the most tests, which are not
 # those that take longest.

@@ -11,7 +11,7 @@ import sys
 from muejam_bed import container
 from muejam_bed.engine import ensure_engine
 from muejam_bed.image import RELEASES, ensure_image
-from muejam_bed.shell import BedError
+from muejam_bed.shell import BedError, checkout_key
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         one = verbs.add_parser(verb, help=help_text)
         one.add_argument("name", nargs="+" if verb == "down" else None)
 
+    verbs.add_parser("prefix", help="print what the names of this checkout's hosts begin with")
     verbs.add_parser("clean", help="remove every host that this checkout started")
     return commands
 
@@ -42,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Do what the command line asks for."""
     given = parser().parse_args()
+    if given.verb == "prefix":
+        print(f"muejam-{checkout_key()}")
+        return 0
     try:
         ensure_engine()
         if given.verb == "image":

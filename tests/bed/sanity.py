@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from muejam_bed.collection import copy_tracked
-from muejam_bed.shell import BedError, cache_dir
+from muejam_bed.shell import BedError, cache_dir, one_at_a_time
 
 PIP_SCRIPT = "import ensurepip\n\nensurepip.bootstrap()\n"
 
@@ -42,7 +42,8 @@ def main() -> int:
     script = home / ".ansible" / "test" / "cache" / f"get_pip_{_pip_version().replace('.', '_')}.py"
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(PIP_SCRIPT, encoding="utf-8")
-    with tempfile.TemporaryDirectory(prefix="muejam-sanity-") as scratch:
+    # All checkouts share the virtual environments that ansible-test makes, and it does not expect company.
+    with one_at_a_time("sanity"), tempfile.TemporaryDirectory(prefix="muejam-sanity-") as scratch:
         root = Path(scratch, "ansible_collections", "muejam", "celery")
         copy_tracked(root)
         ignores = sorted(root.glob("tests/sanity/ignore*.txt"))

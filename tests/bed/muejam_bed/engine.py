@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .shell import CHECKOUT, BedError, as_root, cache_dir, run, say, wait_until
+from .shell import CHECKOUT, BedError, as_root, cache_dir, one_at_a_time, run, say, wait_until
 
 SOCKET = Path("/var/run/docker.sock")
 START_SECONDS = 60.0
@@ -61,6 +61,13 @@ def ensure_engine() -> None:
     Raises BedError when there is none and none can be started.
     """
     if _answers():
+        return
+    with one_at_a_time("engine"):
+        _bring_up()
+
+
+def _bring_up() -> None:
+    if _answers():  # another process started it meanwhile
         return
     if "DOCKER_HOST" in os.environ:
         raise BedError(f"no Docker engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it or unset this")

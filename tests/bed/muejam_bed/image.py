@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .shell import CHECKOUT, BedError, as_root, run, say
+from .shell import CHECKOUT, BedError, as_root, one_at_a_time, run, say
 
 RELEASES = ("bookworm", "trixie")
 REPOSITORY = "muejam-celery-host"
@@ -106,8 +106,9 @@ def ensure_image(release: str) -> str:
     if release not in RELEASES:
         raise BedError(f"no recipe for release '{release}': choose one of {', '.join(RELEASES)}")
     name = tag(release)
-    if not exists(name):
-        _build(release, name)
+    with one_at_a_time(f"image-{release}"):
+        if not exists(name):
+            _build(release, name)
     return name
 
 

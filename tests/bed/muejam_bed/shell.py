@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shlex
@@ -12,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -33,6 +35,14 @@ def cache_dir(*parts: str) -> Path:
     path = base.joinpath("muejam-celery", *parts)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def one_at_a_time(what: str) -> Iterator[None]:
+    """Keep other processes, of this checkout and of others, from doing the same meanwhile."""
+    with (cache_dir("locks") / what).open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def checkout_key() -> str:
