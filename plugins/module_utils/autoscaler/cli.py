@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
@@ -86,9 +86,19 @@ def _check(given: argparse.Namespace) -> None:
 
 def _replay(given: argparse.Namespace) -> None:
     policy = _policy(given.policy)
+    passed = Passed()
     with _lines(given.observations) as lines:
-        for answer in replay(policy, lines, given.fleet):
+        for answer in replay(policy, lines, given.fleet, passed):
             _tell(answer)
+    if passed.over:
+        _complain(f"{_lines_of(passed.over)} no observation and passed over.")
+    if not passed.decided:
+        whose = f" of fleet {given.fleet}" if given.fleet else ""
+        _complain(f"No observation{whose} was found in {given.observations}: nothing was decided.")
+
+
+def _lines_of(count: int) -> str:
+    return "1 line is" if count == 1 else f"{count} lines are"
 
 
 def _run(given: argparse.Namespace) -> None:

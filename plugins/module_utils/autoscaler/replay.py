@@ -30,6 +30,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d|)", re.ASCII)
 _MOST_WORKERS = 10**9
 
+_KEYS = ("at", "workers", "starting", "metrics")
+"""A JSON object with none of them is what another program wrote."""
+
 # A day before the end of Python's calendar, so that every time zone still has a date for it.
 _LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
 
@@ -64,17 +67,25 @@ class Recorded:
         return state.shifted(self.clock_stepped) if self.clock_stepped else state
 
 
-def read_line(line: str, number: int) -> Recorded | None:
-    """Return what line C(number) of a recording says, None where it is an event in a log and no observation.
+@dataclass
+class Passed:
+    """How many lines of a recording were passed over, and how many were decided about."""
 
-    :raises OperationError: when the line is not an observation, with the reason.
+    over: int = 0
+    decided: int = 0
+
+
+def read_line(line: str, number: int) -> Recorded | None:
+    """Return what line C(number) of a recording says, None where it is no observation.
+
+    That is an event in our log, and whatever else a journal has: what systemd says of the service, a traceback.
+
+    :raises OperationError: when the line is an observation and there is something wrong with it, with the reason.
     """
     try:
-        raw = json.loads(line)
-        if not isinstance(raw, Mapping):
-            raise ValueError("it is not a JSON object")
+        raw = _object_in(line)
         # Some events name workers, which is no number of them.
-        if "event" in raw and "metrics" not in raw and not isinstance(raw.get("workers"), int):
+        if raw is None or ("event" in raw and "metrics" not in raw and not isinstance(raw.get("workers"), int)):
             return None
         metrics = raw.get("metrics") or {}
         if not isinstance(metrics, Mapping):
@@ -107,21 +118,49 @@ def read_line(line: str, number: int) -> Recorded | None:
         ) from error
 
 
-def replay(policy: Policy, lines: Iterable[str], fleet: str | None = None) -> Iterator[str]:
-    """Yield one JSON line, without its end, for each observation in C(lines); empty lines and events are passed over.
+def _object_in(line: str) -> Mapping[str, Any] | None:
+    """Return the JSON object that may be an observation, None where the line has none.
+
+    :raises ValueError: when the line begins as JSON does, and is no such object.
+    """
+    text = line.strip()
+    if text[:1] == "{":
+        raw = json.loads(text)
+    else:
+        try:
+            # Without "-o cat" journalctl writes date, host and program before it.
+            raw = json.loads(text if text[:1] == "[" else text[text.index("{") :])
+        except ValueError:
+            return None
+    if not isinstance(raw, Mapping):
+        raise ValueError("it is not a JSON object")
+    return raw if any(key in raw for key in _KEYS) else None
+
+
+def replay(
+    policy: Policy, lines: Iterable[str], fleet: str | None = None, passed: Passed | None = None
+) -> Iterator[str]:
+    """Yield one JSON line, without its end, for each observation in C(lines). What is none is passed over.
 
     A line is answered before the next is read.
 
     :param fleet: the fleet whose lines are taken; None takes all, and they must be of one fleet.
-    :raises OperationError: when a line is no observation, or is of another fleet than those before.
+    :param passed: counts the lines as they are read; empty ones and those of other fleets count for nothing.
+    :raises OperationError: when there is something wrong with an observation, or it is of another fleet than those
+        before.
     """
+    passed = passed or Passed()
     before = state = State()
     workers: int | None = None
     only = fleet
     for number, line in enumerate(lines, start=1):
-        recorded = read_line(line, number) if line.strip() else None
+        if not line.strip():
+            continue
+        recorded = read_line(line, number)
+        passed.over += recorded is None
         if recorded is None or (fleet is not None and recorded.fleet != fleet):
             continue
+        passed.decided += 1
         only = _same_fleet(only, recorded.fleet, number)
         seen = replace(recorded.seen, workers=workers) if recorded.follows else recorded.seen
         before = recorded.remembered(before, state)

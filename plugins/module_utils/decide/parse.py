@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import available_timezones
@@ -73,6 +73,8 @@ class _Parser:
         self.faults: list[Fault] = []
         self.bounds = Limits()
         """What windows have to fit into: the limits, without those that are at fault."""
+        self.written: frozenset[str] = frozenset()
+        """The keys of the limits that the user wrote."""
 
     def policy(self, raw: object) -> Policy:
         top = self.mapping(raw, "policy", ("limits", "scale_up", "scale_down", "target", "schedule"), root=True)
@@ -94,7 +96,7 @@ class _Parser:
         down, downs = self.rule(top.get("scale_down"), "scale_down", "all", "remove", defaults.down, Choose.SMALLER)
         # All of these must hold: one that could not be read may be what keeps them apart.
         if None not in downs.values():
-            self.thresholds_apart(ups, downs.values())
+            self.thresholds_apart(top, ups, downs)
         return StepRules(up=up, down=down)
 
     def fault(self, path: str, message: str) -> None:
@@ -161,14 +163,31 @@ class _Parser:
         readable = raw is None or isinstance(raw, Mapping)
         floor = limits.min_workers if readable and values.get("min_workers", 0) is not None else 0
         ceiling = limits.max_workers if readable and values.get("max_workers", 0) is not None else sys.maxsize
+        self.written = frozenset(given)
         if floor > ceiling:
-            self.floor_over_ceiling("limits", floor, ceiling)
+            self.floor_over_ceiling("limits", floor, ceiling, "min_workers" in given, "max_workers" in given)
             floor = 0
         self.bounds = Limits(min_workers=floor, max_workers=ceiling)
         return limits
 
-    def floor_over_ceiling(self, path: str, floor: int, ceiling: int) -> None:
-        self.fault(f"{path}.min_workers", f"a floor of {floor} is above the ceiling of {ceiling}")
+    def floor_over_ceiling(
+        self, path: str, floor: int, ceiling: int, floor_own: bool = True, ceiling_own: bool = True
+    ) -> None:
+        """Note a floor above a ceiling, at the one of the two that the user wrote there.
+
+        :param floor_own: whether the floor is written at C(path); else it is that of the limits, maybe the default.
+            C(ceiling_own) likewise.
+        """
+        if floor_own:
+            other = "" if ceiling_own else self.of_limits("max_workers")
+            self.fault(f"{path}.min_workers", f"a floor of {floor} is above the ceiling of {ceiling}{other}")
+        else:
+            other = self.of_limits("min_workers")
+            self.fault(f"{path}.max_workers", f"a ceiling of {ceiling} is below the floor of {floor}{other}")
+
+    def of_limits(self, key: str) -> str:
+        """Return where a bound comes from that is not written where it collides."""
+        return f" (limits.{key})" if key in self.written else f", the default of limits.{key}: set that too"
 
     def target(self, raw: object) -> WaitTarget:
         given = self.mapping(raw, "target", ("wait_time",))
@@ -248,22 +267,30 @@ class _Parser:
             self.fault(path, "has neither workers nor percent: say how large a step is")
         return Step(workers, percent, choose)
 
-    def thresholds_apart(self, ups: Mapping[str, Condition | None], downs: Collection[Condition | None]) -> None:
+    def thresholds_apart(
+        self, top: Mapping[str, Any], ups: Mapping[str, Condition | None], downs: Mapping[str, Condition | None]
+    ) -> None:
         """Growing and shrinking on one metric must leave room between, or the fleet flaps for ever."""
+        up_own, down_own = _has(top.get("scale_up"), "any"), _has(top.get("scale_down"), "all")
         for path, condition in ups.items():
             if condition is None or condition.comparison is not Comparison.ABOVE:
                 continue
             # All of them hold at once only below the lowest.
-            low = min(
-                (c.threshold for c in downs if c and (c.metric, c.comparison) == (condition.metric, Comparison.BELOW)),
-                default=None,
+            lows = (
+                (c.threshold, where)
+                for where, c in downs.items()
+                if c and (c.metric, c.comparison) == (condition.metric, Comparison.BELOW)
             )
-            if low is not None and condition.threshold <= low:
-                self.fault(
-                    f"{path}.above",
-                    f"{condition.metric} above {condition.threshold:g} scales up and below {low:g} scales down: "
-                    "the up threshold must be the higher one",
-                )
+            low, low_path = min(lows, default=(-1.0, ""))
+            if condition.threshold > low:
+                continue
+            up_default = "" if up_own else " (the default)"
+            down_default = "" if down_own else " (the default)"
+            self.fault(
+                f"{path}.above" if up_own else f"{low_path}.below",
+                f"{condition.metric} above {condition.threshold:g}{up_default} scales up and below "
+                f"{low:g}{down_default} scales down: the up threshold must be the higher one",
+            )
 
     def schedule(self, raw: object) -> Schedule:
         given = self.mapping(raw, "schedule", ("timezone", "windows"))
@@ -299,7 +326,7 @@ class _Parser:
         window = Window(str(name), start, end, days, **bounds)
         floor, ceiling = self.bounds.narrowed(window)
         if floor > ceiling:
-            self.floor_over_ceiling(path, floor, ceiling)
+            self.floor_over_ceiling(path, floor, ceiling, window.min_workers == floor, window.max_workers == ceiling)
         return window
 
     def span(self, raw: object, path: str) -> tuple[int, int]:
@@ -325,6 +352,10 @@ class _Parser:
             else:
                 numbers.add(number)
         return frozenset(numbers)
+
+
+def _has(raw: object, key: str) -> bool:
+    return isinstance(raw, Mapping) and key in raw
 
 
 def _is_zone(name: object) -> bool:

@@ -119,6 +119,36 @@ def test_a_bad_line_is_named(policy: Path, bad: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_journal_is_replayed_as_it_is(policy: Path) -> None:
+    told = line(0, fleet="web", workers=4, metrics={"queue_depth": 0, "wait_time": 60})
+    journal = [
+        "Started celery-autoscaler.service - Sizes the fleets of Celery workers.",
+        "-- Boot 0d1c2b --",
+        line(0, event="started", mode="act"),
+        told,
+        f"Nov 28 12:00:05 app1 celery-autoscaler[812]: {line(5, fleet='web', workers=6, metrics={'queue_depth': 0})}",
+        "Traceback (most recent call last):",
+        '  KeyError: {"x"}',
+        "[2026-11-28 12:00:06,000: WARNING] something",
+        '{"level": "info", "msg": "of another program"}',
+        "celery-autoscaler.service: Deactivated successfully.",
+        "",
+    ]
+    done = autoscaler("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="\n".join(journal))
+    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    assert [(a["at"], a["action"], a["from"], a["to"]) for a in answers] == [(0, "up", 4, 6), (5, "hold", 6, 6)]
+    assert (done.returncode, done.stderr) == (0, "8 lines are no observation and passed over.\n")
+
+
+def test_a_recording_without_an_observation_is_said_to_be_one(policy: Path) -> None:
+    done = autoscaler("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="-- No entries --\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "1 line is no observation and passed over.",
+        "No observation of fleet web was found in -: nothing was decided.",
+    ]
+
+
 def test_a_full_disk_is_told_of(policy: Path) -> None:
     command = [sys.executable, str(PROGRAM), "check", "--policy", str(policy)]
     with Path("/dev/full").open("w", encoding="utf-8") as full:

@@ -18,8 +18,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulatio
     least_cost,
     simulate,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import by_policy
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload, workloads
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import METRICS, PERCENT_METRICS
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmark" / "decision_quality.py"
 TEN_AT_ONCE = Workload("ten", ((0.0, 10.0),) * 10, 100)
@@ -53,6 +56,34 @@ def test_a_stopped_worker_finishes_its_task() -> None:
     assert len(outcome.waits) == 2
     assert outcome.worker_seconds == 20 + 40
     assert [(o.workers, o.draining) for o in seen[:2]] == [(2, 0), (1, 1)]
+
+
+def test_every_metric_that_is_observed_has_a_value() -> None:
+    seen: list[Observation] = []
+
+    def control(now: Observation) -> int:
+        seen.append(now)
+        return 2
+
+    simulate(TEN_AT_ONCE, control, Setting(workers=2, poll_seconds=15))
+    assert all(set(now.metrics) == set(OBSERVED) for now in seen)
+    # At 15 s two of ten are done, two run, and six wait.
+    assert (seen[1].value("queue_depth"), seen[1].value("backlog")) == (6, 8)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_policy_on_any_metric_is_decided_about(metric: str) -> None:
+    threshold = 10 if metric in PERCENT_METRICS else 1
+    policy = parse_policy(
+        {
+            "limits": {"min_workers": 2, "cooldown_up": 0},
+            "scale_up": {"any": [{"metric": metric, "above": threshold}], "add": {"workers": 1}},
+            "scale_down": {"all": [{"metric": metric, "below": 0.5}]},
+        }
+    )
+    load = Workload("twenty", tuple((0.1 * place, 2.0) for place in range(20)), 100)
+    outcome = simulate(load, by_policy("p", policy).controller(), Setting())
+    assert outcome.changes > 0
 
 
 @pytest.mark.parametrize("workload", workloads(), ids=lambda workload: workload.name)

@@ -116,12 +116,69 @@ def test_a_target_takes_the_place_of_the_rules() -> None:
         ({"schedule": {"windows": [{"days": []}]}}, "schedule.windows[0].days"),
         ({"schedule": {"windows": [{"min_workers": 9, "max_workers": 8}]}}, "schedule.windows[0].min_workers"),
         ({"schedule": {"windows": [{"min_workers": 21}]}}, "schedule.windows[0].min_workers"),
-        ({"schedule": {"windows": [{"max_workers": 1}]}}, "schedule.windows[0].min_workers"),
+        ({"schedule": {"windows": [{"max_workers": 1}]}}, "schedule.windows[0].max_workers"),
         ({"schedule": {"windows": [{"replicas": 1}]}}, "schedule.windows[0].replicas"),
     ],
 )
 def test_a_fault_is_named_with_its_path(raw: object, path: str) -> None:
     assert set(faults(raw)) == {path}
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "said"),
+    [
+        (
+            {"limits": {"max_workers": 1}},
+            "limits.max_workers",
+            "a ceiling of 1 is below the floor of 2, the default of limits.min_workers: set that too",
+        ),
+        (
+            {"limits": {"min_workers": 30}},
+            "limits.min_workers",
+            "a floor of 30 is above the ceiling of 20, the default of limits.max_workers: set that too",
+        ),
+        (
+            {"limits": {"min_workers": 3, "max_workers": 1}},
+            "limits.min_workers",
+            "a floor of 3 is above the ceiling of 1",
+        ),
+        (
+            {"schedule": {"windows": [{"max_workers": 1}]}},
+            "schedule.windows[0].max_workers",
+            "a ceiling of 1 is below the floor of 2, the default of limits.min_workers: set that too",
+        ),
+        (
+            {"limits": {"min_workers": 4}, "schedule": {"windows": [{"min_workers": 1, "max_workers": 3}]}},
+            "schedule.windows[0].max_workers",
+            "a ceiling of 3 is below the floor of 4 (limits.min_workers)",
+        ),
+        (
+            {"schedule": {"windows": [{"min_workers": 21}]}},
+            "schedule.windows[0].min_workers",
+            "a floor of 21 is above the ceiling of 20, the default of limits.max_workers: set that too",
+        ),
+        (
+            {"scale_down": {"all": [{"metric": "cpu", "below": 5}, {"metric": "queue_depth", "below": 200}]}},
+            "scale_down.all[1].below",
+            "queue_depth above 100 (the default) scales up and below 200 scales down: the up threshold must be the "
+            "higher one",
+        ),
+        (
+            {"scale_up": {"any": [{"metric": "queue_depth", "above": 10}]}, "scale_down": {"remove": {"workers": 1}}},
+            "scale_up.any[0].above",
+            "queue_depth above 10 scales up and below 10 (the default) scales down: the up threshold must be the "
+            "higher one",
+        ),
+        (
+            {"scale_up": {"add": {"workers": 1}}, "scale_down": {"all": [{"metric": "wait_time", "below": "1m"}]}},
+            "scale_down.all[0].below",
+            "wait_time above 30 (the default) scales up and below 60 scales down: the up threshold must be the higher "
+            "one",
+        ),
+    ],
+)
+def test_a_collision_with_a_default_is_told_where_the_user_wrote(raw: object, path: str, said: str) -> None:
+    assert faults(raw) == {path: said}
 
 
 @pytest.mark.parametrize(
@@ -137,11 +194,11 @@ def test_a_fault_is_named_with_its_path(raw: object, path: str) -> None:
         ),
         (
             {"limitsy": 1, "schedule": {"windows": [{"max_workers": 1}]}},
-            {"limitsy", "schedule.windows[0].min_workers"},
+            {"limitsy", "schedule.windows[0].max_workers"},
         ),
         (
             {"limits": {"max_workers": "x"}, "schedule": {"windows": [{"min_workers": 30}, {"max_workers": 1}]}},
-            {"limits.max_workers", "schedule.windows[1].min_workers"},
+            {"limits.max_workers", "schedule.windows[1].max_workers"},
         ),
         ({"limits": 3, "schedule": {"windows": [{"min_workers": 30}]}}, {"limits"}),
         (

@@ -22,8 +22,8 @@ Controller = Callable[[Observation], int]
 PATIENCE = 86400.0
 
 
-# Per cent. Tasks of a workload say nothing of it; it is in nobody's way, and known, so that rules that ask for it work.
-MEMORY = 20.0
+# Tasks of a workload say nothing of it; it is in nobody's way, and known, so that rules that ask for it work.
+MEMORY_PERCENT = 20.0
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,13 @@ class _Run:
         running = sum(self.consuming.values()) + sum(self.draining.values())
         metrics = {
             "queue_depth": float(len(self.queue)),
+            # Nothing is prefetched here, and no task waits for its time.
+            "backlog": float(len(self.queue) + running),
             "wait_time": now - self.queue[0][0] if self.queue else 0.0,
             "processed_total": float(self.processed),
             "running": float(running),
             "runtime_total": self.runtime,
-            "memory": MEMORY,
+            "memory": MEMORY_PERCENT,
             "cpu": min(100.0, 100.0 * running / max(1, len(self.consuming) * self.setting.slots)),
         }
         wanted = self.controller(

@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Setting
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import (
+    MEMORY_PERCENT,
+    Setting,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import (
     require_matplotlib,
     write_report,
@@ -31,7 +34,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulatio
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.traces import read_trace
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import KINDS, Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+    MEMORY,
+    Policy,
+    StepRules,
+    WaitTarget,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 LIST = "list"
@@ -122,6 +130,7 @@ def run(given: argparse.Namespace, policies: Sequence[tuple[str, Policy]]) -> It
         ) from error
     results = compare(workload, contenders, setting, frame, timeline=bool(given.plot))
     notes = _notes(workload, setting, frame, given, results[0].least)
+    notes += _assumed([policy for _name, policy in policies])
     if given.json:
         yield json.dumps(
             {
@@ -186,6 +195,14 @@ def _notes(
         f"{setting.start_seconds:g} s; a decision every {setting.poll_seconds:g} s",
         f"least: {least / 3600:.2f} worker-hours, for a fleet that knows the future and starts at once",
     )
+
+
+def _assumed(policies: Sequence[Policy]) -> tuple[str, ...]:
+    """Say what a policy looks at that tasks of a workload do not tell."""
+    rules = [policy.rules for policy in policies if isinstance(policy.rules, StepRules)]
+    if not any(c.metric == MEMORY for rule in rules for c in (*rule.up.conditions, *rule.down.conditions)):
+        return ()
+    return (f"memory: taken to be {MEMORY_PERCENT:g} % all the time, as tasks of a workload say nothing of it",)
 
 
 def _duration(text: str) -> float:
