@@ -23,7 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import
     decide,
     withdrawn,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Bounds, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -98,7 +98,7 @@ def read_line(line: str, number: int) -> Recorded | None:
             draining=_draining(raw.get("draining")),
             metrics={name: value for name, value in values.items() if value is not None},
             unknown=_reasons(raw.get("unknown")),
-            at_least=_names(raw.get("at_least")),
+            bounds=_bounds(raw.get("bounds")),
         )
         return Recorded(
             written_at=raw["at"],
@@ -247,5 +247,16 @@ def _reasons(raw: object) -> dict[str, str]:
     return {str(name): str(why) for name, why in raw.items()} if isinstance(raw, Mapping) else {}
 
 
-def _names(raw: object) -> tuple[str, ...]:
-    return tuple(map(str, raw)) if isinstance(raw, list) else ()
+def _bounds(raw: object) -> dict[str, Bounds]:
+    if raw is None:
+        return {}
+    if not isinstance(raw, Mapping):
+        raise ValueError("bounds is not a JSON object")
+    return {str(name): _bounds_of(each, f"bounds.{name}") for name, each in raw.items()}
+
+
+def _bounds_of(raw: object, path: str) -> Bounds:
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{path} is not a JSON object")
+    at_least, at_most = (_number(raw.get(key), f"{path}.{key}") for key in ("at_least", "at_most"))
+    return Bounds(at_least or 0.0, at_most, str(raw.get("why") or "no more is known"))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import FleetMemory
@@ -88,7 +88,7 @@ def take_turn(
 
 def observation_as_json(seen: Observation) -> dict[str, Any]:
     """Return C(seen) with the keys of a recorded observation, which replay reads again."""
-    bounds = {"at_least": list(seen.at_least)} if seen.at_least else {}
+    bounds = {"bounds": {name: asdict(each) for name, each in seen.bounds.items()}} if seen.bounds else {}
     return {
         "at": seen.at,
         "workers": seen.workers,

@@ -18,6 +18,20 @@ OBSERVED = (QUEUE_DEPTH, "backlog", "wait_time", "cpu", "memory", PROCESSED_TOTA
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What is sure of a metric that is not known exactly.
+
+    :param at_least: it is no less than this.
+    :param at_most: it is no more than this; None where nothing is known of that.
+    :param why: how it came that no more is known.
+    """
+
+    at_least: float
+    at_most: float | None
+    why: str
+
+
+@dataclass(frozen=True)
 class Observation:
     """A look at the fleet and its queues.
 
@@ -27,7 +41,7 @@ class Observation:
     :param draining: instances on their way out.
     :param metrics: values by name, in messages, seconds, per cent or tasks; what is absent is unknown.
     :param unknown: why a metric is unknown, by name.
-    :param at_least: metrics whose value is a lower bound: it proves what is above a threshold, and nothing else.
+    :param bounds: what is sure of metrics whose value is only a bound: the upper one where there is one.
     """
 
     at: float
@@ -36,11 +50,19 @@ class Observation:
     starting: int = 0
     draining: int = 0
     unknown: Mapping[str, str] = field(default_factory=dict)
-    at_least: tuple[str, ...] = ()
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
 
     def value(self, metric: str) -> float | None:
         """Return the metric's value, or None where it is unknown."""
         return self.metrics.get(metric)
+
+    def at_least(self, metric: str) -> float | None:
+        """Return what the metric surely is no less than, or None where it is unknown."""
+        return self.bounds[metric].at_least if metric in self.bounds else self.value(metric)
+
+    def at_most(self, metric: str) -> float | None:
+        """Return what the metric surely is no more than, or None where that is unknown."""
+        return self.bounds[metric].at_most if metric in self.bounds else self.value(metric)
 
     def why_unknown(self, metric: str) -> str:
         """Return the reason that C(metric) has no value, for a person to read."""

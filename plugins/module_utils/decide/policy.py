@@ -25,11 +25,15 @@ class Comparison(str, Enum):
 
     def holds(self, value: float, threshold: float) -> bool:
         """Return whether C(value) satisfies the comparison with C(threshold)."""
+        return self.surely(value, value, threshold)
+
+    def surely(self, at_least: float, at_most: float | None, threshold: float) -> bool:
+        """Return whether every value between the two bounds satisfies it. An C(at_most) of None is no bound."""
         if self is Comparison.ABOVE:
-            return value > threshold
+            return at_least > threshold
         if self is Comparison.BELOW:
-            return value < threshold
-        return value == threshold
+            return at_most is not None and at_most < threshold
+        return at_least == at_most == threshold
 
 
 class Choose(str, Enum):

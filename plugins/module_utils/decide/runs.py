@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import PROCESSED_TOTAL, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
+    PROCESSED_TOTAL,
+    Bounds,
+    Observation,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
     TASKS_PROCESSED,
-    Comparison,
     Condition,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import shown
@@ -57,15 +60,21 @@ def judge(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, R
     value = seen.value(condition.metric)
     if value is None:
         return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run(condition)
-    text = f"{condition.metric} {shown(value)}"
-    if condition.metric in seen.at_least and condition.comparison is not Comparison.ABOVE:
-        return Verdict(False, f"{condition.metric} is at least {shown(value)}, more is not known"), Run(condition)
-    if not condition.comparison.holds(value, condition.threshold):
-        text = f"{text} is not {condition.comparison.words} {shown(condition.threshold)}"
+    bounds = seen.bounds.get(condition.metric, Bounds(value, value, ""))
+    text = f"{condition.metric} {_bounded(bounds) if bounds.why else shown(value)}"
+    if not condition.comparison.surely(bounds.at_least, bounds.at_most, condition.threshold):
+        surely, why = (" surely", f" ({bounds.why})") if bounds.why else ("", "")
+        text = f"{text} is not{surely} {condition.comparison.words} {shown(condition.threshold)}{why}"
         return Verdict(False, text), Run(condition)
     since = seen.at if run.since is None else run.since
     text = f"{text} is {condition.comparison.words} {shown(condition.threshold)}"
     return _held(condition, text, seen.at - since), Run(condition, since)
+
+
+def _bounded(bounds: Bounds) -> str:
+    if bounds.at_most is None:
+        return f"of at least {shown(bounds.at_least)}"
+    return f"of {shown(bounds.at_least)} to {shown(bounds.at_most)}"
 
 
 def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, Run]:

@@ -155,14 +155,14 @@ def size(
     memory = _note_flow(_note_slots(memory, now, consuming, seen.draining), now)
     slots = memory.slots or memory.at_least
     outlook = _Outlook(seen.at, waiting, consuming, current, slots, memory)
-    oldest = seen.value(WAIT_TIME)
-    wanted = _least(promise, outlook, oldest or 0.0, floor, ceiling)
+    at_least, at_most = seen.at_least(WAIT_TIME), seen.at_most(WAIT_TIME)
+    wanted = _least(promise, outlook, (at_least or 0.0, at_most or 0.0), floor, ceiling)
     # Where nothing waits the wait is no question, and where nobody ever tells it the flow has to do.
     told = memory.told_waits or WAIT_TIME in seen.unknown
-    unsure = waiting > 0 and told and (oldest is None or WAIT_TIME in seen.at_least) and wanted < min(current, ceiling)
+    unsure = waiting > 0 and told and at_most is None and wanted < min(current, ceiling)
     if unsure:
         wanted = min(current, ceiling)
-    memory = replace(memory, told_waits=memory.told_waits or oldest is not None)
+    memory = replace(memory, told_waits=memory.told_waits or at_least is not None)
     held, memory = _hold_back(wanted, memory, seen.at, current)
     ahead = memory.start_seconds
     foretold = outlook.wait(held, ahead, memory.quick.rate)
@@ -173,7 +173,9 @@ def size(
     if held > wanted:
         reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
     if unsure:
-        reason += f"; none is taken away while {WAIT_TIME} is unknown"
+        reason += f"; none is taken away while {WAIT_TIME} is unknown" + (
+            "" if at_least is None else f", but for that it is at least {at_least:.3g}s"
+        )
     return Size(held, reason), memory
 
 
@@ -277,20 +279,24 @@ class _Outlook:
             yield max(0.0, start.at + self.memory.start_seconds - self.at), start.workers
 
 
-def _least(promise: float, outlook: _Outlook, oldest: float, floor: int, ceiling: int) -> int:
-    """Return the smallest number of workers that keeps the promise, changing the present number where it must."""
+def _least(promise: float, outlook: _Outlook, oldest: tuple[float, float], floor: int, ceiling: int) -> int:
+    """Return the smallest number of workers that keeps the promise, changing the present number where it must.
+
+    :param oldest: how long the oldest task waits, at least and at most: the one makes grow, the other keeps.
+    """
+    at_least, at_most = oldest
     memory = outlook.memory
     ahead = memory.start_seconds
     # The longer a start takes, the less of the promise is left to notice that one is needed.
     slow = GROW_ABOVE_SLOW + GROW_ABOVE_LONG * min(1.0, memory.task_seconds / promise)
     share = max(slow, GROW_ABOVE - GROW_ABOVE * max(0.0, ahead / promise - 0.5))
-    grow_above = min(share * promise, max(promise - oldest, 0.1 * promise))
+    grow_above = min(share * promise, max(promise - at_least, 0.1 * promise))
     workers = min(max(outlook.current, floor), ceiling)
     while workers < ceiling and outlook.wait(workers, ahead, memory.quick.rate) > grow_above:
         workers += 1
     if workers > outlook.current:
         return workers
-    shrink_below = min(grow_above, SHRINK_BELOW * promise)
+    shrink_below = min(grow_above, SHRINK_BELOW * promise, max(promise - at_most, 0.1 * promise))
     arrivals = max(memory.quick.rate, memory.slow.rate)
     farther = 2 * ahead + LOOK_PAST_A_START * promise
     while workers > floor and all(

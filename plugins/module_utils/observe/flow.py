@@ -7,7 +7,8 @@ Messages need not carry the time of their sending. At each look it is known how 
 taken so far; together they are all that have arrived so far. A queue is first in, first out: when 900 have been taken,
 the oldest one that waits is the 901st that arrived, and it arrived when the count of arrivals went from 900 to 901.
 Between two looks arrivals are taken to be spread, nearly, evenly, so a wait is exact to the time between the two looks
-around the arrival.
+around the arrival. Where these are far apart, as after a time without readings, only bounds are known: it arrived after
+the one look and before the other.
 
 What the counts do not show, and what comes of it:
 
@@ -50,6 +51,12 @@ MOST_POINTS = 400
 THINNING = 0.04
 """Time between two remembered looks over their age, up to which a look between them is not needed."""
 
+NEAR = 10.0
+"""Seconds between the two looks around an arrival up to which the wait is taken for exact."""
+
+NEAR_SHARE = 0.1
+"""Likewise as a share of the wait: after an hour it does not matter which minute it was."""
+
 TELLING = 30.0
 """Seconds from which on a lower bound is told as the wait.
 
@@ -60,15 +67,33 @@ past the thresholds below which anybody would call a fleet idle, and a queue tha
 
 @dataclass(frozen=True)
 class Wait:
-    """The age of the oldest waiting message, in seconds. None is unknown, and C(why) says why.
+    """The age of the oldest waiting message, in seconds.
 
-    :ivar at_least: whether it is a lower bound; with C(seconds) None, C(bound) may still hold one.
+    :ivar at_least: it is no less than this.
+    :ivar at_most: it is no more than this; None where nothing is known of that.
+    :ivar why: why the two are not the same.
     """
 
-    seconds: float | None
+    at_least: float = 0.0
+    at_most: float | None = None
     why: str = ""
-    at_least: bool = False
-    bound: float = 0.0
+
+    @classmethod
+    def exactly(cls, seconds: float) -> Wait:
+        """Return a wait that is known."""
+        return cls(seconds, seconds)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known, and not only bounds of it."""
+        return self.at_least == self.at_most
+
+    @property
+    def seconds(self) -> float | None:
+        """The one number to tell: the wait, else its upper bound, else from C(TELLING) on its lower one, else None."""
+        if self.at_most is not None:
+            return self.at_most
+        return self.at_least if self.at_least >= TELLING else None
 
 
 @dataclass(frozen=True)
@@ -137,33 +162,34 @@ def look(flow: Flow, at: float, waiting: float, taken: float | None) -> Flow:
 def wait(flow: Flow) -> Wait:
     """Return the wait at the last look."""
     if not flow.points:
-        return Wait(None, "how many tasks were taken from it has not been known yet")
+        return Wait(why="how many tasks were taken from it has not been known yet")
     if flow.waiting <= 0:
-        return Wait(0.0)
+        return Wait.exactly(0.0)
     oldest = flow.departed + 1.0
     place = bisect_left([arrived for _at, arrived in flow.points], oldest)
     if place == 0:
         since = flow.at - flow.points[0][0]
-        return Wait(None, f"tasks wait that waited already at the first look, {since:.0f} s ago", bound=since)
+        return Wait(since, why=f"tasks wait that waited already at the first look, {since:.0f} s ago")
     # The last point has all that wait, so one of them reaches the oldest.
     (before, fewer), (after, more) = flow.points[place - 1], flow.points[min(place, len(flow.points) - 1)]
-    return Wait(max(flow.at - (before + _share((oldest - 0.5 - fewer) / (more - fewer)) * (after - before)), 0.0))
+    apart = after - before
+    if apart > max(NEAR, NEAR_SHARE * (flow.at - before)):
+        return Wait(
+            flow.at - after, flow.at - before, f"the two looks between which it arrived are {apart:.0f} s apart"
+        )
+    return Wait.exactly(max(flow.at - (before + _share((oldest - 0.5 - fewer) / (more - fewer)) * apart), 0.0))
 
 
 def longest(waits: Iterable[tuple[str, Wait]]) -> Wait:
-    """Return the wait of several queues together, given by name: the largest.
-
-    As long as one of them is unknown, it is a lower bound, and told from C(TELLING) on.
-    """
+    """Return the wait of several queues together, given by name: the largest."""
     told = list(waits)
-    bound = max((each.bound if each.seconds is None else each.seconds for _name, each in told), default=0.0)
-    unknown = [(name, each.why) for name, each in told if each.seconds is None]
-    if not unknown:
-        return Wait(bound, at_least=any(each.at_least for _name, each in told))
-    why = "; ".join(f"{name}: {reason}" if name else reason for name, reason in unknown)
-    if bound >= TELLING:
-        return Wait(bound, why, at_least=True)
-    return Wait(None, why, bound=bound)
+    most = [each.at_most for _name, each in told]
+    why = "; ".join(f"{name}: {each.why}" if name else each.why for name, each in told if each.why)
+    wait = Wait(
+        max((each.at_least for _name, each in told), default=0.0),
+        None if None in most else max((bound for bound in most if bound is not None), default=0.0),
+    )
+    return wait if wait.exact else replace(wait, why=why)
 
 
 def _share(place: float) -> float:

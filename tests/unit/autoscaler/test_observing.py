@@ -117,7 +117,31 @@ def test_a_lower_bound_of_the_wait_is_told_as_one() -> None:
     for _look in range(9):
         seen = watch.look(worker(), waiting=50)
     assert seen.metrics["wait_time"] == 40
-    assert seen.at_least == ("wait_time",)
+    assert set(seen.bounds) == {"wait_time"}
+    assert (seen.at_least("wait_time"), seen.at_most("wait_time")) == (40, None)
+    assert "40 s ago" in seen.bounds["wait_time"].why
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_the_wait_is_bounded_where_two_looks_are_far_apart(readable: bool) -> None:
+    watch = Watch()
+    watch.look(worker(taken={"celery": 0}, started=0))
+    for _look in range(0 if readable else 11):
+        seen = watch.look(
+            worker(taken={"celery": 0}, started=0), queues=QueuesReading(watch.at + 5, None, None, "connection refused")
+        )
+        assert seen.why_unknown("wait_time") == "connection refused"
+        assert not seen.bounds
+    seen = watch.look(worker(taken={"celery": 20}, started=20), waiting=3, after=60.0 if readable else 5.0)
+    assert seen.value("wait_time") == 60
+    assert (seen.at_least("wait_time"), seen.at_most("wait_time")) == (0, 60)
+    assert seen.bounds["wait_time"].why == "celery: the two looks between which it arrived are 60 s apart"
+    # They have waited on, and one that came since is not older than this.
+    seen = watch.look(worker(taken={"celery": 20}, started=20), waiting=4)
+    assert (seen.at_least("wait_time"), seen.at_most("wait_time")) == (5, 65)
+    seen = watch.look(worker(taken={"celery": 23}, started=23), waiting=1)
+    assert not seen.bounds
+    assert seen.value("wait_time") == pytest.approx(7.5, abs=2.5)
 
 
 def test_counts_from_before_the_last_look_of_a_worker_seen_late_are_not_of_now() -> None:

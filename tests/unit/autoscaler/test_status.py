@@ -47,6 +47,14 @@ def test_the_table_tells_what_is_known_and_what_is_not() -> None:
     assert "2 times could not scale" in text
 
 
+@pytest.mark.parametrize(("at_most", "cell"), [(12.25, "<= 12.2 s"), (None, ">= 12.2 s")])
+def test_a_bound_is_told_as_one(at_most: float | None, cell: str) -> None:
+    bounds = {"wait_time": {"at_least": 0.0, "at_most": at_most, "why": "the looks are 60 s apart"}}
+    text = table({**STATUS, "fleets": [{**FLEET, "bounds": bounds}]}, now=1003)
+    assert cell in text
+    assert "web: wait_time is only a bound: the looks are 60 s apart" in text
+
+
 def test_an_old_status_says_so() -> None:
     assert "long ago" in table(STATUS, now=2000)
 

@@ -18,7 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import
     decide,
     step_size,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Choose, Policy, Step
 
@@ -231,7 +231,39 @@ def test_a_lower_bound_proves_only_what_is_above() -> None:
             "scale_down": {"all": [{"metric": "wait_time", "below": "2m"}], "remove": {"workers": 1}},
         }
     )
-    seen = Observation(0, 4, {**CALM, "wait_time": 31.0}, at_least=("wait_time",))
+    seen = Observation(
+        0, 4, {**CALM, "wait_time": 31.0}, bounds={"wait_time": Bounds(31.0, None, "since the first look")}
+    )
     assert moves(play(below, seen)) == []
     assert moves(play(below, look(0, wait_time=31.0))) == [(0, "down", 4, 3)]
     assert moves(play(Policy(), seen)) == [(0, "up", 4, 6)]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "condition", "holds"),
+    [
+        ((0, 60), {"above": 30}, False),
+        ((31, 60), {"above": 30}, True),
+        ((30, 60), {"above": 30}, False),
+        ((0, 60), {"below": 90}, True),
+        ((0, 60), {"below": 60}, False),
+        ((0, None), {"below": 60}, False),
+        ((31, None), {"above": 30}, True),
+        ((0, 60), {"equals": 60}, False),
+        ((0, 60), {"equals": 0}, False),
+    ],
+)
+def test_only_what_is_sure_decides(
+    bounds: tuple[float, float | None], condition: dict[str, float], holds: bool
+) -> None:
+    policy = parse_policy({"scale_up": {"any": [{"metric": "wait_time", **condition}]}})
+    at_least, at_most = bounds
+    told = at_least if at_most is None else at_most
+    seen = Observation(
+        0, 4, {**CALM, "wait_time": told}, bounds={"wait_time": Bounds(at_least, at_most, "the looks are 60 s apart")}
+    )
+    (decision,) = play(policy, seen)
+    assert (decision.action is Action.UP) is holds
+    if not holds:
+        assert "is not surely" in decision.reasons[0]
+        assert "the looks are 60 s apart" in decision.reasons[0]

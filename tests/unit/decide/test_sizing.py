@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision, State, decide
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 
 POLICY = parse_policy({"target": {"wait_time": "30s"}, "limits": {"min_workers": 2, "max_workers": 20}})
@@ -111,7 +111,7 @@ def test_nothing_is_taken_away_while_the_wait_of_what_waits_is_unknown(queue_dep
     ]
     last = look(60.0, 12, wait_time=None if wait == "unknown" else told, queue_depth=queue_depth, processed_total=24.0)
     if wait == "a lower bound":
-        last = dataclasses.replace(last, at_least=("wait_time",))
+        last = dataclasses.replace(last, bounds={"wait_time": Bounds(1.0, None, "since the first look")})
     if wait == "not known yet":
         before = [dataclasses.replace(seen, unknown={"wait_time": "tasks wait since before"}) for seen in before]
         last = dataclasses.replace(last, unknown={"wait_time": "tasks wait since before"})
@@ -119,6 +119,27 @@ def test_nothing_is_taken_away_while_the_wait_of_what_waits_is_unknown(queue_dep
     kept = queue_depth > 0 and wait in ("unknown", "a lower bound", "not known yet")
     assert (decisions[-1].after == 12) is kept
     assert any("wait_time is unknown" in reason for reason in decisions[-1].reasons) is kept
+
+
+@pytest.mark.parametrize("waiting", [0.0, 3.0, 12.0, 20.0])
+def test_of_a_wait_between_bounds_the_lower_one_makes_grow_and_the_upper_one_keeps(waiting: float) -> None:
+    def after(wait: float, *bounds: float) -> int:
+        before = [look(at, 8, queue_depth=2.0, running=5.0, processed_total=1.0 * at) for at in range(0, 60, 5)]
+        last = [
+            look(at, 8, queue_depth=waiting, running=5.0, processed_total=1.0 * at, wait_time=wait)
+            for at in range(60, 90, 5)
+        ]
+        if bounds:
+            told = {"wait_time": Bounds(*bounds, "the looks are 60 s apart")}
+            last = [dataclasses.replace(seen, bounds=told) for seen in last]
+        decisions, _state = play(*before, *last)
+        return decisions[-1].after or 0
+
+    for at_least, at_most in ((0.0, 60.0), (25.0, 60.0), (0.0, 5.0)):
+        low, high = after(at_least), after(at_most)
+        # What grows at the lower bound grows for sure; what shrinks even at the upper one shrinks for sure.
+        assert after(at_most, at_least, at_most) == (low if low > 8 else min(high, 8))
+    assert after(25.0) > after(0.0) or waiting < 12
 
 
 def test_an_unknown_count_changes_nothing() -> None:

@@ -38,7 +38,7 @@ def test_nothing_is_known_before_the_first_look() -> None:
 
 
 def test_an_empty_queue_has_no_wait() -> None:
-    assert wait(looks((0, 0, 17))) == Wait(0.0)
+    assert wait(looks((0, 0, 17))) == Wait.exactly(0.0)
 
 
 def test_a_burst_arrived_between_the_looks_around_it() -> None:
@@ -61,7 +61,7 @@ def test_a_steady_queue_waits_as_long_as_it_is_deep() -> None:
 def test_what_waited_at_the_first_look_gives_a_lower_bound() -> None:
     flow = looks((100, 10, 3), (105, 20, 4), (110, 20, 4))
     assert wait(flow).seconds is None
-    assert wait(flow).bound == 10
+    assert (wait(flow).at_least, wait(flow).at_most) == (10, None)
     flow = looks((115, 19, 13), flow=flow)
     # All ten of the first look are gone; the oldest now came between 100 and 105.
     assert 10 <= (wait(flow).seconds or 0) <= 15
@@ -107,8 +107,28 @@ def test_nothing_is_made_of_a_look_whose_counts_are_unknown_unless_nothing_waits
 
 def test_a_gap_between_two_looks_is_bridged() -> None:
     flow = looks((0, 0, 0), (5, 10, 0), (65, 40, 30))
-    # The 31st of 70, 60 of which came in the gap of a minute.
-    assert wait(flow).seconds == pytest.approx(65 - (5 + 60 * put(20.5 / 60)))
+    # The 31st of 70, 60 of which came in the gap of a minute: at any time in it.
+    assert wait(flow) == Wait(0.0, 60.0, "the two looks between which it arrived are 60 s apart")
+    assert wait(flow).seconds == 60
+    flow = looks((70, 35, 35), (75, 30, 40), flow=flow)
+    assert (wait(flow).at_least, wait(flow).at_most, wait(flow).seconds) == (10, 70, 70)
+    # What came since is known again.
+    assert wait(looks((80, 3, 70), flow=flow)).exact
+
+
+def test_far_apart_is_a_matter_of_the_wait() -> None:
+    burst = looks((0, 0, 0), (60, 10, 0), (660, 10, 0))
+    assert wait(burst).exact
+    assert wait(burst).seconds == pytest.approx(630, abs=25)
+    assert not wait(looks((0, 0, 0), (60, 10, 0), (360, 10, 0))).exact
+
+
+def test_what_is_between_the_bounds_is_the_truth() -> None:
+    # A task every 2 s, taken 3 s later, and looks a minute apart.
+    flow = looks(*((60.0 * turn, 1.0, 30.0 * turn - 1) for turn in range(1, 9)))
+    told = wait(flow)
+    assert told.at_least <= 3 <= (told.at_most or 0)
+    assert not told.exact
 
 
 def test_a_queue_that_stands_still_gets_older() -> None:
@@ -135,12 +155,18 @@ def test_memory_is_bounded_and_thinned_where_it_is_old() -> None:
 
 
 def test_the_longest_wait_of_several_queues() -> None:
-    assert longest([("a", Wait(3.0)), ("b", Wait(5.0))]) == Wait(5.0)
-    assert longest([]) == Wait(0.0)
-    unknown = longest([("a", Wait(3.0)), ("b", Wait(None, "no counts"))])
+    assert longest([("a", Wait.exactly(3.0)), ("b", Wait.exactly(5.0))]) == Wait.exactly(5.0)
+    assert longest([]) == Wait.exactly(0.0)
+    unknown = longest([("a", Wait.exactly(3.0)), ("b", Wait(why="no counts"))])
     assert unknown.seconds is None
     assert "b: no counts" in unknown.why
-    told = longest([("a", Wait(3.0)), ("b", Wait(None, "waited at the first look", bound=TELLING + 1))])
-    assert told.seconds == TELLING + 1
-    assert told.at_least
-    assert longest([("a", Wait(50.0)), ("b", Wait(None, "no counts"))]).seconds == 50
+    told = longest([("a", Wait.exactly(3.0)), ("b", Wait(TELLING + 1, why="waited at the first look"))])
+    assert (told.seconds, told.at_least, told.at_most) == (TELLING + 1, TELLING + 1, None)
+    assert longest([("a", Wait.exactly(50.0)), ("b", Wait(why="no counts"))]).seconds == 50
+
+
+def test_a_queue_with_bounds_beside_one_that_is_known() -> None:
+    far = Wait(2.0, 62.0, "60 s apart")
+    assert longest([("a", Wait.exactly(3.0)), ("b", far)]) == Wait(3.0, 62.0, "b: 60 s apart")
+    assert longest([("a", Wait.exactly(70.0)), ("b", far)]) == Wait.exactly(70.0)
+    assert longest([("a", far), ("b", Wait(40.0, why="waited before"))]).seconds == 40

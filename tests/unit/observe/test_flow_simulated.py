@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import SLACK_MESSAGES, Flow, look, wait
+from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import (
+    NEAR,
+    SLACK_MESSAGES,
+    Flow,
+    look,
+    wait,
+)
 
 INTERVAL = 5.0
 TICK = 0.25
@@ -87,9 +93,33 @@ def test_within_the_time_between_two_looks(phases: list[Phase]) -> None:
             queue.tick(phase.arrive, phase.take)
             if (queue.now / INTERVAL).is_integer():
                 flow = look(flow, queue.now, len(queue.waiting), queue.taken)
-                told = wait(flow).seconds
-                assert told is not None
-                assert abs(told - queue.oldest) <= max(INTERVAL, 0.1 * queue.oldest), (tick, phase)
+                told = wait(flow)
+                assert told.seconds is not None
+                assert told.exact
+                assert abs(told.seconds - queue.oldest) <= max(INTERVAL, 0.1 * queue.oldest), (tick, phase)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PHASES, st.lists(st.sampled_from([1, 2, 7, 15, 60, 300]), min_size=1, max_size=8))
+def test_looks_far_apart_give_bounds_that_hold(phases: list[Phase], pauses: list[int]) -> None:
+    queue, flow = Queue(), Flow()
+    flow = look(flow, 0.0, 0, 0)
+    turn, due = 0, float(pauses[0])
+    for phase in phases:
+        queue.put(phase.burst)
+        for _tick in range(int(phase.seconds / TICK)):
+            queue.tick(phase.arrive, phase.take)
+            if queue.now < due:
+                continue
+            turn += 1
+            due = queue.now + pauses[turn % len(pauses)]
+            flow = look(flow, queue.now, len(queue.waiting), queue.taken)
+            told = wait(flow)
+            assert told.at_most is not None
+            if told.exact:
+                assert abs(told.at_most - queue.oldest) <= max(NEAR, 0.15 * queue.oldest)
+            else:
+                assert told.at_least <= queue.oldest <= told.at_most
 
 
 @settings(max_examples=200, deadline=None)

@@ -34,6 +34,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.observation i
     PROCESSED_TOTAL,
     RUNNING,
     RUNTIME_TOTAL,
+    Bounds,
     Observation,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
@@ -121,7 +122,7 @@ def observe(
     values = {
         QUEUE_DEPTH: (depth, no_depth),
         BACKLOG: (None if depth is None or held is None else depth + held, no_depth or not_held),
-        WAIT_TIME: (waited.seconds, waited.why),
+        WAIT_TIME: (waited.seconds, "" if waited.exact else waited.why),
         CPU: (cpu.percent, cpu.why),
         MEMORY: (used.percent, used.why),
         PROCESSED_TOTAL: (None if missing.finished else totals.finished, "; ".join(missing.finished)),
@@ -131,6 +132,7 @@ def observe(
     phases = [worker.phase for host in hosts for worker in host.workers or ()]
     unread = [host.unread for host in hosts if host.unread]
     unknown = {name: why for name, (value, why) in values.items() if value is None}
+    bounded = waited.seconds is not None and not waited.exact
     observation = Observation(
         at=at,
         workers=None if unread else sum(phase in (STARTING, CONSUMING, DOWN) for phase in phases),
@@ -138,7 +140,7 @@ def observe(
         starting=sum(phase in (STARTING, DOWN) for phase in phases),
         draining=sum(phase == DRAINING for phase in phases),
         unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
-        at_least=(WAIT_TIME,) if waited.at_least else (),
+        bounds={WAIT_TIME: Bounds(waited.at_least, waited.at_most, waited.why)} if bounded else {},
     )
     return observation, memory
 
@@ -227,12 +229,12 @@ def _flows(memory: Memory, queues: QueuesReading, missing: Missing) -> Mapping[s
 
 def _wait(memory: Memory, queues: QueuesReading, missing: Missing) -> Wait:
     if queues.waiting is None:
-        return Wait(None, queues.problem or "the broker could not be read")
+        return Wait(why=queues.problem or "the broker could not be read")
     empty = not any(queues.waiting.values())
     if empty:
-        return Wait(0.0)
+        return Wait.exactly(0.0)
     if missing.departed:
-        return Wait(None, "; ".join(missing.departed))
+        return Wait(why="; ".join(missing.departed))
     if missing.taken:
         return longest([("", wait(memory.flows[ALL_QUEUES]))])
     return longest((queue, wait(memory.flows[queue])) for queue in queues.waiting)

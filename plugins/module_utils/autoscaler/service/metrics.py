@@ -192,6 +192,13 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
         "celery_autoscaler_metric", "What a decision is made on, in the metric's own unit.", "fleet", "metric"
     )
     unknown = _gauge("celery_autoscaler_metric_unknown", "1 for a metric that is not known.", "fleet", "metric")
+    bound = _gauge(
+        "celery_autoscaler_metric_bound",
+        "What is sure of a metric that is not known exactly: it is at_least this, at_most that.",
+        "fleet",
+        "metric",
+        "side",
+    )
     wait = _gauge("celery_task_wait_seconds", "How long the task waits by now that waits longest.", "fleet")
     decisions = _counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
     for watch, look in looks:
@@ -203,6 +210,10 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
             unknown.add_metric([name, metric], float(value is None))
             if value is not None:
                 seen.add_metric([name, metric], value)
+        for metric, bounds in observation.bounds.items():
+            for side, number in (("at_least", bounds.at_least), ("at_most", bounds.at_most)):
+                if number is not None:
+                    bound.add_metric([name, metric, side], number)
         waited = observation.value(WAIT_TIME)
         if waited is not None:
             wait.add_metric([name], waited)
@@ -216,4 +227,4 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
             wanted.add_metric([name], look.wanted)
         for action in Action:
             decisions.add_metric([name, action.value], watch.decisions[action.value])
-    yield from (wanted, current, floor, ceiling, seen, unknown, wait, decisions)
+    yield from (wanted, current, floor, ceiling, seen, unknown, bound, wait, decisions)

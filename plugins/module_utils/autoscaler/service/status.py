@@ -38,6 +38,8 @@ def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
     for metric, why in fleet["unknown"].items():
         by_reason.setdefault(why, []).append(metric)
     yield from (f"{name}: unknown: {', '.join(metrics)}: {why}" for why, metrics in by_reason.items())
+    for metric, bounds in fleet.get("bounds", {}).items():
+        yield f"{name}: {metric} is only a bound: {bounds['why']}"
     yield from (f"{name}: {worker} has idled for {s:.0f} s while tasks wait" for worker, s in fleet["stuck"].items())
     yield from (f"{name}: {count} times could not {what}" for what, count in sorted(fleet["errors"].items()))
 
@@ -50,7 +52,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _metric(fleet: Mapping[str, Any], name: str, form: str) -> str:
     value = fleet["metrics"].get(name)
-    return "?" if value is None else form.format(value)
+    if value is None:
+        return "?"
+    bounds = fleet.get("bounds", {}).get(name)
+    side = "" if bounds is None else ">= " if bounds["at_most"] is None else "<= "
+    return side + form.format(value)
 
 
 def _workers(fleet: Mapping[str, Any]) -> str:
