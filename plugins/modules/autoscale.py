@@ -67,6 +67,7 @@ options:
   capacities:
     description:
       - With O(hosts), the most workers that a host may have, by host. A host that is not there has no such limit.
+      - When each host has one, their sum is a ceiling as O(policy) has one, and no decision goes beyond it.
     type: dict
     default: {}
   wait:
@@ -276,7 +277,7 @@ current:
   type: dict
   sample: {app1: 2, app2: 2}
 left_over:
-  description: Workers that were decided on and that no host has room for by O(capacities).
+  description: Workers that would be wanted and that no host has room for by O(capacities).
   returned: success with O(hosts)
   type: int
   sample: 0
@@ -342,6 +343,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     owned_by_daemon,
     place,
     readings_of,
+    room_on,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import TurnFile, default_path
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
@@ -451,18 +453,20 @@ def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: 
 def turn_of_all(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
     """Take the turn for a fleet over several hosts, and return what to tell of it."""
     readings = read_given(given["hosts"], at)
-    outcome = asked.take(at, readings, queues)
-    placement = place(outcome.decision, readings, capacities_of(given["capacities"], given["hosts"])[0])
+    capacities = capacities_of(given["capacities"], given["hosts"])[0]
+    outcome = asked.take(at, readings, queues, room=room_on(readings, capacities))
+    placement = place(outcome.decision, readings, capacities)
+    left_over = outcome.turn.left_over
     warnings = list(outcome.warnings)
-    if placement.left_over > 0:
-        warnings.append(f"{placement.left_over} workers are wanted that no host has room for by capacities.")
+    if left_over > 0:
+        warnings.append(f"{left_over} workers are wanted that no host has room for by capacities.")
     return {
         "changed": False,
         "observation": observation_as_json(outcome.turn.seen),
         "decision": decision_as_json(outcome.decision),
         "placement": dict(placement.workers),
         "current": dict(placement.current),
-        "left_over": placement.left_over,
+        "left_over": left_over,
         "log_line": outcome.log_line,
         "warnings": warnings,
     }

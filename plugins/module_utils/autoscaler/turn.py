@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import FleetMemory
@@ -54,6 +54,7 @@ class Turn:
 
     :ivar decision: None for a fleet that is only looked at.
     :ivar after: to pass in at the next turn when the decision was carried out, or was not to be.
+    :ivar left_over: workers that would be wanted if the hosts had more room.
     :ivar if_withdrawn: to pass in when it was to be carried out and could not: no cooldown has begun.
     """
 
@@ -61,6 +62,7 @@ class Turn:
     decision: Decision | None
     after: Remembered
     if_withdrawn: Remembered
+    left_over: int = 0
 
 
 def take_turn(
@@ -70,20 +72,26 @@ def take_turn(
     hosts: Sequence[HostReading],
     queues: QueuesReading,
     heartbeats: Heartbeats | None = None,
+    room: int | None = None,
 ) -> Turn:
     """Observe and decide.
 
     :param policy: None where nothing is to be decided.
     :param at: seconds since the epoch.
     :param heartbeats: of workers that keep no status file.
+    :param room: workers that the hosts together have room for; None is no limit.
     """
     seen, observed = observe(before.observed, at, hosts, queues, heartbeats)
+    seen = replace(seen, room=room)
     if policy is None:
         # Nobody judges meanwhile, so nothing that held before holds without a break.
         after = Remembered(before.state.restarted(), observed)
         return Turn(seen, None, after, after)
     decision, state = decide(policy, before.state, seen)
-    return Turn(seen, decision, Remembered(state, observed), Remembered(withdrawn(before.state, state), observed))
+    with_room, _state = decide(policy, before.state, replace(seen, room=None))
+    left_over = max((with_room.after or 0) - (decision.after or 0), 0)
+    if_withdrawn = Remembered(withdrawn(before.state, state), observed)
+    return Turn(seen, decision, Remembered(state, observed), if_withdrawn, left_over)
 
 
 def observation_as_json(seen: Observation) -> dict[str, Any]:
@@ -97,6 +105,7 @@ def observation_as_json(seen: Observation) -> dict[str, Any]:
         "metrics": dict(seen.metrics),
         "unknown": dict(seen.unknown),
         **bounds,
+        **({} if seen.room is None else {"room": seen.room}),
     }
 
 

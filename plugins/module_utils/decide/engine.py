@@ -106,7 +106,8 @@ def _moved(at: float | None, seconds: float) -> float | None:
 class _Bounds:
     floor: int
     ceiling: int
-    origin: str = field(compare=False)
+    floor_from: str
+    ceiling_from: str
 
 
 def decide(policy: Policy, state: State, seen: Observation) -> tuple[Decision, State]:
@@ -130,7 +131,7 @@ def _decide_by_target(policy: Policy, target: WaitTarget, state: State, seen: Ob
     current = seen.workers
     if current is None:
         return _count_unknown(seen), state
-    bounds = _bounds(policy, seen.at)
+    bounds = _bounds(policy, seen)
     sized, memory = size(target.wait_time, state.sizing, seen, current, bounds.floor, bounds.ceiling)
     if not bounds.floor <= current <= bounds.ceiling:
         decision = _into_bounds(seen.at, current, bounds)
@@ -140,7 +141,10 @@ def _decide_by_target(policy: Policy, target: WaitTarget, state: State, seen: Ob
         decision = Decision(seen.at, Action.HOLD, current, current, (f"{told}: the fleet is left as it is",))
     else:
         action = Action.UP if sized.workers > current else Action.DOWN if sized.workers < current else Action.HOLD
-        decision = Decision(seen.at, action, current, sized.workers, (sized.reason,))
+        reasons = [sized.reason]
+        if sized.short:
+            reasons.append(f"more are wanted than the ceiling of {bounds.ceiling} ({bounds.ceiling_from}) allows")
+        decision = Decision(seen.at, action, current, sized.workers, tuple(reasons))
     after = current if decision.after is None else decision.after
     return decision, replace(state, sizing=ordered(memory, seen.at, current, after))
 
@@ -158,7 +162,7 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
     if current is None:
         return _count_unknown(seen), state
 
-    bounds = _bounds(policy, seen.at)
+    bounds = _bounds(policy, seen)
     if not bounds.floor <= current <= bounds.ceiling:
         return _into_bounds(seen.at, current, bounds), state
 
@@ -184,18 +188,21 @@ def _judge_all(rule: Rule, runs: tuple[Run, ...], seen: Observation) -> tuple[tu
     return tuple(verdict for verdict, _run in judged), tuple(run for _verdict, run in judged)
 
 
-def _bounds(policy: Policy, at: float) -> _Bounds:
-    window = policy.schedule.in_force(at)
+def _bounds(policy: Policy, seen: Observation) -> _Bounds:
+    window = policy.schedule.in_force(seen.at)
     floor, ceiling = policy.limits.narrowed(window)
     origin = "the limits" if window is None else f"window {window.name}"
-    return _Bounds(floor, ceiling, origin)
+    if seen.room is None or seen.room >= ceiling:
+        return _Bounds(floor, ceiling, origin, origin)
+    room = "the room on the hosts"
+    return _Bounds(min(floor, seen.room), seen.room, origin if floor <= seen.room else room, room)
 
 
 def _into_bounds(at: float, current: int, bounds: _Bounds) -> Decision:
     if current < bounds.floor:
-        reason = f"{current} workers are below the floor of {bounds.floor} ({bounds.origin})"
+        reason = f"{current} workers are below the floor of {bounds.floor} ({bounds.floor_from})"
         return Decision(at, Action.BOUNDS, current, bounds.floor, (reason,))
-    reason = f"{current} workers are above the ceiling of {bounds.ceiling} ({bounds.origin})"
+    reason = f"{current} workers are above the ceiling of {bounds.ceiling} ({bounds.ceiling_from})"
     return Decision(at, Action.BOUNDS, current, bounds.ceiling, (reason,))
 
 
@@ -229,7 +236,7 @@ def _grow(
         reasons.append(f"the step is a share of {current} workers, which is none")
     after = min(current + step, bounds.ceiling)
     if after < current + step:
-        reasons.append(f"{current + step} workers are cut to the ceiling of {bounds.ceiling} ({bounds.origin})")
+        reasons.append(f"{current + step} workers are cut to the ceiling of {bounds.ceiling} ({bounds.ceiling_from})")
     if after == current:
         return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
     return Decision(at, Action.UP, current, after, tuple(reasons)), replace(state, last_up=at)
@@ -251,7 +258,7 @@ def _shrink(
         reasons.append(f"the step is a share of {current} workers, which is none")
     after = max(current - step, bounds.floor)
     if after > current - step:
-        reasons.append(f"{current - step} workers are raised to the floor of {bounds.floor} ({bounds.origin})")
+        reasons.append(f"{current - step} workers are raised to the floor of {bounds.floor} ({bounds.floor_from})")
     if after == current:
         return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
     return Decision(at, Action.DOWN, current, after, tuple(reasons)), replace(state, last_down=at)

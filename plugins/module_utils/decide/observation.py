@@ -13,8 +13,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 PROCESSED_TOTAL = "processed_total"
 RUNNING = "running"
 RUNTIME_TOTAL = "runtime_total"
+CONCURRENCY = "concurrency"
+"""Tasks that a worker runs at once, on average over the workers."""
 
-OBSERVED = (QUEUE_DEPTH, "backlog", "wait_time", "cpu", "memory", PROCESSED_TOTAL, RUNNING, RUNTIME_TOTAL)
+OBSERVED = (QUEUE_DEPTH, "backlog", "wait_time", "cpu", "memory", PROCESSED_TOTAL, RUNNING, RUNTIME_TOTAL, CONCURRENCY)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Observation:
     :param draining: instances on their way out.
     :param metrics: values by name, in messages, seconds, per cent or tasks; what is absent is unknown.
     :param unknown: why a metric is unknown, by name.
+    :param room: workers that the hosts together have room for; None is no limit.
     :param bounds: what is sure of metrics whose value is only a bound: the upper one where there is one.
     """
 
@@ -51,6 +54,7 @@ class Observation:
     draining: int = 0
     unknown: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    room: int | None = None
 
     def value(self, metric: str) -> float | None:
         """Return the metric's value, or None where it is unknown."""

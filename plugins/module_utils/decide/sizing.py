@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
+    CONCURRENCY,
     PROCESSED_TOTAL,
     RUNNING,
     Observation,
@@ -89,7 +90,8 @@ class Sizing:
     """What sizing remembers.
 
     :param start_seconds: how long a worker takes until it consumes.
-    :param slots: tasks that a worker runs at once, C(full) what full workers showed of late as C((at, slots)).
+    :param slots: tasks that a worker runs at once, as workers tell or, where they do not, as full ones showed.
+    :param full: what full workers showed of late, as C((at, slots)).
     :param at_least: while no worker was seen full: how many it can surely run at once.
     :param busy: seconds of running tasks, and C(finished) the tasks that ended meanwhile, both forgetting.
     :param told_waits: whether the wait was ever known: of some fleets nobody tells it.
@@ -133,10 +135,14 @@ class Sizing:
 
 @dataclass(frozen=True)
 class Size:
-    """How many workers there should be, and the sentence that says why."""
+    """How many workers there should be, and the sentence that says why.
+
+    :param short: whether the promise would need more than the ceiling.
+    """
 
     workers: int
     reason: str
+    short: bool = False
 
 
 def size(
@@ -152,7 +158,12 @@ def size(
         return None, replace(memory, last=None)
     consuming = max(0, current - seen.starting)
     now = Flow(seen.at, waiting, running, processed)
-    memory = _note_flow(_note_slots(memory, now, consuming, seen.draining), now)
+    told_slots = seen.value(CONCURRENCY)
+    if told_slots:
+        memory = replace(memory, slots=max(1, round(told_slots)), full=())
+    else:
+        memory = _note_slots(memory, now, consuming, seen.draining)
+    memory = _note_flow(memory, now)
     slots = memory.slots or memory.at_least
     outlook = _Outlook(seen.at, waiting, consuming, current, slots, memory)
     at_least, at_most = seen.at_least(WAIT_TIME), seen.at_most(WAIT_TIME)
@@ -166,9 +177,13 @@ def size(
     held, memory = _hold_back(wanted, memory, seen.at, current)
     ahead = memory.start_seconds
     foretold = outlook.wait(held, ahead, memory.quick.rate)
+    at_once = f"{slots} at once" if memory.slots else f"at least {slots} at once"
+    outcome = f"keep the wait at {foretold:.3g}s of {promise:g}s"
+    if foretold > promise:
+        outcome = f"let the wait be {foretold:.3g}s, above the {promise:g}s promised"
     reason = (
         f"{waiting:g} tasks wait, {memory.quick.rate:.3g} arrive a second and run {memory.task_seconds:.3g}s each: "
-        f"{held} workers of {slots} at once keep the wait at {foretold:.3g}s of {promise:g}s, {ahead:.3g}s from now"
+        f"{held} workers of {at_once} {outcome}, {ahead:.3g}s from now"
     )
     if held > wanted:
         reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
@@ -176,7 +191,9 @@ def size(
         reason += f"; none is taken away while {WAIT_TIME} is unknown" + (
             "" if at_least is None else f", but for that it is at least {at_least:.3g}s"
         )
-    return Size(held, reason), memory
+    return Size(
+        held, reason, short=held == ceiling and foretold > _grow_above(promise, memory, at_least or 0.0)
+    ), memory
 
 
 def _note_starts(memory: Sizing, seen: Observation) -> Sizing:
@@ -287,10 +304,7 @@ def _least(promise: float, outlook: _Outlook, oldest: tuple[float, float], floor
     at_least, at_most = oldest
     memory = outlook.memory
     ahead = memory.start_seconds
-    # The longer a start takes, the less of the promise is left to notice that one is needed.
-    slow = GROW_ABOVE_SLOW + GROW_ABOVE_LONG * min(1.0, memory.task_seconds / promise)
-    share = max(slow, GROW_ABOVE - GROW_ABOVE * max(0.0, ahead / promise - 0.5))
-    grow_above = min(share * promise, max(promise - at_least, 0.1 * promise))
+    grow_above = _grow_above(promise, memory, at_least)
     workers = min(max(outlook.current, floor), ceiling)
     while workers < ceiling and outlook.wait(workers, ahead, memory.quick.rate) > grow_above:
         workers += 1
@@ -304,6 +318,17 @@ def _least(promise: float, outlook: _Outlook, oldest: tuple[float, float], floor
     ):
         workers -= 1
     return workers
+
+
+def _grow_above(promise: float, memory: Sizing, oldest: float) -> float:
+    """Return the foretold wait in seconds above which the fleet grows.
+
+    :param oldest: how long the oldest task waits at least.
+    """
+    # The longer a start takes, the less of the promise is left to notice that one is needed.
+    slow = GROW_ABOVE_SLOW + GROW_ABOVE_LONG * min(1.0, memory.task_seconds / promise)
+    share = max(slow, GROW_ABOVE - GROW_ABOVE * max(0.0, memory.start_seconds / promise - 0.5))
+    return min(share * promise, max(promise - oldest, 0.1 * promise))
 
 
 def _hold_back(wanted: int, memory: Sizing, at: float, current: int) -> tuple[int, Sizing]:

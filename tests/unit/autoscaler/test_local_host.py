@@ -126,6 +126,7 @@ def test_a_worker_that_tells_everything(host: Host) -> None:
         memory=300 * MIB,
         memory_allowed=512 * MIB,
         since=10.0,
+        concurrency=4,
     )
     assert worker.why == ""
 

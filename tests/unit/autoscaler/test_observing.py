@@ -231,6 +231,14 @@ def test_memory_is_over_the_limits_or_the_hosts() -> None:
     assert seen.value("memory") is None
 
 
+def test_concurrency_is_what_workers_tell() -> None:
+    watch = Watch()
+    assert watch.look(worker(1, concurrency=2), worker(2, concurrency=4)).value("concurrency") == 3
+    assert watch.look(worker(1, concurrency=2), silent(2), silent(3, "starting")).value("concurrency") == 2
+    assert "no worker tells" in watch.look(worker(1)).why_unknown("concurrency")
+    assert watch.look(silent(1, "starting")).why_unknown("concurrency") == "no worker consumes"
+
+
 def test_nobody_uses_nothing() -> None:
     seen = Watch().look(silent(1, "starting"))
     assert seen.why_unknown("cpu") == "no worker consumes"

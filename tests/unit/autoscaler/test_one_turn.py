@@ -25,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     QueuesReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_turn import (
     OneTurn,
     Outcome,
@@ -86,6 +87,17 @@ def take(
 ) -> Outcome:
     reading = host(workers)
     return turn.take(AT + seconds, (reading,), replace(queues(waiting), at=AT + seconds), fleet and fleet.scale)
+
+
+def test_a_decision_that_no_host_has_room_for_is_none(turn: OneTurn) -> None:
+    full = turn.take(AT, (host(4),), queues(50), room=4)
+    assert (full.decision.action, full.decision.after, full.turn.left_over) == (Action.HOLD, 4, 2)
+    assert "ceiling of 4 (the room on the hosts)" in full.decision.reasons[-1]
+    (again,) = replay(POLICY, [json.dumps(full.log_line)])
+    assert json.loads(again)["reasons"] == full.log_line["reasons"]
+    # No cooldown has begun.
+    cut = turn.take(AT + 5, (host(4),), replace(queues(50), at=AT + 5), room=5)
+    assert (cut.decision.action, cut.decision.after, cut.turn.left_over) == (Action.UP, 5, 1)
 
 
 def test_a_burst_grows_the_fleet_and_the_cooldown_is_remembered(turn: OneTurn) -> None:

@@ -24,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     owned_by_daemon,
     place,
     readings_of,
+    room_on,
     told_by,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
@@ -48,7 +49,7 @@ def decision(before: int | None, after: int | None) -> Decision:
 
 def test_what_a_host_told_is_read_again_under_the_name_of_the_inventory() -> None:
     one = WorkerReading(
-        "celery-worker-web@1.service", CONSUMING, "12:34", 1, 2, 30, {"web": 31}, 4.5, 1.0, 1e6, 2e6, 99.5, "nothing"
+        "celery-worker-web@1.service", CONSUMING, "12:34", 1, 2, 30, {"web": 31}, 4.5, 1.0, 1e6, 2e6, 99.5, "nothing", 3
     )
     told = HostReading("app-1-4711", AT, (one,), "", 4.0, 8e9)
     (read,) = readings_of({"app1": json.loads(json.dumps({**told_by(told), "changed": False}))}, AT + 1)
@@ -102,6 +103,13 @@ def test_workers_are_placed_evenly_within_capacities() -> None:
     placed = place(decision(2, 6), readings, {"a": 2, "b": 3, "elsewhere": 1})
     assert (placed.workers, placed.left_over) == ({"a": 2, "b": 3}, 1)
     assert placed.current == {"a": 1, "b": 1}
+
+
+def test_there_is_as_much_room_as_all_hosts_have() -> None:
+    readings = [reading("a", CONSUMING), reading("b")]
+    assert room_on(readings, {"a": 2, "b": 3, "elsewhere": 9}) == 5
+    assert room_on(readings, {"a": 2}) is None
+    assert room_on(readings, {}) is None
 
 
 def test_nothing_is_placed_while_the_number_is_unknown() -> None:

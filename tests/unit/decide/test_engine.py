@@ -239,6 +239,31 @@ def test_a_lower_bound_proves_only_what_is_above() -> None:
     assert moves(play(Policy(), seen)) == [(0, "up", 4, 6)]
 
 
+@pytest.mark.parametrize("policy", [{}, {"target": {"wait_time": "30s"}}])
+def test_hosts_without_room_are_a_ceiling(policy: dict[str, object]) -> None:
+    def decided(workers: int, room: int | None, at: float = 0.0) -> Decision:
+        metrics = {**CALM, "queue_depth": 900.0, "wait_time": 60.0, "running": 2.0}
+        (decision,) = play(parse_policy(policy), Observation(at, workers, metrics, room=room))
+        return decision
+
+    assert decided(4, None).action is Action.UP
+    cut = decided(4, 5)
+    assert (cut.action, cut.after) == (Action.UP, 5)
+    assert "ceiling of 5 (the room on the hosts)" in cut.reasons[-1]
+    full = decided(4, 4)
+    assert (full.action, full.after) == (Action.HOLD, 4)
+    assert "ceiling of 4 (the room on the hosts)" in full.reasons[-1]
+    over = decided(4, 1)
+    assert (over.action, over.after) == (Action.BOUNDS, 1)
+    assert decided(1, 1).after == 1, "the floor of 2 has no room"
+
+
+def test_an_action_without_room_starts_no_cooldown() -> None:
+    busy = {**CALM, "wait_time": 60.0}
+    full, later = (Observation(at, 4, busy, room=room) for at, room in ((0.0, 4), (5.0, 9)))
+    assert moves(play(Policy(), full, later)) == [(5, "up", 4, 6)]
+
+
 @pytest.mark.parametrize(
     ("bounds", "condition", "holds"),
     [

@@ -73,6 +73,31 @@ def test_a_burst_is_met_at_the_first_look() -> None:
     assert "600 tasks wait" in decision.reasons[0]
 
 
+def test_what_workers_tell_of_their_concurrency_is_believed_from_the_first_look_on() -> None:
+    (told,), _state = play(look(0, 2, queue_depth=300, running=2, concurrency=4))
+    (learned,), _state = play(look(0, 2, queue_depth=300, running=2))
+    assert (told.after or 0) < (learned.after or 0)
+    assert f"{told.after} workers of 4 at once keep the wait at" in told.reasons[0]
+    assert f"{learned.after} workers of at least 1 at once" in learned.reasons[0]
+    # Without a worker that consumes nobody tells; it is remembered.
+    _before, state = play(look(0, 2, concurrency=4))
+    (again,), _state = play(look(5, 2, 2, queue_depth=300), state=state.restarted())
+    assert "of 4 at once" in again.reasons[0]
+
+
+def test_a_promise_that_the_ceiling_breaks_is_not_said_to_be_kept() -> None:
+    for workers in (2, 20):
+        (decision,), _state = play(look(0, workers, queue_depth=6000, running=2, concurrency=2))
+        assert decision.after == 20
+        assert decision.action is (Action.UP if workers < 20 else Action.HOLD)
+        foretold, ceiling = decision.reasons
+        assert "20 workers of 2 at once let the wait be " in foretold
+        assert "s, above the 30s promised" in foretold
+        assert ceiling == "more are wanted than the ceiling of 20 (the limits) allows"
+    (decision,), _state = play(look(0, 20, queue_depth=10, running=2, concurrency=2))
+    assert len(decision.reasons) == 1
+
+
 def test_workers_on_their_way_are_counted_on() -> None:
     looks = [look(0, 2, queue_depth=100, running=2), look(5, 12, 10, queue_depth=90, running=2, processed_total=10)]
     (first, second), _state = play(*looks)

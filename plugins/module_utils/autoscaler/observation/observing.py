@@ -31,6 +31,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     count,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
+    CONCURRENCY,
     PROCESSED_TOTAL,
     RUNNING,
     RUNTIME_TOTAL,
@@ -128,6 +129,7 @@ def observe(
         PROCESSED_TOTAL: (None if missing.finished else totals.finished, "; ".join(missing.finished)),
         RUNNING: (running, no_running),
         RUNTIME_TOTAL: (measured, no_running),
+        CONCURRENCY: _concurrency(hosts),
     }
     phases = [worker.phase for host in hosts for worker in host.workers or ()]
     unread = [host.unread for host in hosts if host.unread]
@@ -182,6 +184,15 @@ def _ran(memory: Memory, at: float, running: float | None) -> Memory:
     seconds = 0.0 if memory.running is None else max(at - memory.running_at, 0.0)
     ran = (running + (memory.running or 0.0)) / 2 * seconds
     return replace(memory, runtime=memory.runtime + ran, running=running, running_at=at)
+
+
+def _concurrency(hosts: Sequence[HostReading]) -> tuple[float | None, str]:
+    """Return how many tasks a worker runs at once on average, or why that is not known."""
+    consuming = [worker for host in hosts for worker in host.workers or () if worker.phase == CONSUMING]
+    told = [worker.concurrency for worker in consuming if worker.concurrency is not None]
+    if told:
+        return sum(told) / len(told), ""
+    return None, "no worker tells how many tasks it runs at once" if consuming else "no worker consumes"
 
 
 def _depth(queues: QueuesReading) -> tuple[float | None, str]:

@@ -34,6 +34,7 @@ class WorkerReading:
     :ivar memory: bytes it uses.
     :ivar memory_allowed: bytes it may use.
     :ivar since: seconds for which it has been consuming.
+    :ivar concurrency: tasks that it runs at once.
     :ivar why: why something of the above is None.
     """
 
@@ -50,6 +51,7 @@ class WorkerReading:
     memory_allowed: float | None = None
     since: float | None = None
     why: str = ""
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True)

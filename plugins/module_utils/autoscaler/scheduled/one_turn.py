@@ -62,16 +62,24 @@ class OneTurn:
     check_mode: bool = False
     forget_after: float = FORGET_AFTER
 
-    def take(self, at: float, hosts: Sequence[HostReading], queues: QueuesReading, act: Act | None = None) -> Outcome:
+    def take(
+        self,
+        at: float,
+        hosts: Sequence[HostReading],
+        queues: QueuesReading,
+        act: Act | None = None,
+        room: int | None = None,
+    ) -> Outcome:
         """Decide, and act.
 
         :param at: seconds since the epoch.
         :param act: None where somebody else acts.
+        :param room: workers that the hosts together have room for; None is no limit.
         :raises OperationError: when the state cannot be kept, and then nothing was changed; or when acting failed, with
             the observation and the decision in its details.
         """
         recalled = self.file.recall(at, self.forget_after, self.check_mode)
-        turn = take_turn(self.policy, recalled.before, at, hosts, queues)
+        turn = take_turn(self.policy, recalled.before, at, hosts, queues, room=room)
         decision = turn.decision
         if decision is None:  # only a turn without a policy has none
             raise TypeError("a turn with a policy has a decision")

@@ -81,6 +81,12 @@ def place(decision: Decision, readings: Sequence[HostReading], capacities: Mappi
     return Placement(current, found.workers, found.left_over)
 
 
+def room_on(readings: Sequence[HostReading], capacities: Mapping[str, int]) -> int | None:
+    """Return how many workers the hosts together have room for; None where one of them has no limit."""
+    hosts = [reading.host for reading in readings]
+    return sum(capacities[host] for host in hosts) if all(host in capacities for host in hosts) else None
+
+
 def owned_by_daemon(answers: Mapping[str, Any]) -> list[str]:
     """Return the hosts on which the daemon C(celery-autoscaler) sizes the fleet."""
     return sorted(
