@@ -14,7 +14,10 @@ options:
       - URL of the broker, written as for Celery's own C(broker_url).
       - Redis as V(redis://), V(rediss://) (TLS), V(redis+socket://) (unix socket) or V(sentinel://) (several separated
         by V(;)), RabbitMQ as V(amqp://) or V(amqps://) (TLS).
-      - Percent-encode what is special in a URL, above all a V(@), V(/) or V(:) in the password.
+      - Percent-encode what is special in a URL. In a user or a password those are V(/), V(?), V(#), V(@), V(:), V(;),
+        V([), V(]), V(%) and blanks. The filters C(urlencode) and C(replace('/', '%2F')) do it. A URL that holds one of
+        them is refused, as libraries take a part of such a password for something else.
+      - Of options behind a V(?) those are taken that Celery takes there.
       - Messages never show the password.
     type: str
     required: true

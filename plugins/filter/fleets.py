@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     command,
     environment,
@@ -55,7 +56,7 @@ def fleet_service(fleet: spec.Fleet) -> dict[str, Any]:
         "file_environment": environment.file_lines(fleet),
         "transport_options": environment.transport_options(fleet),
         "ssl": environment.broker_ssl(fleet),
-        "visibility_timeout": rules.visibility_timeout(fleet) if spec.is_redis(fleet["broker_url"]) else None,
+        "visibility_timeout": rules.visibility_timeout(fleet) if is_redis(fleet["broker_url"]) else None,
         "probe": {
             "app": fleet["app"],
             "pool": fleet["pool"],

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import TOOLS_PYTHON
-from ansible_collections.muejam.celery.plugins.module_utils.redaction import passwords_of, redact
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, passwords_of, shown
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -37,13 +37,24 @@ def mask_secrets_only(module: AnsibleModule) -> None:
     module.no_log_values = set(secret_values(module.params))
 
 
+def hide_of(
+    url: str,
+    transport_options: Mapping[str, Any] | None,
+    ssl: bool | str | Mapping[str, Any] | None,
+    management_url: str | None = None,
+) -> Hide:
+    """Return what masks the secrets of one broker in the texts of libraries."""
+    given = {"url": url, "management_url": management_url, "transport_options": transport_options, "ssl": ssl}
+    return Hide(secret_values(given))
+
+
 def secret_values(params: Mapping[str, Any]) -> Iterator[str]:
     """Yield what nobody may see of C(params): URLs with a password in them, and what is named as a secret."""
     for name, value in params.items():
         if isinstance(value, str) and "://" in value:
             passwords = passwords_of(value)
             yield from passwords
-            if passwords or redact(value) != value:
+            if passwords or shown(value) != value:
                 yield value
         elif isinstance(value, Mapping) and not _SECRET_NAME.search(name):
             yield from secret_values(value)

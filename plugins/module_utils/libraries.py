@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
+
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 TOOLS_PYTHON = "/opt/muejam-celery/venv/bin/python"
 
-_REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
-
 
 def libraries_for(broker_url: str) -> tuple[str, ...]:
     """Return the names of the libraries needed for a broker URL."""
-    scheme = broker_url.partition("://")[0].lower()
-    return ("celery", "kombu", "redis") if scheme in _REDIS_SCHEMES else ("celery", "kombu")
+    return ("celery", "kombu", "redis") if is_redis(broker_url) else ("celery", "kombu")
 
 
 def require_libraries(module: AnsibleModule) -> None:

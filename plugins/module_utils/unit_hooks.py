@@ -27,6 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.remote_worker im
     drain,
     wait_until_consuming,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
@@ -56,6 +57,10 @@ def main(
         _say(_in_time(options, connect))
     except OperationError as error:
         _say(str(error))
+        return 1
+    except Exception as error:
+        # Not a traceback: the unit's journal is read by people, and a library may show the URL in it.
+        _say(str(OperationError(f"{options.action} worker {options.node}", repr(error), "This is a fault of ours.")))
         return 1
     return 0
 
@@ -91,6 +96,9 @@ def _connector(environment: Mapping[str, str]) -> Connect:
     url = environment.get("CELERY_BROKER_URL", "")
     if not url:
         raise ValueError("CELERY_BROKER_URL is not set")
+    fault = fault_of(url)
+    if fault:
+        raise ValueError(f"CELERY_BROKER_URL {fault}")
     options = _json(environment, "CELERY_LIFECYCLE_TRANSPORT_OPTIONS", "a JSON object", dict) or {}
     ssl = _json(environment, "CELERY_LIFECYCLE_BROKER_USE_SSL", "a JSON object or true", (dict, bool))
 
@@ -101,7 +109,8 @@ def _connector(environment: Mapping[str, str]) -> Connect:
                 yield broker.connection
             except Exception as error:
                 broker.abort()
-                raise explain(error, f"speak with the worker through the broker {broker.url}", opening=False) from error
+                tried = f"speak with the worker through the broker {broker.url}"
+                raise explain(error, tried, opening=False, hide=broker.hide) from error
 
     return connect
 

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders, spec, systemd_text
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis, normal
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders, systemd_text
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -23,9 +24,9 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
     """Every variable of a resolved fleet, with the placeholder `%i` still in the values."""
     literal = placeholders.literal_value
-    found = {"CELERY_BROKER_URL": literal(fleet["broker_url"])}
+    found = {"CELERY_BROKER_URL": literal(normal(fleet["broker_url"]))}
     if fleet["result_backend"]:
-        found["CELERY_RESULT_BACKEND"] = literal(fleet["result_backend"])
+        found["CELERY_RESULT_BACKEND"] = literal(normal(fleet["result_backend"]))
     options = transport_options(fleet)
     if options:
         found["CELERY_LIFECYCLE_TRANSPORT_OPTIONS"] = literal(json.dumps(options, sort_keys=True))
@@ -55,7 +56,7 @@ def transport_options(fleet: Mapping[str, Any]) -> dict[str, Any]:
 
 def broker_ssl(fleet: Mapping[str, Any]) -> bool | dict[str, Any] | None:
     """How the workers speak TLS with the broker, in the form that its transport takes; None leaves it to the URL."""
-    return tls_settings(fleet["broker_use_ssl"], "redis" if spec.is_redis(fleet["broker_url"]) else "amqp")
+    return tls_settings(fleet["broker_use_ssl"], "redis" if is_redis(fleet["broker_url"]) else "amqp")
 
 
 def unit_lines(fleet: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
     celery_words,
@@ -117,7 +118,7 @@ def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
             f"drain_timeout: {drain} s is under the time limit of {longest} s, so a stop could kill a task: "
             f"use {longest} or more"
         )
-    if not spec.is_redis(fleet["broker_url"]):
+    if not is_redis(fleet["broker_url"]):
         if fleet["visibility_timeout"] is not None and own.get("visibility_timeout") is not None:
             yield "visibility_timeout: only Redis has one, remove it"
         return

@@ -145,12 +145,6 @@ def boolean(value: object) -> bool | None:
     return None
 
 
-def is_redis(url: object) -> bool:
-    """Whether a broker URL leads to Redis or Valkey, where a visibility timeout applies."""
-    scheme = str(url).split("://", 1)[0].lower()
-    return scheme in ("redis", "rediss", "sentinel", "redis+socket")
-
-
 def resolve(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None) -> list[Fleet]:
     """Every fleet with all of its keys: its own values, else the given defaults, else the built-in ones.
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of, fault_of_backend
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, placeholders
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
@@ -22,17 +23,8 @@ _QUOTA = re.compile(r"[0-9]+(?:\.[0-9]+)?%")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]*")
 _SETTING = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
-_BROKERS = (
-    "redis",
-    "rediss",
-    "sentinel",
-    "redis+socket",
-    "amqp",
-    "amqps",
-    "pyamqp",
-)
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|api_?key|private|dsn|_url$|_uri$", re.IGNORECASE)
-_URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:[^/\s@]+@", re.IGNORECASE)
+_URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:(?![0-9]+/)\S+@", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 RESERVED_VARIABLES = {
@@ -69,10 +61,14 @@ def queue(value: str) -> str | None:
 
 def broker_url(value: str) -> str | None:
     """A URL of a broker that the collection can read and drain."""
-    scheme, separator, rest = value.partition("://")
-    if not separator or scheme.lower() not in _BROKERS or not rest:
-        return "is no URL of Redis, Valkey or RabbitMQ: write redis://..., rediss://..., sentinel://... or amqp://..."
-    return line(value)
+    fault = line(value) or fault_of(value)
+    return str(fault) if fault else None
+
+
+def result_backend(value: str) -> str | None:
+    """A URL of a result backend, or its name."""
+    fault = line(value) or fault_of_backend(value)
+    return str(fault) if fault else None
 
 
 def line(value: str) -> str | None:
@@ -226,7 +222,7 @@ TEXTS: Mapping[str, CheckText] = {
     "user": user,
     "group": user,
     "broker_url": broker_url,
-    "result_backend": line,
+    "result_backend": result_backend,
     "memory_max": memory,
     "cpu_quota": quota,
 }

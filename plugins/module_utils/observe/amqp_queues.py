@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import (
     QueueReading,
@@ -21,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_readin
     is_bookkeeping,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 # Reply codes of AMQP 0-9-1.
 _ACCESS_REFUSED = 403
@@ -111,10 +113,11 @@ class AmqpQueues:
 
     def _from_management(self, limit: TimeLimit) -> dict[str, int | None]:
         """Return the unacknowledged messages of every queue of the virtual host."""
-        tried = f"ask the management API of RabbitMQ at {self._management_url}"
+        tried = f"ask the management API of RabbitMQ at {shown(str(self._management_url))}"
+        fault = fault_of_http(str(self._management_url))
+        if fault:
+            raise OperationError(tried, f"management_url {fault.why}", fault.next_step)
         url = urlsplit(str(self._management_url))
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise OperationError(tried, "it is no URL", "Write it as http://user:password@host:15672.")
         vhost = quote(self._connection.virtual_host or "/", safe="")
         user = unquote(url.username or self._connection.userid or "guest")
         password = unquote(url.password or self._connection.password or "guest")

@@ -10,14 +10,16 @@ import ssl as tls
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_options import hide_of
 from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of, normal
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_queues import AmqpQueues
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading, Warn
 from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_queues import RedisQueues
 from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit
-from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, shown
 
 try:
     import kombu
@@ -27,20 +29,19 @@ except ImportError:
 # Closing politely is a courtesy to the broker's log, not worth more of anybody's time.
 _CLOSE_SECONDS = 1.0
 
-SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
-"""Schemes of the URLs that can be read."""
-
 
 class Broker:
     """An open connection to a broker, made by C(open_broker).
 
-    C(connection) is kombu's, for what else a caller has to ask. Not for use by
+    C(connection) is kombu's, for what else a caller has to ask. C(url) can be shown,
+    and C(hide) masks this broker's secrets in what a library says. Not for use by
     several threads at once.
     """
 
-    def __init__(self, connection: Any, url: str, timeout: float, reader: RedisQueues | AmqpQueues) -> None:
+    def __init__(self, connection: Any, url: str, timeout: float, reader: RedisQueues | AmqpQueues, hide: Hide) -> None:
         self.connection = connection
-        self.url = redact(url)
+        self.url = shown(url)
+        self.hide = hide
         self.timeout = timeout
         self.reader = reader
 
@@ -88,17 +89,22 @@ def open_broker(
     :param warn: called with a sentence on what is legal but unwise.
     :raises OperationError: with what is wrong and what to do, when the broker cannot be reached or refuses.
     """
-    tried = f"connect to the broker {redact(url)}"
+    tried = f"connect to the broker {shown(url)}"
+    hide = hide_of(url, transport_options, ssl, management_url)
+    fault = fault_of(url)
+    if fault:
+        # Before a library sees it, which would take a part of the password for something else, and show it.
+        raise OperationError(tried, f"broker_url {fault.why}", fault.next_step)
     if kombu is None:
         raise OperationError(tried, "the Python library kombu is missing", "Install celery for this interpreter.")
     limit = TimeLimit(timeout)
     try:
         broker = limit.run(
-            lambda: _connect(url, dict(transport_options or {}), ssl, timeout, management_url),
+            lambda: _connect(normal(url), dict(transport_options or {}), ssl, timeout, management_url, hide),
             undo=Broker.close,
         )
     except Exception as error:
-        raise explain(error, tried, opening=True) from error
+        raise explain(error, tried, opening=True, hide=hide) from error
     if ssl is None and broker.skips_verification:
         warn(
             "The broker's certificate is not verified, as is kombu's default for rediss://. Set ssl to true, or give "
@@ -124,10 +130,10 @@ def read_queues(
     limit = TimeLimit(broker.timeout if timeout is None else timeout)
     wanted = None if names is None else list(dict.fromkeys(names))
     try:
-        readings = limit.run(lambda: broker.reader.read(wanted, limit, warn))
+        readings = limit.run(lambda: broker.reader.read(wanted, limit, lambda text: warn(broker.hide(text))))
     except Exception as error:
         broker.abort()
-        raise explain(error, f"read the queues of the broker {broker.url}", opening=False) from error
+        raise explain(error, f"read the queues of the broker {broker.url}", opening=False, hide=broker.hide) from error
     if names is None:
         return readings
     by_name = {reading.name: reading for reading in readings}
@@ -135,24 +141,22 @@ def read_queues(
 
 
 def _connect(
-    url: str, options: dict[str, Any], ssl: bool | Mapping[str, Any] | None, timeout: float, management_url: str | None
+    url: str,
+    options: dict[str, Any],
+    ssl: bool | Mapping[str, Any] | None,
+    timeout: float,
+    management_url: str | None,
+    hide: Hide,
 ) -> Broker:
-    addresses = max(1, len([part for part in url.split(";") if part]))
+    alternatives = len(list(filter(None, url.split(";"))))
     # One dead address must leave time for the next.
-    each = timeout / addresses
-    scheme, separator, _rest = url.partition("://")
-    if not separator or scheme not in SCHEMES:
-        raise OperationError(
-            f"connect to the broker {url}",
-            f"{scheme}:// is not supported" if separator else "this is not the URL of a broker",
-            f"Write broker_url as for Celery, beginning with {', '.join(SCHEMES)} and ://.",
-        )
+    each = timeout / alternatives
     connection = kombu.Connection(url, transport_options=options, connect_timeout=each)
     driver = connection.transport.driver_type
     if driver == "redis":
         if management_url:
             raise OperationError(
-                f"use management_url with the broker {url}", "only RabbitMQ has one", "Leave management_url out."
+                f"use management_url with the broker {shown(url)}", "only RabbitMQ has one", "Leave management_url out."
             )
         options.update(
             socket_timeout=min(timeout, float(options.get("socket_timeout") or timeout)),
@@ -164,7 +168,7 @@ def _connect(
     try:
         connection.ensure_connection(
             # Each address once: trying again is for those who wait for a broker, not for those who ask how it is.
-            max_retries=addresses - 1,
+            max_retries=alternatives - 1,
             interval_start=0,
             interval_step=0,
             reraise_as_library_errors=False,
@@ -175,4 +179,4 @@ def _connect(
         with contextlib.suppress(Exception):
             connection.collect(socket_timeout=_CLOSE_SECONDS)
         raise
-    return Broker(connection, url, timeout, reader)
+    return Broker(connection, url, timeout, reader, hide)

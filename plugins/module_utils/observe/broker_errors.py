@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TookTooLong
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 _LOGIN = (
     "Check the user and the password in broker_url (percent-encode special characters) against those of the broker."
@@ -25,16 +26,17 @@ _AMQP_RIGHTS = (
 )
 
 
-def explain(error: BaseException, tried: str, *, opening: bool) -> OperationError:
+def explain(error: BaseException, tried: str, *, opening: bool, hide: Hide) -> OperationError:
     """Return the error for the operator.
 
     :param error: what kombu, redis-py, py-amqp or the socket raised.
     :param tried: what was attempted and on what, as the rest of "Could not ...".
     :param opening: whether it happened while connecting; else the connection stood and broke.
+    :param hide: masks the secrets of this broker in what the library says.
     """
     if isinstance(error, OperationError):
         return error
-    return OperationError(tried, _why(error), _next_step(error, opening))
+    return OperationError(tried, hide(_why(error)), _next_step(error, opening))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -128,7 +130,7 @@ def _next_step_of_network(error: BaseException, opening: bool) -> str:
             "timeout if it is only slow."
         )
     if any(isinstance(cause, (KeyError, ValueError)) for cause in chain[:1]):
-        return "Write broker_url and transport_options as for Celery, for example redis://:password@host:6379/0."
+        return "Write broker_url and transport_options as for Celery, for example redis://host:6379/0."
     if any(isinstance(cause, (OSError, EOFError)) or "ConnectionError" in _names(cause) for cause in chain):
         if opening:
             return (

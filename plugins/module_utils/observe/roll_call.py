@@ -88,7 +88,7 @@ def read_workers(
         )
     except Exception as error:
         broker.abort()
-        raise explain(error, f"read the workers of the broker {broker.url}", opening=False) from error
+        raise explain(error, f"read the workers of the broker {broker.url}", opening=False, hide=broker.hide) from error
 
 
 def call_roll(

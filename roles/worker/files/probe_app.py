@@ -9,6 +9,7 @@ imports the app and answers with one line of JSON: {"problems": [...], "celery":
 """
 
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -16,9 +17,11 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from urllib.parse import unquote
 
 MARK = "muejam-celery-probe:"
 CONFIG = "the configuration"
+MASK = "********"
 
 
 def main():
@@ -113,6 +116,17 @@ def inside(request):
     """Run in the app's own Python: import, look, answer."""
     answer = {"problems": []}
     say = answer["problems"].append
+    # `python -c` looks in the current directory first, which the `celery` command does not.
+    if sys.path[:1] in ([""], [str(Path.cwd())]):
+        del sys.path[0]
+    for name, sign in (("celery", "bootsteps.py"), ("kombu", "pidbox.py")):
+        other = shadow(name, sign)
+        if other:
+            say(
+                f"environment.PYTHONPATH: {other} is taken for the library {name}: rename it, or leave its directory "
+                "out of PYTHONPATH"
+            )
+            return answer
     try:
         import celery
         import kombu
@@ -137,8 +151,17 @@ def inside(request):
         celery.maybe_patch_concurrency(["celery", "worker", "--pool=gevent"])
     app = load(request, say)
     if app is not None:
+        request["loaded"] = app
         look(app, request, answer, say)
     return answer
+
+
+def shadow(name, sign):
+    """The file that is imported in place of a library, which has the file `sign`; None when there is none."""
+    found = importlib.util.find_spec(name)
+    if found is None or (Path(found.origin or "").parent / sign).exists():
+        return None
+    return found.origin or next(iter(found.submodule_search_locations or ()), None)
 
 
 def load(request, say):
@@ -147,6 +170,12 @@ def load(request, say):
 
     name = request["app"]
     module = name.partition(":")[0]
+    if module.partition(".")[0] in ("celery", "kombu"):
+        say(
+            f"app: {name} is the library itself: name your module with its package, such as proj.celery, with "
+            "working_directory above it, or rename the file"
+        )
+        return None
     # As the `celery` command does, which finds an app beside it.
     sys.path.insert(0, str(Path.cwd()))
     # One by one, because `find_app` takes some failed imports for a missing attribute and hides what failed.
@@ -263,11 +292,33 @@ def reason(error, request):
 
 
 def redact(text, request):
-    """`text` without values of the environment that may be secret, and without passwords in URLs."""
+    """`text` without anything of the environment or of the app that may be secret, and without passwords in URLs."""
+    for secret in sorted(secrets(request), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    # The last "@" before white space or the next URL ends a password that should have been percent-encoded.
+    text = re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^\s:@]*:)(?:(?!://)\S)*@", rf"\1{MASK}@", text)
+    # What is quoted there is as likely the end of a password.
+    misread = r"(Port could not be cast to integer value as |Database is int between 0 and limit - 1, not |netloc )"
+    return re.sub(misread + r"('[^']*'|\S+)", rf"\1{MASK}", text)
+
+
+def secrets(request):
+    """Texts that nobody may see: values of the environment by their names, and the passwords of every URL."""
+    found = set()
+    urls = list(request["environment"].values())
+    app = request.get("loaded")
+    if app is not None:
+        names = ("broker_url", "broker_read_url", "broker_write_url", "result_backend")
+        urls += [app.conf.get(name) for name in names]
     for name, value in request["environment"].items():
-        if len(value) > 5 and re.search("passw|secret|token|key|url|dsn|credential|options", name, re.IGNORECASE):
-            text = text.replace(value, "********")
-    return re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:)[^\s/]*@", r"\1********@", text)
+        if re.search("passw|secret|token|key|url|dsn|credential|options", name, re.IGNORECASE):
+            found.add(value)
+    for url in urls:
+        for one in re.split(r";(?=[A-Za-z0-9+.-]+://)", url if isinstance(url, str) else ""):
+            password = one.partition("://")[2].rpartition("@")[0].partition(":")[2]
+            # In the pieces, too, that a library takes for a host, a port or a path.
+            found |= {password, unquote(password), *re.split(r"[/?#@:;\[\]\s]+", password)}
+    return {text for text in found if len(text) > 3}
 
 
 main()

@@ -19,6 +19,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 FLEET = {"name": "web", "broker_url": "redis://:not-a-real-password@localhost/0"}
 
 
+def test_a_url_that_is_not_percent_encoded_is_refused_and_not_shown() -> None:
+    with pytest.raises(OperationError, match="percent-encode it, as %23") as caught:
+        read_configuration({"fleets": [{**FLEET, "broker_url": "redis://:123456#xxx@localhost/0"}]}, "test")
+    assert "123456" not in str(caught.value)
+
+
 def test_what_is_left_out_takes_its_default() -> None:
     found = read_configuration({"fleets": [FLEET]}, "test")
     assert (found.mode, found.interval) == ("advise", 5.0)

@@ -12,9 +12,16 @@ import pytest
 from yaml import safe_load
 
 from ansible_collections.muejam.celery.plugins.doc_fragments.broker import ModuleDocFragment
-from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, secret_values
+from ansible_collections.muejam.celery.plugins.module_utils.broker_options import (
+    BROKER_ARGUMENTS,
+    hide_of,
+    secret_values,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import libraries_for
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import pack
 
 
@@ -75,7 +82,22 @@ def test_secret_values() -> None:
 @pytest.mark.parametrize("password", ["with/slash", "with blank", "with@at", "with:colon"])
 def test_a_password_that_should_have_been_encoded_is_masked_all_the_same(password: str) -> None:
     url = f"redis://:{password}@broker/0;redis://user:other@second/1"
-    assert set(secret_values({"broker_url": url})) == {url, password, "other"}
+    assert set(secret_values({"broker_url": url})) >= {url, password, "other"}
+
+
+@pytest.mark.parametrize("password", ["123456#xxx", "123456/xxx", "123456?xxx", "123456[xxx", "123456 xxx"])
+def test_no_reader_gives_a_library_a_url_that_is_not_encoded(password: str) -> None:
+    for url in (f"redis://:{password}@127.0.0.1/0", f"amqp://u:{password}@h//", f"redis://h;redis://:{password}@h"):
+        with pytest.raises(OperationError, match="percent-encode it") as caught, open_broker(url, timeout=1.0):
+            pytest.fail("it was opened")
+        assert "123456" not in str(caught.value)
+        assert "xxx" not in str(caught.value)
+
+
+def test_what_a_library_says_is_masked_by_the_secrets_of_its_broker() -> None:
+    hide = hide_of("redis://:p%23ssword@h", {"sentinel_kwargs": {"password": "other-word"}}, {"password": "tls-word"})
+    error = explain(ValueError("p#ssword, p%23ssword, other-word, tls-word"), "read", opening=False, hide=hide)
+    assert error.why == "********, ********, ********, ********"
 
 
 def test_documentation_names_the_options_there_are() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
@@ -161,7 +162,7 @@ class _Reader:
             queues = ()
         return WatchedFleet(
             name=str(name),
-            broker_url=self.text(given.get("broker_url", ""), f"{path}.broker_url"),
+            broker_url=self.broker_url(given.get("broker_url", ""), f"{path}.broker_url"),
             transport_options=self.checked(given, path, "transport_options", {}, lambda v: isinstance(v, Mapping)),
             ssl=self.checked(given, path, "ssl", None, lambda v: isinstance(v, (bool, Mapping))),
             queues=tuple(dict.fromkeys(queues)),
@@ -197,6 +198,13 @@ class _Reader:
         except ValueError as error:
             self.fault(path, str(error))
             return 0.0
+
+    def broker_url(self, raw: object, path: str) -> str:
+        url = self.text(raw, path)
+        fault = fault_of(url) if url else None
+        if fault:
+            self.fault(path, str(fault))
+        return url
 
     def text(self, raw: object, path: str) -> str:
         if not isinstance(raw, str):

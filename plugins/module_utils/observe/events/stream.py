@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.broker_options import hide_of
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
@@ -24,7 +26,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.tally import NAMES_MAX, Tally
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import Snapshot
 from ansible_collections.muejam.celery.plugins.module_utils.observe.heartbeats import EVENT_EXCHANGE
-from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 RETRY_FIRST = 0.1
 RETRY_LONGEST = 5.0
@@ -73,7 +75,7 @@ class EventStream:
         self._exchange = exchange
         self._clock = clock
         self._options = dict(transport_options or {})
-        if "amqp" in url.partition("://")[0]:
+        if not is_redis(url):
             self._options.setdefault("heartbeat", HEARTBEAT_SECONDS)
         self._lock = threading.Lock()
         self._tally = Tally(fleets, limit, host)
@@ -127,8 +129,9 @@ class EventStream:
         except OperationError as error:
             return str(error)
         except Exception as error:
-            tried = f"listen to the events of the broker {redact(self._url)}"
+            hide = hide_of(self._url, self._options, self._ssl)
+            tried = f"listen to the events of the broker {shown(self._url)}"
             if isinstance(error, (OSError, EOFError)):
-                return str(OperationError(tried, str(error) or type(error).__name__, LOST))
-            return str(explain(error, tried, opening=False))
+                return str(OperationError(tried, hide(error) or type(error).__name__, LOST))
+            return str(explain(error, tried, opening=False, hide=hide))
         return ""
