@@ -205,7 +205,7 @@ class TestRabbitMQ:
         [
             ("http://guest:wrong@127.0.0.1:{port}", "401"),
             ("http://127.0.0.1:{free}", "refused"),
-            ("127.0.0.1:{port}", "it is no URL"),
+            ("127.0.0.1:{port}", "is no URL of RabbitMQ"),
             ("https://127.0.0.1:{port}", "management_url"),
         ],
     )

@@ -88,7 +88,7 @@ def test_a_password_that_should_have_been_encoded_is_masked_all_the_same(passwor
 @pytest.mark.parametrize("password", ["123456#xxx", "123456/xxx", "123456?xxx", "123456[xxx", "123456 xxx"])
 def test_no_reader_gives_a_library_a_url_that_is_not_encoded(password: str) -> None:
     for url in (f"redis://:{password}@127.0.0.1/0", f"amqp://u:{password}@h//", f"redis://h;redis://:{password}@h"):
-        with pytest.raises(OperationError, match="percent-encode it") as caught, open_broker(url, timeout=1.0):
+        with pytest.raises(OperationError, match="Percent-encode it") as caught, open_broker(url, timeout=1.0):
             pytest.fail("it was opened")
         assert "123456" not in str(caught.value)
         assert "xxx" not in str(caught.value)
