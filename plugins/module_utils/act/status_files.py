@@ -36,7 +36,8 @@ class Status:
 
     `monotonic` is when it was last proven alive, `written` when its counts were taken, both in seconds of
     CLOCK_MONOTONIC. `started` and `finished` count tasks, `taken` messages by queue, since its process started;
-    they are `None` where the worker does not tell, as those with an older lifecycle module do not.
+    `scheduled` are tasks that it has received and that wait for their time. They are `None` where the worker does not
+    tell, as those with an older lifecycle module do not.
     """
 
     pid: int
@@ -51,6 +52,7 @@ class Status:
     taken: Mapping[str, int] | None = None
     pool: str | None = None
     concurrency: int | None = None
+    scheduled: int | None = None
 
     @property
     def tasks(self) -> int:
@@ -137,6 +139,7 @@ def parse_status(content: bytes) -> Status:
         pool=_text(values, "pool") if "pool" in values else None,
         # Some pools do not know how many tasks they run at once.
         concurrency=_count(values, "concurrency") if values.get("concurrency") is not None else None,
+        scheduled=_count(values, "scheduled") if values.get("scheduled") is not None else None,
     )
 
 

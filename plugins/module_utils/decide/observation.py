@@ -13,10 +13,24 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 PROCESSED_TOTAL = "processed_total"
 RUNNING = "running"
 RUNTIME_TOTAL = "runtime_total"
+SCHEDULED = "scheduled"
+"""Tasks that workers hold until their time (ETA, countdown) has come: no load yet."""
+
 CONCURRENCY = "concurrency"
 """Tasks that a worker runs at once, on average over the workers."""
 
-OBSERVED = (QUEUE_DEPTH, "backlog", "wait_time", "cpu", "memory", PROCESSED_TOTAL, RUNNING, RUNTIME_TOTAL, CONCURRENCY)
+OBSERVED = (
+    QUEUE_DEPTH,
+    "backlog",
+    "wait_time",
+    "cpu",
+    "memory",
+    PROCESSED_TOTAL,
+    RUNNING,
+    RUNTIME_TOTAL,
+    SCHEDULED,
+    CONCURRENCY,
+)
 
 
 @dataclass(frozen=True)

@@ -385,6 +385,7 @@ class Lifecycle:
         self.tally = Tally(environ.get("CELERY_LIFECYCLE_STATUS_FILE"), self.pid)
         self.receiving = None  # the queue whose message is being looked at
         self.ended = 0
+        self.scheduled_before = None
         self.faults = set()
         self.reporter = Reporter(self, environ)
 
@@ -394,7 +395,27 @@ class Lifecycle:
         return len(worker_state.active_requests)
 
     def reserved(self):
-        return max(len(worker_state.reserved_requests) - self.active(), 0)
+        """Return how many tasks were received that may start at once, or when their rate limit lets them."""
+        buckets = getattr(getattr(self.worker, "consumer", None), "task_buckets", {})
+        limited = sum(len(bucket.contents) for bucket in list(buckets.values()) if bucket)
+        return max(len(worker_state.reserved_requests) - self.active(), 0) + limited
+
+    def scheduled(self):
+        """Return how many tasks were received that wait for their time (ETA), None where the timer does not tell."""
+        consumer = getattr(self.worker, "consumer", None)
+        schedule = getattr(getattr(consumer, "timer", None), "schedule", None)
+        # Not its "queue", which sorts them all.
+        entries = getattr(schedule, "_queue", None)
+        if entries is None:
+            return None
+        starters = [getattr(consumer, name, None) for name in ("apply_eta_task", "_limit_post_eta")]
+        try:
+            waiting = [item.entry for item in list(entries)]
+        except RuntimeError:
+            # A set that the loop changes at this moment; gevent's timer has one.
+            return self.scheduled_before
+        self.scheduled_before = sum(entry.fun in starters and not entry.canceled for entry in waiting)
+        return self.scheduled_before
 
     def finished(self):
         """Return how many of the started tasks have ended, however they did; it never falls.
@@ -437,6 +458,7 @@ class Lifecycle:
             "state": self.state(),
             "active": self.active(),
             "reserved": self.reserved(),
+            "scheduled": self.scheduled(),
             "processed": worker_state.all_total_count[0],
             "finished": self.finished(),
             **self.tally.for_status(),

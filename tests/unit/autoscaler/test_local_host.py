@@ -78,6 +78,7 @@ class Host:
             "taken": {"celery": 53},
             "pool": "prefork",
             "concurrency": 4,
+            "scheduled": 6,
             "monotonic": NOW - 0.5,
             "written": NOW - 0.2,
         }
@@ -127,6 +128,7 @@ def test_a_worker_that_tells_everything(host: Host) -> None:
         memory_allowed=512 * MIB,
         since=10.0,
         concurrency=4,
+        scheduled=6,
     )
     assert worker.why == ""
 

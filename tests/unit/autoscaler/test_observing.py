@@ -186,13 +186,42 @@ def test_an_unreadable_broker() -> None:
     assert seen.value("running") == 1
 
 
-def test_backlog() -> None:
-    watch = Watch()
-    assert watch.look(worker(1), queues=queues(5.0, 7, 3)).value("backlog") == 10
-    # The broker does not tell what it has handed out, the workers do.
-    assert watch.look(worker(1, reserved=4), queues=queues(5.0, 7, None)).value("backlog") == 12
-    seen = watch.look(worker(1, reserved=None), queues=queues(5.0, 7, None))
+@pytest.mark.parametrize("unacknowledged", [None, 0, 3, 203])
+def test_backlog_is_what_waits_and_what_workers_hold_whatever_the_broker_calls_unacknowledged(
+    unacknowledged: int | None,
+) -> None:
+    seen = Watch().look(
+        worker(1, active=2, reserved=4, scheduled=200),
+        worker(2, "draining", active=1, reserved=0, scheduled=0),
+        silent(3, "starting"),
+        silent(4, "down"),
+        queues=queues(5.0, 7, unacknowledged),
+    )
+    assert seen.value("backlog") == 7 + 2 + 4 + 1
+    assert seen.value("scheduled") == 200
+    assert not seen.bounds
+
+
+def test_backlog_of_workers_that_do_not_tell_what_they_hold() -> None:
+    beats = {"web-1@host": (2, 12)}
+    # RabbitMQ does not tell what it has handed out.
+    seen = Watch().look(silent(1), queues=queues(5.0, 7, None), heartbeats=beats)
     assert "web-1@host" in seen.why_unknown("backlog")
+    # Redis does: what runs may be among it or not.
+    seen = Watch().look(silent(1), queues=queues(5.0, 7, 5), heartbeats=beats)
+    assert (seen.at_least("backlog"), seen.at_most("backlog"), seen.value("backlog")) == (9, 14, 14)
+    assert "web-1@host: no status" in seen.bounds["backlog"].why
+    assert "web-1@host: no status" in seen.why_unknown("scheduled")
+    assert Watch().look(silent(1), queues=queues(5.0, 7, 5)).why_unknown("backlog") == "web-1@host: no status"
+    # One that drains, and whose status file is gone, holds nothing that it has not begun.
+    watch = Watch()
+    watch.look(worker(1), worker(2, scheduled=0))
+    assert watch.look(worker(1), silent(2, "draining"), waiting=7).value("backlog") == 8
+
+
+def test_nobody_holds_nothing() -> None:
+    seen = Watch().look(queues=queues(5.0, 7, 9))
+    assert (seen.value("backlog"), seen.value("scheduled")) == (7, 0)
 
 
 def test_run_time_is_what_was_seen_to_run_or_what_was_heard() -> None:
@@ -326,6 +355,7 @@ ANY_WORKER = st.builds(
     life=st.sampled_from(["100:1", "200:2"]),
     active=st.none() | st.integers(0, 4),
     reserved=st.none() | st.integers(0, 4),
+    scheduled=st.none() | st.integers(0, 4),
     started=st.none() | st.integers(0, 100),
     taken=st.none() | st.dictionaries(st.sampled_from(["celery", "high"]), st.integers(0, 100)),
     cpu_seconds=st.none() | st.floats(0, 1000),

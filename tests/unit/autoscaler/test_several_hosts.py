@@ -49,7 +49,21 @@ def decision(before: int | None, after: int | None) -> Decision:
 
 def test_what_a_host_told_is_read_again_under_the_name_of_the_inventory() -> None:
     one = WorkerReading(
-        "celery-worker-web@1.service", CONSUMING, "12:34", 1, 2, 30, {"web": 31}, 4.5, 1.0, 1e6, 2e6, 99.5, "nothing", 3
+        "celery-worker-web@1.service",
+        CONSUMING,
+        "12:34",
+        1,
+        2,
+        30,
+        {"web": 31},
+        4.5,
+        1.0,
+        1e6,
+        2e6,
+        99.5,
+        "nothing",
+        3,
+        4,
     )
     told = HostReading("app-1-4711", AT, (one,), "", 4.0, 8e9)
     (read,) = readings_of({"app1": json.loads(json.dumps({**told_by(told), "changed": False}))}, AT + 1)

@@ -95,6 +95,7 @@ def _worker(
         since=max(now - unit.active_enter_at / 1e6, 0.0) if phase == CONSUMING and unit.active_enter_at else None,
         why="; ".join(filter(None, (own.why, used.why))),
         concurrency=own.concurrency,
+        scheduled=own.scheduled,
     )
 
 
@@ -107,6 +108,7 @@ class _OwnAccount:
     processes: float | None = None
     why: str = ""
     concurrency: int | None = None
+    scheduled: int | None = None
 
 
 def _own_account(unit: Unit, now: float, places: Places) -> _OwnAccount:
@@ -124,7 +126,15 @@ def _own_account(unit: Unit, now: float, places: Places) -> _OwnAccount:
         return _OwnAccount(taken=status.taken, processes=pool, why=str(reason))
     # Celery counts a task as started a moment before or after it calls it active; what has ended is certain.
     started = status.started if status.finished is None else status.finished + status.active
-    return _OwnAccount(status.active, status.reserved, started, status.taken, pool, concurrency=status.concurrency)
+    return _OwnAccount(
+        status.active,
+        status.reserved,
+        started,
+        status.taken,
+        pool,
+        concurrency=status.concurrency,
+        scheduled=status.scheduled,
+    )
 
 
 def _pool_processes(status: Status) -> float | None:

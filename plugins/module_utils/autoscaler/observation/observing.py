@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.backlog import backlog, scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     DOWN,
@@ -35,6 +36,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.observation i
     PROCESSED_TOTAL,
     RUNNING,
     RUNTIME_TOTAL,
+    SCHEDULED,
     Bounds,
     Observation,
 )
@@ -117,24 +119,27 @@ def observe(
     measured = runtime if runtime is not None else None if running is None else memory.runtime
     cpu, used = cpu_share(before, hosts), memory_share(hosts)
     depth, no_depth = _depth(queues)
-    held, not_held = _held(hosts, queues, running, no_running)
+    load = backlog(hosts, queues, depth, no_depth or no_running, running)
     memory = replace(memory, flows=_flows(memory, queues, missing))
     waited = _wait(memory, queues, missing)
     values = {
         QUEUE_DEPTH: (depth, no_depth),
-        BACKLOG: (None if depth is None or held is None else depth + held, no_depth or not_held),
+        BACKLOG: (load.value, load.why),
         WAIT_TIME: (waited.seconds, "" if waited.exact else waited.why),
         CPU: (cpu.percent, cpu.why),
         MEMORY: (used.percent, used.why),
         PROCESSED_TOTAL: (None if missing.finished else totals.finished, "; ".join(missing.finished)),
         RUNNING: (running, no_running),
         RUNTIME_TOTAL: (measured, no_running),
+        SCHEDULED: scheduled(hosts),
         CONCURRENCY: _concurrency(hosts),
     }
     phases = [worker.phase for host in hosts for worker in host.workers or ()]
     unread = [host.unread for host in hosts if host.unread]
     unknown = {name: why for name, (value, why) in values.items() if value is None}
-    bounded = waited.seconds is not None and not waited.exact
+    bounds = {} if load.bounds is None else {BACKLOG: load.bounds}
+    if waited.seconds is not None and not waited.exact:
+        bounds[WAIT_TIME] = Bounds(waited.at_least, waited.at_most, waited.why)
     observation = Observation(
         at=at,
         workers=None if unread else sum(phase in (STARTING, CONSUMING, DOWN) for phase in phases),
@@ -142,7 +147,7 @@ def observe(
         starting=sum(phase in (STARTING, DOWN) for phase in phases),
         draining=sum(phase == DRAINING for phase in phases),
         unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
-        bounds={WAIT_TIME: Bounds(waited.at_least, waited.at_most, waited.why)} if bounded else {},
+        bounds=bounds,
     )
     return observation, memory
 
@@ -199,23 +204,6 @@ def _depth(queues: QueuesReading) -> tuple[float | None, str]:
     if queues.waiting is None:
         return None, queues.problem or "the broker could not be read"
     return float(sum(queues.waiting.values())), ""
-
-
-def _held(
-    hosts: Sequence[HostReading], queues: QueuesReading, running: float | None, no_running: str
-) -> tuple[float | None, str]:
-    """Return how many messages workers hold, by the broker's account, else by their own."""
-    if queues.unacknowledged is not None:
-        return float(queues.unacknowledged), ""
-    if running is None:
-        return None, no_running
-    reserved = 0.0
-    for host in hosts:
-        for worker in host.workers or ():
-            if worker.phase == CONSUMING and worker.reserved is None:
-                return None, f"{worker.name}: {worker.why or 'it does not tell what it holds'}"
-            reserved += worker.reserved or 0
-    return running + reserved, ""
 
 
 def _flows(memory: Memory, queues: QueuesReading, missing: Missing) -> Mapping[str, Flow]:

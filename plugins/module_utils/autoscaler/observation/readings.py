@@ -26,7 +26,7 @@ class WorkerReading:
         does not run).
     :ivar life: another text for another process of the same worker; counters start anew with it.
     :ivar active: tasks that run.
-    :ivar reserved: tasks received and not started.
+    :ivar reserved: tasks received and not started, without those that wait for their time.
     :ivar started: tasks started since its process started; finished are C(started - active).
     :ivar taken: messages taken from each queue since its process started.
     :ivar cpu_seconds: CPU time used so far, by its main process and all below it.
@@ -35,6 +35,7 @@ class WorkerReading:
     :ivar memory_allowed: bytes it may use.
     :ivar since: seconds for which it has been consuming.
     :ivar concurrency: tasks that it runs at once.
+    :ivar scheduled: tasks received that wait for their time.
     :ivar why: why something of the above is None.
     """
 
@@ -52,6 +53,7 @@ class WorkerReading:
     since: float | None = None
     why: str = ""
     concurrency: int | None = None
+    scheduled: int | None = None
 
 
 @dataclass(frozen=True)

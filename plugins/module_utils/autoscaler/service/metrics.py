@@ -161,6 +161,7 @@ def _each_worker(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     labels = ("fleet", "worker")
     active = _gauge("celery_worker_tasks_active", "Tasks that a worker runs.", *labels)
     reserved = _gauge("celery_worker_tasks_reserved", "Tasks that a worker has received and not started.", *labels)
+    scheduled = _gauge("celery_worker_tasks_scheduled", "Tasks that a worker holds until their time comes.", *labels)
     done = _counter("celery_worker_tasks_processed", "Tasks that a worker has finished since it started.", *labels)
     cpu = _counter("celery_worker_cpu_seconds", "CPU time of a worker and its children.", *labels)
     memory = _gauge("celery_worker_memory_bytes", "Memory of a worker and its children.", *labels)
@@ -170,13 +171,14 @@ def _each_worker(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
             for family, value in (
                 (active, worker.active),
                 (reserved, worker.reserved),
+                (scheduled, worker.scheduled),
                 (done, _finished(worker)),
                 (cpu, worker.cpu_seconds),
                 (memory, worker.memory),
             ):
                 if value is not None:
                     family.add_metric(named, value)
-    yield from (active, reserved, done, cpu, memory)
+    yield from (active, reserved, scheduled, done, cpu, memory)
 
 
 def _finished(worker: WorkerReading) -> int | None:

@@ -190,6 +190,7 @@ class _Run:
             "processed_total": float(self.processed),
             "running": float(running),
             "runtime_total": self.runtime,
+            "scheduled": 0.0,
             "concurrency": float(self.setting.slots),
             "memory": MEMORY_PERCENT,
             "cpu": min(100.0, 100.0 * running / max(1, len(self.consuming) * self.setting.slots)),
