@@ -9,6 +9,8 @@ import ssl as tls
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.plain_values import boolean, whole_number
+
 # Plain numbers: Ansible's variables cannot hold the constants themselves.
 _CERT_REQS = {
     "required": int(tls.CERT_REQUIRED),
@@ -25,15 +27,23 @@ def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> boo
 
     :raises ValueError: on a C(cert_reqs) that does not exist, or a value of the wrong kind.
     """
-    if ssl is None or ssl is False or str(ssl).lower() in ("", "false", "no"):
+    truth = boolean(ssl)
+    if ssl is None or truth is False or ssl == "":
         return None
     if not isinstance(ssl, Mapping):
-        if str(ssl).lower() not in ("true", "yes"):
+        if not truth:
             raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
         # kombu's Redis transport takes true without a word for no TLS at all.
         return {"ssl_cert_reqs": _CERT_REQS["required"]} if driver == "redis" else True
     plain = {str(name)[4:] if str(name).startswith("ssl_") else str(name): value for name, value in ssl.items()}
-    if isinstance(plain.get("cert_reqs"), str):
+    if isinstance(plain.get("check_hostname"), str):
+        # A text is true to Python's ssl module, whatever it says.
+        plain["check_hostname"] = boolean(plain["check_hostname"])
+        if plain["check_hostname"] is None:
+            raise ValueError("check_hostname in ssl is true or false")
+    if whole_number(plain.get("cert_reqs")) in _CERT_REQS.values():
+        plain["cert_reqs"] = whole_number(plain["cert_reqs"])
+    elif isinstance(plain.get("cert_reqs"), str):
         word = plain["cert_reqs"].lower().replace("cert_", "")
         if word not in _CERT_REQS:
             raise ValueError(f"cert_reqs in ssl is required, optional or none, not {plain['cert_reqs']!r}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     celery_names,
     celery_words,
@@ -148,7 +149,7 @@ def _of_option(fleet: spec.Fleet, word: Word) -> Iterator[str]:
         yield f"{word.written}: would replace the lifecycle module: name the modules in the app's setting include"
     elif flag.name == "--statedb" and not placeholders.uses_number(value) and policies.most_workers(fleet) > 1:
         yield f"{word.written}: workers cannot share the file: put %i into its name"
-    elif flag.name == "--heartbeat-interval" and (spec.number(value) or 0) > _SLOWEST_HEARTBEAT:
+    elif flag.name == "--heartbeat-interval" and (plain_values.number(value) or 0) > _SLOWEST_HEARTBEAT:
         yield f"{word.written}: {celery_names.HEARTBEATS}: leave it out"
 
 
@@ -182,7 +183,7 @@ def _same(wanted: object, value: str) -> bool:
     if isinstance(wanted, list):
         return not wanted or set(wanted) == set(_names(value))
     if isinstance(wanted, (int, float)):
-        return spec.number(value) == wanted
+        return plain_values.number(value) == wanted
     return wanted == value
 
 

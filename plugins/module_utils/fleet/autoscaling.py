@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
     ACT,
     MODES,
@@ -18,7 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     STATUS_FILE,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment
 
 STATES = ("present", "absent")
 
@@ -57,7 +58,10 @@ def configuration(fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, An
         "state": STATE_FILE,
         "status": STATUS_FILE,
         "scaler": SOCKET,
-        "metrics": {"address": settings["metrics_address"], "port": spec.whole_number(settings["metrics_port"])},
+        "metrics": {
+            "address": settings["metrics_address"],
+            "port": plain_values.whole_number(settings["metrics_port"]),
+        },
         "fleets": [_entry(fleet, settings) for fleet in _present(fleets)],
     }
 
@@ -93,7 +97,7 @@ def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
         "ssl": environment.broker_ssl(fleet),
         "queues": fleet["queues"] or list(QUEUES),
         "task_events": fleet["task_events"],
-        "stuck": {"after": settings["stuck_after"], "restart": spec.boolean(settings["restart_stuck"])},
+        "stuck": {"after": settings["stuck_after"], "restart": plain_values.boolean(settings["restart_stuck"])},
     }
     # Absent means observed only, and an empty policy is one: that of the defaults.
     return entry if fleet["policy"] is None else {**entry, "policy": fleet["policy"]}
@@ -111,7 +115,7 @@ def _problems(settings: Mapping[str, Any]) -> Iterator[str]:
             continue
         if not least <= seconds <= most:
             yield f"{name}: {settings[name]} is out of range, use {least:g} to {most:g} seconds"
-    port = spec.whole_number(settings["metrics_port"])
+    port = plain_values.whole_number(settings["metrics_port"])
     if port is None or not 1 <= port <= 65535:
         yield f"metrics_port: {settings['metrics_port']!r} is no port, use 1 to 65535"
     address = settings["metrics_address"]

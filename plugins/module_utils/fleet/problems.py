@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import plain_values, transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
     names,
@@ -26,6 +27,7 @@ _KINDS = {
     "choice": "a text",
     "texts": "a list of texts",
     "mapping": "a dictionary",
+    "transport": "a dictionary",
     "tls": "true, false or a dictionary",
     "policy": "a dictionary, {} for the defaults of every part",
     "integer": "a whole number",
@@ -118,7 +120,7 @@ def _value_faults(key: str, value: Any, path: str) -> Iterator[str]:
     if known.kind == "choice" and str(value).lower() not in (one.lower() for one in spec.CHOICES[key]):
         yield f"{path}: {value!r} is not known, use one of {', '.join(spec.CHOICES[key])}"
     elif known.kind in ("integer", "seconds"):
-        amount = spec.number(value)
+        amount = plain_values.number(value)
         if amount is not None and known.minimum is not None and amount < known.minimum:
             yield f"{path}: {value} is too small, use {known.minimum} or more"
     elif known.kind in ("text", "path") and key in values.TEXTS:
@@ -132,6 +134,8 @@ def _value_faults(key: str, value: Any, path: str) -> Iterator[str]:
                 yield f"{path}[{index}]: {fault}"
     elif key == "policy":
         yield from (f"{path}.{fault}" for fault in policies.faults(value))
+    elif key == "broker_transport_options":
+        yield from (f"{path}{fault}" for fault in transport_options.faults(value))
     elif key == "broker_use_ssl":
         yield from (f"{path}{fault}" for fault in values.tls(value))
     elif key == "autoscale":
@@ -152,15 +156,15 @@ def _kind_fault(key: str, value: Any) -> str | None:
 
 def _is_of_kind(kind: str, value: Any) -> bool:
     if kind == "integer":
-        return spec.whole_number(value) is not None
+        return plain_values.whole_number(value) is not None
     if kind == "seconds":
-        return spec.number(value) is not None
+        return plain_values.number(value) is not None
     if kind == "boolean":
-        return spec.boolean(value) is not None
-    if kind in ("mapping", "policy"):
+        return plain_values.boolean(value) is not None
+    if kind in ("mapping", "transport", "policy"):
         return isinstance(value, Mapping)
     if kind == "tls":
-        return isinstance(value, Mapping) or spec.boolean(value) is not None
+        return isinstance(value, Mapping) or plain_values.boolean(value) is not None
     if kind == "texts":
         return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
     return isinstance(value, str) and bool(value)
@@ -179,7 +183,7 @@ def _autoscale_faults(value: Mapping[Any, Any], path: str) -> Iterator[str]:
             yield f"{path}.{key}: unknown key, the keys are max and min"
     bounds = {}
     for key, smallest in (("max", 1), ("min", 0)):
-        amount = spec.whole_number(value.get(key))
+        amount = plain_values.whole_number(value.get(key))
         if amount is None:
             yield f"{path}.{key}: must be a whole number, such as {{max: 10, min: 3}}"
         elif amount < smallest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
@@ -133,9 +134,9 @@ def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
 def visibility_timeout(fleet: spec.Fleet) -> float | None:
     """Seconds after which Redis delivers an unacknowledged message again, as far as the fleet's own values tell."""
     if fleet["visibility_timeout"] is not None:
-        return spec.number(fleet["visibility_timeout"])
+        return plain_values.number(fleet["visibility_timeout"])
     option = fleet["broker_transport_options"].get("visibility_timeout")
-    return spec.REDIS_VISIBILITY_TIMEOUT if option is None else spec.number(option)
+    return spec.REDIS_VISIBILITY_TIMEOUT if option is None else plain_values.number(option)
 
 
 def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:

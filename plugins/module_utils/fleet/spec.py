@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
+from ansible_collections.muejam.celery.plugins.module_utils.transport_options import prepared
 
 Fleet = dict[str, Any]
 
@@ -51,7 +54,7 @@ KEYS: dict[str, Key] = {
     "environment": Key("mapping"),
     "broker_url": Key("text"),
     "result_backend": Key("text"),
-    "broker_transport_options": Key("mapping"),
+    "broker_transport_options": Key("transport"),
     "broker_use_ssl": Key("tls"),
     "queues": Key("texts"),
     "pool": Key("choice", PREFORK, builds_command=True),
@@ -94,6 +97,12 @@ MERGED = ("environment", "broker_transport_options", "celery_settings", "unit_op
 WATCHDOG = 60
 """Seconds without a sign of life from the worker's own loop after which systemd restarts it."""
 
+_PLAIN: dict[str, Callable[[object], object]] = {
+    "integer": plain_values.whole_number,
+    "seconds": plain_values.number,
+    "boolean": plain_values.boolean,
+}
+
 _UNSUITABLE: dict[str, frozenset[str]] = {
     "prefork": frozenset(),
     "gevent": frozenset({"autoscale", "max_tasks_per_child", "max_memory_per_child", "soft_time_limit"}),
@@ -109,40 +118,6 @@ _UNSUITABLE: dict[str, frozenset[str]] = {
 def unsuitable_keys(pool: object) -> frozenset[str]:
     """Keys that Celery ignores with this pool; none for a pool that is not known."""
     return _UNSUITABLE.get(pool, frozenset()) if isinstance(pool, str) else frozenset()
-
-
-def whole_number(value: object) -> int | None:
-    """The whole number that `value` is, digits in a text included (extra vars are texts); else `None`."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
-        return int(value)
-    return None
-
-
-def number(value: object) -> float | None:
-    """The number that `value` is, digits in a text included; else `None`. Whole numbers stay whole."""
-    whole = whole_number(value)
-    if whole is not None:
-        return whole
-    if isinstance(value, bool) or not isinstance(value, (float, str)):
-        return None
-    try:
-        found = float(value)
-    except ValueError:
-        return None
-    return found if abs(found) < float("inf") else None
-
-
-def boolean(value: object) -> bool | None:
-    """The truth value that `value` is, in Ansible's spelling as well (extra vars are texts); else `None`."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return {"true": True, "yes": True, "false": False, "no": False}.get(value.lower())
-    return None
 
 
 def resolve(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None) -> list[Fleet]:
@@ -189,12 +164,15 @@ def _resolve_one(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> Fleet:
 
 def _normalise(known: Key, value: object) -> object:
     if value is None:
-        return {"mapping": {}, "texts": []}.get(known.kind)
-    plain = {"integer": whole_number, "seconds": number, "boolean": boolean}.get(known.kind)
+        return {"mapping": {}, "transport": {}, "texts": []}.get(known.kind)
+    plain = _PLAIN.get(known.kind)
     if plain is not None:
         found = plain(value)
         return value if found is None else found
-    if known.kind == "mapping" and isinstance(value, Mapping):
+    if known.kind == "transport" and isinstance(value, Mapping):
+        with contextlib.suppress(ValueError):
+            return prepared(value)
+    if known.kind in ("mapping", "transport") and isinstance(value, Mapping):
         return dict(value)
     if known.kind == "texts" and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return list(value)
@@ -204,6 +182,8 @@ def _normalise(known: Key, value: object) -> object:
 def _derive(fleet: Fleet) -> Fleet:
     if isinstance(fleet["log_level"], str):
         fleet["log_level"] = fleet["log_level"].upper()
+    if isinstance(fleet["autoscale"], Mapping):
+        fleet["autoscale"] = {key: _normalise(Key("integer"), value) for key, value in fleet["autoscale"].items()}
     if fleet["group"] is None:
         fleet["group"] = fleet["user"]
     if fleet["working_directory"] is None:

@@ -205,7 +205,7 @@ def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
             fault = path(given) if isinstance(given, str) else "must be a text"
             if fault:
                 yield f".{written}: {fault}"
-        elif name == "cert_reqs":
+        elif name in ("cert_reqs", "check_hostname"):
             try:
                 tls_settings({name: str(given)}, "amqp")
             except ValueError as error:

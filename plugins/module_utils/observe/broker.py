@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_readin
 from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_queues import RedisQueues
 from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, shown
+from ansible_collections.muejam.celery.plugins.module_utils.transport_options import prepared
 
 try:
     import kombu
@@ -97,10 +98,14 @@ def open_broker(
         raise OperationError(tried, f"broker_url {fault.why}", fault.next_step)
     if kombu is None:
         raise OperationError(tried, "the Python library kombu is missing", "Install celery for this interpreter.")
+    try:
+        options = prepared(transport_options)
+    except ValueError as error:
+        raise OperationError(tried, f"transport_options.{error}", "Correct what is named there.") from error
     limit = TimeLimit(timeout)
     try:
         broker = limit.run(
-            lambda: _connect(normal(url), dict(transport_options or {}), ssl, timeout, management_url, hide),
+            lambda: _connect(normal(url), options, ssl, timeout, management_url, hide),
             undo=Broker.close,
         )
     except Exception as error:

@@ -132,12 +132,10 @@ def read_json(environ, name, what, kinds):
 def read_transport_options(environ):
     """Return the options of the environment."""
     options = read_json(environ, "CELERY_LIFECYCLE_TRANSPORT_OPTIONS", "a JSON object", dict) or {}
-    keepalive = options.get("socket_keepalive_options")
-    if isinstance(keepalive, dict):
-        # Socket option numbers: JSON knows only text as a key.
-        options["socket_keepalive_options"] = {
-            int(key) if key.isdigit() else key: value for key, value in keepalive.items()
-        }
+    for name in ("socket_keepalive_options", "socket_settings"):
+        if isinstance(options.get(name), dict):
+            # Socket option numbers: JSON knows only text as a key.
+            options[name] = {int(key) if key.isdigit() else key: value for key, value in options[name].items()}
     return options
 
 

@@ -39,6 +39,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link i
             {"ca_certs": "ca", "cert_reqs": ssl.CERT_REQUIRED},
         ),
         ({"cert_reqs": "none"}, {"ssl_cert_reqs": ssl.CERT_NONE}, {"cert_reqs": ssl.CERT_NONE}),
+        ({"cert_reqs": "2"}, {"ssl_cert_reqs": 2}, {"cert_reqs": 2}),
+        ({"check_hostname": "False"}, {"ssl_check_hostname": False}, {"check_hostname": False}),
         ({"cert_reqs": 2}, {"ssl_cert_reqs": 2}, {"cert_reqs": 2}),
     ],
 )
@@ -47,7 +49,7 @@ def test_tls_settings(given: Any, redis: Any, amqp: Any) -> None:
     assert tls_settings(given, "amqp") == amqp
 
 
-@pytest.mark.parametrize("given", ["perhaps", 3, {"cert_reqs": "maybe"}])
+@pytest.mark.parametrize("given", ["perhaps", 3, {"cert_reqs": "maybe"}, {"check_hostname": "perhaps"}])
 def test_tls_settings_refused(given: Any) -> None:
     with pytest.raises(ValueError, match="ssl"):
         tls_settings(given, "redis")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of
@@ -163,7 +164,7 @@ class _Reader:
         return WatchedFleet(
             name=str(name),
             broker_url=self.broker_url(given.get("broker_url", ""), f"{path}.broker_url"),
-            transport_options=self.checked(given, path, "transport_options", {}, lambda v: isinstance(v, Mapping)),
+            transport_options=self.transport_options(given.get("transport_options", {}), f"{path}.transport_options"),
             ssl=self.checked(given, path, "ssl", None, lambda v: isinstance(v, (bool, Mapping))),
             queues=tuple(dict.fromkeys(queues)),
             task_events=self.checked(given, path, "task_events", False, lambda v: isinstance(v, bool)),
@@ -205,6 +206,14 @@ class _Reader:
         if fault:
             self.fault(path, str(fault))
         return url
+
+    def transport_options(self, raw: object, path: str) -> Mapping[str, Any]:
+        if not isinstance(raw, Mapping):
+            self.fault(path, "is a value of the wrong kind")
+            return {}
+        for fault in transport_options.faults(raw):
+            self.fault(*f"{path}{fault}".split(": ", 1))
+        return raw
 
     def text(self, raw: object, path: str) -> str:
         if not isinstance(raw, str):
