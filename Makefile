@@ -23,8 +23,12 @@ TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:molecule/sha
 export MOLECULE_GLOB := molecule/*/molecule.yml
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 ARGS ?=
-# How many systemd hosts the tests on them use at once. They mostly wait: for workers, drains and packages.
-HOSTS ?= 2
+# What is scarce is cores, and hosts mostly wait: for workers, drains and packages. This many are used at once by the
+# tests on them, and in "make test" one more by what runs beside.
+HOSTS ?= 3
+# Processes of pytest for unit and broker tests.
+PROCESSES ?= 2
+PYTEST := -m pytest --durations=20
 
 .PHONY: help
 help: ## Show this text
@@ -41,8 +45,16 @@ demo-down: venv ## Remove what the demo left
 	@$(WITH_COLLECTION) $(PY) demo/run.py down
 
 .PHONY: test
-test: venv servers ## Everything: lint, sanity, unit and broker tests, molecule, tests on systemd hosts
-	@tests/bed/stages.sh lint sanity unit molecule host
+test: venv ## Everything: lint first, then sanity, unit, broker, molecule, and beside them the host tests
+	@$(PY) tests/bed/stages.py lint servers image -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host
+
+.PHONY: quick
+quick: venv ## Lint and unit tests, side by side; no host, no broker
+	@$(PY) tests/bed/stages.py -- lint -- unit
+
+.PHONY: soak
+soak: venv image ## What takes long: exactly once five times on each broker, then the default policy; an hour, before a release
+	@$(PY) tests/bed/stages.py exactly-once brief
 
 .PHONY: lint
 lint: venv ## Style, types, Ansible's production rules, and the built collection with its documentation
@@ -61,12 +73,12 @@ sanity: venv ## ansible-test sanity, nothing ignored
 	@$(PY) tests/bed/sanity.py $(ARGS)
 
 .PHONY: unit
-unit: venv servers ## Unit tests, and tests with real brokers
-	@$(PY) -m pytest tests/unit $(wildcard tests/broker) $(ARGS)
+unit: venv ## Unit tests
+	@$(PY) $(PYTEST) tests/unit --numprocesses $(PROCESSES) $(ARGS)
 
 .PHONY: broker
-broker: venv servers ## Tests with real brokers alone
-	@$(PY) -m pytest tests/broker $(ARGS)
+broker: venv servers ## Tests with real brokers
+	@$(PY) $(PYTEST) tests/broker --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 .PHONY: molecule
 molecule: venv image $(SCENARIOS:%=molecule-%) ## Every molecule scenario, on real systemd hosts
@@ -76,19 +88,19 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 	@$(WITH_COLLECTION) MUEJAM_HOSTS="$$($(PY) tests/bed/host.py prefix)" \
 		$(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
 
-# In the order of their folders: left to itself pytest-xdist begins with the files of the most tests, which are not
-# those that take longest.
+# In the order that tests/host/conftest.py gives them: left to itself pytest-xdist begins with the files of the most
+# tests, which are not those that take longest.
 .PHONY: host
 host: venv image servers ## Tests on real systemd hosts
-	@$(PY) -m pytest tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) $(PYTEST) tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: exactly-once
 exactly-once: venv image ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
-	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) -m pytest tests/host/brokers -m exactly_once $(ARGS)
+	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) $(PYTEST) tests/host/brokers -m exactly_once $(ARGS)
 
 .PHONY: brief
 brief: venv image ## The default policy on a real host with its own times; a quarter of an hour
-	@$(PY) -m pytest tests/host/autoscaler/test_brief.py -m brief $(ARGS)
+	@$(PY) $(PYTEST) tests/host/autoscaler/test_brief.py -m brief $(ARGS)
 
 BENCHMARKS := queue_reading event_stream scale_start autoscaler_cost burst decision_quality
 .PHONY: benchmark

@@ -1,13 +1,15 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make this checkout importable as ansible_collections.muejam.celery, wherever it lies."""
+"""Make this checkout importable as ansible_collections.muejam.celery, wherever it lies, and tell failures at once."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+
+import pytest
 
 from muejam_bed.collection import collections_path
 
@@ -22,3 +24,11 @@ COLLECTIONS = collections_path()
 sys.path.insert(0, str(COLLECTIONS))
 _put_first("PYTHONPATH", COLLECTIONS)
 _put_first("ANSIBLE_COLLECTIONS_PATH", COLLECTIONS)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write a failed test to the file that tests/bed/stages.py reads while the tests go on."""
+    # A process of pytest-xdist hands its reports to the one that started it, which gets here with them too.
+    if report.failed and "MUEJAM_FAILURES" in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
+        with Path(os.environ["MUEJAM_FAILURES"]).open("a", encoding="utf-8") as failures:
+            failures.write(f"FAILED {report.nodeid} ({report.when})\n{report.longreprtext}\n")

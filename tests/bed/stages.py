@@ -1,0 +1,183 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run make targets side by side: stages.py STAGE... -- STAGE... -- STAGE...
+
+The stages before the first -- run one after the other, and the run ends with the first of them that fails. Each
+further group is a lane: its stages run one after the other, the lanes side by side, and all of them to their end.
+How many lanes there are says how much of the machine is used. What is scarce is its cores: a host takes 200 MB and
+waits for most of its time.
+
+The output of each stage goes to .cache/run/STAGE.log, and is printed in one piece when the stage has ended. A test that
+fails is told at once. The output of the last stage that was named comes last, so that a run ends with its words.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from muejam_bed.shell import CHECKOUT
+
+LOGS = Path(os.environ.get("MUEJAM_RUN_LOGS") or CHECKOUT / ".cache" / "run")
+# Tests need a moment to take their hosts down when the run is stopped.
+STOP_SECONDS = 60.0
+
+
+def say(text: str) -> None:
+    """Print a line about the run itself."""
+    print(f"==> {text}", flush=True)
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """Return how long the cores of this machine were busy, and how long they were there, since it started."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    per_second = os.sysconf("SC_CLK_TCK")
+    return (sum(ticks) - idle) / per_second, sum(ticks) / per_second
+
+
+@dataclass
+class Stage:
+    """One make target."""
+
+    name: str
+    seconds: float = 0.0
+    passed: bool | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """Its output."""
+        return LOGS / f"{self.name}.log"
+
+    @property
+    def failures(self) -> Path:
+        """Its failed tests, each written as soon as it failed (tests/conftest.py)."""
+        return LOGS / f"{self.name}.failures"
+
+    def run(self, stopping: threading.Event) -> bool:
+        """Run it, tell its failed tests as they fail, and return whether it passed."""
+        self.failures.unlink(missing_ok=True)
+        started = time.monotonic()
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [os.environ.get("MAKE", "make"), "--no-print-directory", self.name],
+                cwd=CHECKOUT,
+                env={**os.environ, "MUEJAM_FAILURES": str(self.failures)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        told = 0
+        while self.process.poll() is None:
+            if stopping.wait(0.5):
+                self._stop(self.process)
+            told = self._tell(told)
+        self._tell(told)
+        self.seconds = time.monotonic() - started
+        self.passed = self.process.returncode == 0
+        say(f"{self.name} {'passed' if self.passed else 'FAILED'} after {self.seconds:.0f} s")
+        return self.passed
+
+    def _tell(self, told: int) -> int:
+        if not self.failures.exists():
+            return told
+        with self.failures.open("rb") as failures:
+            failures.seek(told)
+            text = failures.read()
+        if text:
+            print(f"==> {self.name}, which goes on: {text.decode(errors='replace')}", flush=True)
+        return told + len(text)
+
+    @staticmethod
+    def _stop(process: subprocess.Popen[bytes]) -> None:
+        for sent in (signal.SIGINT, signal.SIGKILL):
+            if process.poll() is None:
+                os.killpg(process.pid, sent)
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def show(self) -> None:
+        """Print what it printed."""
+        say(f"output of {self.name}:")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(self.log.read_bytes())
+        sys.stdout.flush()
+
+
+class Run:
+    """All stages of a run."""
+
+    def __init__(self, groups: list[list[str]]) -> None:
+        self.first, *self.lanes = [[Stage(name) for name in group] for group in groups]
+        self.stages = [stage for group in (self.first, *self.lanes) for stage in group]
+        self.last = self.stages[-1]
+        self.stopping = threading.Event()
+        self.printing = threading.Lock()
+
+    def run(self) -> bool:
+        """Run them all and return whether all passed."""
+        LOGS.mkdir(parents=True, exist_ok=True)
+        begun, (busy, there) = time.monotonic(), cpu_seconds()
+        if all(self._one(stage) for stage in self.first):
+            threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in self.lanes]
+            for thread in threads:
+                thread.start()
+            try:
+                for thread in threads:
+                    thread.join()
+            except KeyboardInterrupt:
+                say("stopped: what runs takes its hosts down")
+                self.stopping.set()
+                for thread in threads:
+                    thread.join()
+        busy, there = (now - then for now, then in zip(cpu_seconds(), (busy, there), strict=True))
+        share = 100 * busy / max(there, 0.01)
+        minutes = (time.monotonic() - begun) / 60
+        say(f"{minutes:.1f} minutes, the cores of this machine were busy for {share:.0f} % of them:")
+        for stage in self.stages:
+            word = {True: "passed", False: "FAILED", None: "did not run"}[stage.passed]
+            again = "" if stage.passed else f"; again, this stage alone: make {stage.name}"
+            say(f"  {stage.name}: {word}, {stage.seconds:.0f} s{again}")
+        if self.last.passed is not None:
+            self.last.show()
+        return all(stage.passed for stage in self.stages)
+
+    def _one(self, stage: Stage) -> bool:
+        say(f"{stage.name} begins")
+        passed = stage.run(self.stopping)
+        if stage is not self.last:
+            with self.printing:
+                stage.show()
+        return passed
+
+    def _lane(self, lane: list[Stage]) -> None:
+        for stage in lane:
+            if not self.stopping.is_set():
+                self._one(stage)
+
+
+def groups_of(arguments: list[str]) -> list[list[str]]:
+    """Return the groups of stages that the command line names."""
+    groups: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == "--":
+            groups.append([])
+        else:
+            groups[-1].append(argument)
+    return groups
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(0 if Run(groups_of(sys.argv[1:])).run() else 1)
