@@ -46,14 +46,14 @@ demo-down: venv ## Remove what the demo left
 
 .PHONY: test
 test: venv ## Everything: lint first, then sanity, unit, broker, molecule, and beside them the host tests
-	@$(PY) tests/bed/stages.py lint servers image -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host
+	@$(PY) tests/bed/stages.py lint servers prepared -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host
 
 .PHONY: quick
 quick: venv ## Lint and unit tests, side by side; no host, no broker
 	@$(PY) tests/bed/stages.py -- lint -- unit
 
 .PHONY: soak
-soak: venv image ## What takes long: exactly once five times on each broker, then the default policy; an hour, before a release
+soak: venv prepared ## What takes long: exactly once five times on each broker, then the default policy; an hour, before a release
 	@$(PY) tests/bed/stages.py exactly-once brief
 
 .PHONY: lint
@@ -91,15 +91,15 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 # In the order that tests/host/conftest.py gives them: left to itself pytest-xdist begins with the files of the most
 # tests, which are not those that take longest.
 .PHONY: host
-host: venv image servers ## Tests on real systemd hosts
+host: venv prepared servers ## Tests on real systemd hosts
 	@$(PY) $(PYTEST) tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: exactly-once
-exactly-once: venv image ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
+exactly-once: venv prepared ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
 	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) $(PYTEST) tests/host/brokers -m exactly_once $(ARGS)
 
 .PHONY: brief
-brief: venv image ## The default policy on a real host with its own times; a quarter of an hour
+brief: venv prepared ## The default policy on a real host with its own times; a quarter of an hour
 	@$(PY) $(PYTEST) tests/host/autoscaler/test_brief.py -m brief $(ARGS)
 
 BENCHMARKS := queue_reading event_stream scale_start autoscaler_cost burst decision_quality
@@ -133,3 +133,8 @@ servers:
 .PHONY: image
 image: venv
 	@$(PY) tests/bed/host.py image >/dev/null
+
+# The release that tests/host/conftest.py takes.
+.PHONY: prepared
+prepared: venv
+	@$(PY) tests/bed/host.py prepared --release $${MUEJAM_HOST_RELEASE:-bookworm} >/dev/null

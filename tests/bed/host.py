@@ -11,6 +11,7 @@ import sys
 from muejam_bed import container
 from muejam_bed.engine import ensure_engine
 from muejam_bed.image import RELEASES, ensure_image
+from muejam_bed.prepared import ensure_prepared
 from muejam_bed.shell import BedError, checkout_key
 
 
@@ -19,8 +20,12 @@ def parser() -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser(prog="host.py", description=__doc__)
     verbs = commands.add_subparsers(dest="verb", required=True)
 
-    engine = verbs.add_parser("image", help="make sure there is an engine and the host image")
-    engine.add_argument("--release", choices=RELEASES, default="bookworm")
+    for verb, help_text in (
+        ("image", "make sure there is an engine and the image of a bare host"),
+        ("prepared", "the same with the image of a host that has packages and virtual environments"),
+    ):
+        engine = verbs.add_parser(verb, help=help_text)
+        engine.add_argument("--release", choices=RELEASES, default="bookworm")
 
     up = verbs.add_parser("up", help="bring a host up and print an inventory for it")
     up.add_argument("name")
@@ -50,6 +55,8 @@ def main() -> int:
         ensure_engine()
         if given.verb == "image":
             print(ensure_image(given.release))
+        elif given.verb == "prepared":
+            print(ensure_prepared(given.release))
         elif given.verb == "up":
             container.up(given.name, given.release, fresh=given.fresh)
             print(container.inventory(given.name), end="")

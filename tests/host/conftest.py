@@ -22,6 +22,7 @@ import yaml
 from muejam_bed import container
 from muejam_bed.engine import ensure_engine
 from muejam_bed.image import RELEASES
+from muejam_bed.prepared import ensure_prepared
 from muejam_bed.shell import CHECKOUT, checkout_key
 
 
@@ -129,12 +130,13 @@ def _release() -> str:
     return release
 
 
-def _host(purpose: str, scratch: Path) -> Iterator[SystemdHost]:
+def _host(purpose: str, scratch: Path, *, bare: bool = False) -> Iterator[SystemdHost]:
     # Several processes of pytest may want a host for the same purpose.
     process = os.environ.get("PYTEST_XDIST_WORKER", "")
     name = "-".join(filter(None, ("muejam", checkout_key(), purpose, process)))
     ensure_engine()
-    container.up(name, _release(), fresh=True)
+    release = _release()
+    container.up(name, release, fresh=True, image=None if bare else ensure_prepared(release))
     yield SystemdHost(name, scratch)
     if "MUEJAM_KEEP_HOSTS" in os.environ:
         print(f"host {name} is left up: docker exec -it {name} bash", file=sys.stderr)
@@ -155,6 +157,13 @@ def systemd_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     yield from _host(purpose, tmp_path_factory.mktemp(purpose))
 
 
+@pytest.fixture(scope="module")
+def bare_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdHost]:
+    """The same without the packages and the virtual environments that others begin with, for tests of installing."""
+    purpose = request.path.stem.removeprefix("test_").replace("_", "-")
+    yield from _host(purpose, tmp_path_factory.mktemp(purpose), bare=True)
+
+
 @pytest.fixture(scope="session")
 def host_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ExitStack, str], SystemdHost]:
     """Bring up a host for a purpose that the test names; it goes when the stack does."""
@@ -168,7 +177,7 @@ def host_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ExitStack, s
 @pytest.fixture
 def fresh_host(tmp_path: Path) -> Iterator[SystemdHost]:
     """A bare systemd host for one test."""
-    yield from _host("fresh", tmp_path)
+    yield from _host("fresh", tmp_path, bare=True)
 
 
 @pytest.hookimpl(wrapper=True)

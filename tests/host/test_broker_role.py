@@ -43,18 +43,18 @@ def rabbitmq_takes(host: SystemdHost, password: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def redis_host(systemd_host: SystemdHost) -> SystemdHost:
+def redis_host(bare_host: SystemdHost) -> SystemdHost:
     """A host whose Redis held messages, without a password, before the role came."""
     # systemd cannot give a service its own view of /proc in a container; the role knows, the package does not.
     drop_in = "/etc/systemd/system/redis-server.service.d"
-    systemd_host.run(
+    bare_host.run(
         "sh", "-c", f"mkdir -p {drop_in}; printf '[Service]\\nProtectProc=default\\n' > {drop_in}/bed.conf"
     )
-    systemd_host.run("apt-get", "update")
-    systemd_host.run("apt-get", "install", "--yes", "--no-install-recommends", "redis-server")
-    systemd_host.run("redis-cli", "lpush", "celery", "first", "second", "third")
-    set_up(systemd_host)
-    return systemd_host
+    bare_host.run("apt-get", "update")
+    bare_host.run("apt-get", "install", "--yes", "--no-install-recommends", "redis-server")
+    bare_host.run("redis-cli", "lpush", "celery", "first", "second", "third")
+    set_up(bare_host)
+    return bare_host
 
 
 def test_messages_that_were_there_are_kept(redis_host: SystemdHost):
@@ -122,20 +122,20 @@ def test_bad_input_is_refused_with_what_to_change(redis_host: SystemdHost, varia
     assert changes(done.stdout) == 0
 
 
-def test_rabbitmq_has_its_user_and_no_guest(systemd_host: SystemdHost):
+def test_rabbitmq_has_its_user_and_no_guest(bare_host: SystemdHost):
     variables = {"celery_broker_type": "rabbitmq", "celery_broker_consumer_timeout": 7200}
-    set_up(systemd_host, **variables)
-    assert changes(set_up(systemd_host, **variables)) == 0
-    assert changes(set_up(systemd_host, "--check", **variables)) == 0
-    assert systemd_host.output("rabbitmqctl", "--quiet", "list_users").split() == ["user", "tags", "celery", "[]"]
-    assert "{consumer_timeout,7200000}" in systemd_host.output("rabbitmqctl", "--quiet", "environment")
-    assert "127.0.0.1:5672" in systemd_host.output("ss", "-ltn")
-    assert rabbitmq_takes(systemd_host, PASSWORD)
-    assert not rabbitmq_takes(systemd_host, "wrong")
+    set_up(bare_host, **variables)
+    assert changes(set_up(bare_host, **variables)) == 0
+    assert changes(set_up(bare_host, "--check", **variables)) == 0
+    assert bare_host.output("rabbitmqctl", "--quiet", "list_users").split() == ["user", "tags", "celery", "[]"]
+    assert "{consumer_timeout,7200000}" in bare_host.output("rabbitmqctl", "--quiet", "environment")
+    assert "127.0.0.1:5672" in bare_host.output("ss", "-ltn")
+    assert rabbitmq_takes(bare_host, PASSWORD)
+    assert not rabbitmq_takes(bare_host, "wrong")
 
 
-def test_a_new_password_is_put_in_force(systemd_host: SystemdHost):
-    printed = set_up(systemd_host, "-vvv", celery_broker_type="rabbitmq", celery_broker_password="not-a-real-secret-3")
+def test_a_new_password_is_put_in_force(bare_host: SystemdHost):
+    printed = set_up(bare_host, "-vvv", celery_broker_type="rabbitmq", celery_broker_password="not-a-real-secret-3")
     assert "not-a-real-secret-3" not in printed
-    assert rabbitmq_takes(systemd_host, "not-a-real-secret-3")
-    assert not rabbitmq_takes(systemd_host, PASSWORD)
+    assert rabbitmq_takes(bare_host, "not-a-real-secret-3")
+    assert not rabbitmq_takes(bare_host, PASSWORD)

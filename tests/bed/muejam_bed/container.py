@@ -59,12 +59,13 @@ def address(name: str) -> str:
     return docker("inspect", "--format", form, name).stdout.strip()
 
 
-def up(name: str, release: str = "bookworm", *, fresh: bool = False) -> None:
+def up(name: str, release: str = "bookworm", *, fresh: bool = False, image: str | None = None) -> None:
     """Bring a host up and return when its systemd has booted.
 
-    A running host of this name and image is kept unless fresh is set. Raises BedError when it does not boot.
+    It is a bare one unless an image is given. A running host of this name and image is kept unless fresh is set.
+    Raises BedError when it does not boot.
     """
-    image = ensure_image(release)
+    image = image or ensure_image(release)
     if not fresh and is_running(name) and _image_of(name) == image:
         say(f"{name} is up already")
     else:

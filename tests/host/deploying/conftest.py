@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def bare(systemd_host: SystemdHost) -> SystemdHost:
-    """A host on which nothing was deployed yet but the code of an application."""
-    demo_app.bring(systemd_host.name)
-    return systemd_host
+def bare(bare_host: SystemdHost) -> SystemdHost:
+    """A host that has nothing yet but the code of an application."""
+    demo_app.bring(bare_host.name)
+    return bare_host
 
 
 @pytest.fixture(scope="package")
