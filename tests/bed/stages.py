@@ -147,7 +147,7 @@ class Run:
         say(f"{minutes:.1f} minutes, the cores of this machine were busy for {share:.0f} % of them:")
         for stage in self.stages:
             word = {True: "passed", False: "FAILED", None: "did not run"}[stage.passed]
-            again = "" if stage.passed else f"; again, this stage alone: make {stage.name}"
+            again = "" if stage.passed is not False else f"; again, this stage alone: make {stage.name}"
             say(f"  {stage.name}: {word}, {stage.seconds:.0f} s{again}")
         if self.last.passed is not None:
             self.last.show()

@@ -47,9 +47,7 @@ def redis_host(bare_host: SystemdHost) -> SystemdHost:
     """A host whose Redis held messages, without a password, before the role came."""
     # systemd cannot give a service its own view of /proc in a container; the role knows, the package does not.
     drop_in = "/etc/systemd/system/redis-server.service.d"
-    bare_host.run(
-        "sh", "-c", f"mkdir -p {drop_in}; printf '[Service]\\nProtectProc=default\\n' > {drop_in}/bed.conf"
-    )
+    bare_host.run("sh", "-c", f"mkdir -p {drop_in}; printf '[Service]\\nProtectProc=default\\n' > {drop_in}/bed.conf")
     bare_host.run("apt-get", "update")
     bare_host.run("apt-get", "install", "--yes", "--no-install-recommends", "redis-server")
     bare_host.run("redis-cli", "lpush", "celery", "first", "second", "third")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from pathlib import Path
 from typing import Any
 
 from . import container
@@ -73,9 +72,7 @@ def _setup() -> str:
         f"python3 -m venv {path}\n{path}/bin/pip install --quiet --disable-pip-version-check {shlex.join(requirements)}"
         for path, requirements in wanted.items()
     ]
-    return _SETUP.format(
-        packages=shlex.join(_packages()), services=shlex.join(BROKER_SERVICES), venvs="\n".join(venvs)
-    )
+    return _SETUP.format(packages=shlex.join(_packages()), services=shlex.join(BROKER_SERVICES), venvs="\n".join(venvs))
 
 
 def prepared_tag(release: str) -> str:
