@@ -125,6 +125,10 @@ class Run:
         self.stopping = threading.Event()
         self.printing = threading.Lock()
 
+    def stop(self, *_signal: object) -> None:
+        """Have what runs end: its tests take their hosts down. Nothing further begins."""
+        self.stopping.set()
+
     def run(self) -> bool:
         """Run them all and return whether all passed."""
         LOGS.mkdir(parents=True, exist_ok=True)
@@ -133,14 +137,8 @@ class Run:
             threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in self.lanes]
             for thread in threads:
                 thread.start()
-            try:
-                for thread in threads:
-                    thread.join()
-            except KeyboardInterrupt:
-                say("stopped: what runs takes its hosts down")
-                self.stopping.set()
-                for thread in threads:
-                    thread.join()
+            for thread in threads:
+                thread.join()
         busy, there = (now - then for now, then in zip(cpu_seconds(), (busy, there), strict=True))
         share = 100 * busy / max(there, 0.01)
         minutes = (time.monotonic() - begun) / 60
@@ -179,5 +177,7 @@ def groups_of(arguments: list[str]) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(0 if Run(groups_of(sys.argv[1:])).run() else 1)
+    everything = Run(groups_of(sys.argv[1:]))
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sent, everything.stop)
+    sys.exit(0 if everything.run() else 1)

@@ -91,7 +91,7 @@ def _environment(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     if fleet["command"] and celery_words.celery_in(fleet["command"]) is None:
         return
     flags = {f"CELERY_WORKER_{flag.variable}": flag for flag in celery_names.WORKER if flag.name != "--help"}
-    flags["CELERY_VERSION"] = next(flag for flag in celery_names.MAIN if flag.name == "--version")
+    flags["CELERY_VERSION"] = {flag.name: flag for flag in celery_names.MAIN}["--version"]
     for name, value in fleet["environment"].items():
         text = str(value)
         place = f"environment.{name}"

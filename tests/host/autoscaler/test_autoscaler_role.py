@@ -32,11 +32,6 @@ def changed(printed: str) -> list[str]:
     return found
 
 
-def test_rehearsal_on_a_bare_host(bare: Scaled) -> None:
-    assert "failed=0" in bare.deploy("--check", "--diff")
-    assert bare.host.run("test", "-e", "/etc/celery-autoscaler", check=False).returncode != 0
-
-
 def test_it_runs_and_comes_back_after_a_reboot(deployed: Scaled) -> None:
     for unit in (SERVICE, "celery-autoscaler-scale.socket"):
         assert deployed.show(unit, "ActiveState") == "active"

@@ -16,5 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("name", PLAYBOOKS)
 def test_rehearsal_on_a_bare_host(bare: SystemdHost, name: str) -> None:
-    assert play(bare, name, "--check", "--diff", **PLAYBOOKS[name])["failed"] == 0
-    assert bare.run("test", "-e", "/etc/celery-worker", check=False).returncode != 0
+    inputs = {**PLAYBOOKS[name], "celery_autoscaler_mode": "observe"}
+    assert play(bare, name, "--check", "--diff", **inputs)["failed"] == 0
+    for path in ("/etc/celery-worker", "/etc/celery-autoscaler"):
+        assert bare.run("test", "-e", path, check=False).returncode != 0

@@ -36,6 +36,6 @@ def test_a_port_is_free_again_when_its_process_ended() -> None:
     environment = {"PYTHONPATH": str(BED)}
     runs = [
         subprocess.run([sys.executable, "-c", ASK, seed], env=environment, capture_output=True, text=True, check=True)
-        for _ in range(2)
+        for _run in range(2)
     ]
     assert runs[0].stdout == runs[1].stdout

@@ -99,7 +99,7 @@ def test_what_breaks_nothing_is_taken(arguments: list[str]) -> None:
 
 
 def test_joined_options_are_each_read() -> None:
-    assert [fault.split(" is ")[0][-2:] for fault in faults_of(extra_args=["-EQa"])] == ["-E", "-Q"]
+    assert [fault.split(" is ", maxsplit=1)[0][-2:] for fault in faults_of(extra_args=["-EQa"])] == ["-E", "-Q"]
 
 
 def test_one_worker_alone_may_send_what_is_scheduled() -> None:
