@@ -117,18 +117,64 @@ def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     if longest and drain < longest:
         yield (
             f"drain_timeout: {drain} s is under the time limit of {longest} s, so a stop could kill a task: "
-            f"use {longest} or more"
+            f"use {longest if fleet['notify'] else _fetched_ahead(fleet, longest) or longest} or more"
         )
+    elif longest and not fleet["notify"]:
+        yield from _drain_of_fetched(fleet, longest)
     if not is_redis(fleet["broker_url"]):
         if fleet["visibility_timeout"] is not None and own.get("visibility_timeout") is not None:
             yield "visibility_timeout: only Redis has one, remove it"
         return
     visible = visibility_timeout(fleet)
-    if longest and visible is not None and visible <= longest:
+    if not longest or visible is None:
+        return
+    needed = _fetched_ahead(fleet, longest)
+    if needed is None:
         yield (
-            f"visibility_timeout: {visible} s is not above the time limit of {longest} s, so Redis would deliver "
-            f"a running task again: use more than {longest}"
+            "prefetch_multiplier: 0 lets a worker fetch all that waits, and on Redis no visibility_timeout is long "
+            "enough for the last of it: use 1 or more"
         )
+    elif visible <= needed:
+        fits = max((many for many in range(100) if (1 + many) * longest < visible), default=0)
+        fewer = f", or prefetch_multiplier {fits}" if fits else ""
+        yield (
+            f"visibility_timeout: {visible} s is not above {needed} s, in which a process runs its task and those "
+            f"fetched ahead for it ({_ahead(fleet, longest)}), so Redis would deliver a task again that is still "
+            f"here: use more than {needed}{fewer}"
+        )
+
+
+def _drain_of_fetched(fleet: spec.Fleet, longest: float) -> Iterator[str]:
+    """Without the lifecycle module nobody gives back what was fetched: a drain runs it all."""
+    needed = _fetched_ahead(fleet, longest)
+    if needed is None:
+        yield (
+            "prefetch_multiplier: 0 lets a worker fetch all that waits, and without notify: true a stop waits for all "
+            "of it: use 1 or more"
+        )
+    elif fleet["drain_timeout"] < needed:
+        yield (
+            f"drain_timeout: {fleet['drain_timeout']} s is under {needed} s, in which a process runs its task and "
+            f"those fetched ahead for it ({_ahead(fleet, longest)}), and without notify: true none of them goes back "
+            f"to the broker, so a stop could kill a task: use {needed} or more, or notify: true"
+        )
+
+
+def _fetched_ahead(fleet: spec.Fleet, longest: float) -> float | None:
+    """Seconds in which a process is through with its task and those fetched ahead for it; `None` when no number is."""
+    many = fleet["prefetch_multiplier"]
+    if many is None:
+        many = spec.PREFETCH_MULTIPLIER
+    if fleet["celery_settings"].get("worker_disable_prefetch") and is_redis(fleet["broker_url"]):
+        return longest
+    return (1 + many) * longest if many else None
+
+
+def _ahead(fleet: spec.Fleet, longest: float) -> str:
+    many = fleet["prefetch_multiplier"]
+    if many is None:
+        return f"1 + {spec.PREFETCH_MULTIPLIER}, Celery's prefetch_multiplier, times {longest} s"
+    return f"1 + prefetch_multiplier {many}, times {longest} s"
 
 
 def visibility_timeout(fleet: spec.Fleet) -> float | None:
@@ -143,13 +189,15 @@ def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
     """Faults that show only when the app's own settings fill in what the fleet leaves open.
 
     :param answer: what the probe of the app found: `app_time_limit`, `app_soft_time_limit` and
-        `app_visibility_timeout`, each a number of seconds or `None`.
+        `app_visibility_timeout`, each a number of seconds or `None`, and `app_prefetch_multiplier`.
     """
     unsuitable = spec.unsuitable_keys(fleet["pool"])
     merged = dict(fleet)
     for key in ("time_limit", "soft_time_limit"):
         if fleet[key] is None and key not in unsuitable:
             merged[key] = answer.get(f"app_{key}")
+    if fleet["prefetch_multiplier"] is None:
+        merged["prefetch_multiplier"] = answer.get("app_prefetch_multiplier")
     options = fleet["broker_transport_options"]
     if fleet["visibility_timeout"] is None and options.get("visibility_timeout") is None:
         merged["broker_transport_options"] = {

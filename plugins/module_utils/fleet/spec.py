@@ -60,7 +60,7 @@ KEYS: dict[str, Key] = {
     "pool": Key("choice", PREFORK, builds_command=True),
     "concurrency": Key("integer", minimum=1, builds_command=True),
     "autoscale": Key("mapping", builds_command=True),
-    "prefetch_multiplier": Key("integer", minimum=0, builds_command=True),
+    "prefetch_multiplier": Key("integer", minimum=0),
     "max_tasks_per_child": Key("integer", minimum=1, builds_command=True),
     "max_memory_per_child": Key("integer", minimum=1, builds_command=True),
     "soft_time_limit": Key("seconds", minimum=0),
@@ -93,6 +93,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 MERGED = ("environment", "broker_transport_options", "celery_settings", "unit_options")
 """Mappings whose entries add to those of the defaults; every other key replaces its default."""
+
+PREFETCH_MULTIPLIER = 4
+"""Celery's own: how many messages a worker fetches ahead for each of its processes."""
 
 WATCHDOG = 60
 """Seconds without a sign of life from the worker's own loop after which systemd restarts it."""

@@ -27,8 +27,9 @@ environment variables, each optional:
 
 The task events that the worker sends (where they are switched on) get a field `queue`, which Celery leaves out.
 
-On the first SIGTERM a consuming worker cancels its consumers, finishes what it runs and what it has reserved, lets
-the acknowledgements out, and only then runs Celery's own handler. A second SIGTERM runs Celery's handler at once.
+On the first SIGTERM a consuming worker cancels its consumers, gives back to the broker what it has fetched and not
+begun, finishes what it runs, lets the acknowledgements out, and only then runs Celery's own handler. A second SIGTERM
+runs Celery's handler at once.
 Celery's remote control command `shutdown` drains in the same way.
 
 Who does what: the worker's event loop only moves a pulse forward and drains; one native thread does the writing and
@@ -42,6 +43,7 @@ import _socket
 import _thread
 import contextlib
 import functools
+import itertools
 import json
 import os
 import signal
@@ -71,6 +73,10 @@ MAX_QUEUE_NAME = 256  # bytes of one queue's name in JSON
 TALLY = ".taken"  # end of the name of the file with the counts of messages
 NUMBER = struct.Struct("Q")
 QUEUE_OF_REQUEST = "muejam_celery_queue"  # attribute of a request
+PLACE_OF_REQUEST = "muejam_celery_place"  # the same: in which order they came
+HOLDER_OF_REQUEST = "muejam_celery_holder"  # the same: who has it for good
+POOL, BROKER = "pool", "broker"  # ... which is one of these
+SHARED_POOLS = ("threads", "gevent", "eventlet")  # pools whose tasks begin in our process, beside the main loop
 
 
 class HighFirst(list):
@@ -96,6 +102,7 @@ class HighFirst(list):
 
 current = None  # the Lifecycle of this process's worker
 held_reports = []
+places = itertools.count(1)
 remote_shutdown = control.shutdown
 
 
@@ -385,6 +392,7 @@ class Lifecycle:
         self.ended = 0
         self.scheduled_before = None
         self.faults = set()
+        self.giving_back = GivingBack(worker, lambda: self.drain_requested)
         self.reporter = Reporter(self, environ)
 
     # Read by the reporter's thread.
@@ -490,6 +498,7 @@ class Lifecycle:
         self.wrap_handler()
         self.count_questions(consumer)
         self.count_messages(consumer)
+        restore_by_priority(getattr(consumer.task_consumer, "channel", None))
         if consumer.hub:
             self.schedule(consumer, self.generation, 0.0)
         else:
@@ -520,6 +529,9 @@ class Lifecycle:
             elif not self.pulse_queued:
                 self.pulse_queued = True
                 consumer.call_soon(self.pulse, consumer, generation)
+            elif self.giving_back.waits_for_the_pool:
+                # A full pool of greenlets holds up the main loop until a task has ended; the timers go on.
+                self.beat = time.monotonic()
         finally:
             if generation == self.generation:
                 self.schedule(consumer, generation, DRAIN_PULSE if self.drain_requested else PULSE)
@@ -678,7 +690,7 @@ class Lifecycle:
         if self.drain is None:
             self.drain = Drain(self.beat)
             logger.warning(
-                "Stop requested: consuming no more; %d running and %d reserved tasks are finished first",
+                "Stop requested: consuming no more; %d running tasks are finished, %d reserved ones given back",
                 self.active(),
                 self.reserved(),
             )
@@ -687,9 +699,13 @@ class Lifecycle:
         for name in self.queues:
             consumer.cancel_task_queue(name)
         self.look(consumer)
+        self.giving_back.give_back(consumer)
         if self.drain.is_over(consumer, self.beat):
-            logger.warning("Drained in %.1f seconds", self.beat - self.drain.began)
-            hold_back_scheduled(consumer)
+            logger.warning(
+                "Drained in %.1f seconds; %d tasks went back to the broker",
+                self.beat - self.drain.began,
+                self.giving_back.given,
+            )
             self.chain()
         self.reporter.wake()
 
@@ -732,19 +748,145 @@ def shorten_waits(connection):
     connection.drain_events = drain_events_shortly
 
 
-def hold_back_scheduled(consumer):
-    """Cancel the timers that would still start held tasks (ETA, rate limit): the broker gets them back unacknowledged.
+class NotBegun(Exception):
+    """Ends the thread's part in a task that goes back to the broker."""
 
-    Without this, one that falls due between the end of the drain and the end of the loop would run here and, when it
-    acknowledges late, run again elsewhere.
+
+def refusal():
+    """Return what ends a task's thread or greenlet before the task begins, without a word in the log."""
+    greenlet = sys.modules.get("greenlet")
+    return greenlet.GreenletExit() if greenlet else NotBegun()
+
+
+def take(request, holder):
+    """Return whether a request is this holder's: who asks first has it for good. Safe between threads."""
+    return request.__dict__.setdefault(HOLDER_OF_REQUEST, holder) == holder
+
+
+class GivingBack:
+    """Gives back to the broker, while the worker drains, what it has fetched and not begun.
+
+    A request is taken once, by the pool or for the broker, so it cannot be both run here and given back. The pools of
+    our own process take it when its task begins. Any other pool takes it when it is handed over: it may be in the
+    pipe to a child, and whether the child has begun cannot be known, so it is waited for.
     """
-    starters = [
-        getattr(consumer, name, None) for name in ("apply_eta_task", "_limit_post_eta", "_schedule_bucket_request")
-    ]
-    for waiting in list(consumer.timer.schedule.queue):
-        if waiting.entry.fun in starters:
-            # gevent's timers are greenlets, which are cancelled themselves; the others cancel the entry.
-            getattr(waiting, "cancel", waiting.entry.cancel)()
+
+    def __init__(self, worker, draining):
+        self.worker = worker
+        self.draining = draining
+        self.kept = []  # strong references: Celery's own sets have weak ones
+        self.given = 0
+        self.handing_over = 0
+        self.process_task = worker._process_task
+        worker._process_task = self.hand_over
+
+    @property
+    def waits_for_the_pool(self):
+        return self.handing_over > 0
+
+    def hand_over(self, request):
+        """Stand in for Celery's own: give a request to the pool, but not while draining."""
+        if self.draining():
+            self.kept.append(request)
+            return None
+        if pool_name(self.worker.pool) in SHARED_POOLS:
+            request.on_accepted = functools.partial(self.begin, request)
+        elif not take(request, POOL):
+            return None
+        self.handing_over += 1
+        try:
+            return self.process_task(request)
+        finally:
+            self.handing_over -= 1
+
+    def begin(self, request, pid, time_accepted):
+        """Let a task begin, or end its thread; called there, before it is acknowledged early."""
+        if self.draining() or not take(request, POOL):
+            self.kept.append(request)
+            raise refusal()
+        del request.on_accepted
+        request.on_accepted(pid, time_accepted)
+
+    def give_back(self, consumer):
+        """Give back what has not begun. Runs in the main loop, as acknowledgements do."""
+        try:
+            reserved = list(worker_state.reserved_requests)
+        except RuntimeError:
+            return  # a pool thread changed it meanwhile: at the next look
+        self.empty_buffer(getattr(self.worker.pool, "_pool", None))
+        waiting = [*self.kept, *self.scheduled(consumer), *self.limited(consumer), *reserved]
+        # The last one first, because each goes to the front.
+        for request in sorted(waiting, key=lambda request: request.__dict__.get(PLACE_OF_REQUEST, 0), reverse=True):
+            if not request.acknowledged and take(request, BROKER):
+                # What came by a connection that is lost goes back by itself.
+                if request.message.channel is consumer.task_consumer.channel:
+                    return_to_front(request.message)
+                request.acknowledged = True
+                worker_state.task_ready(request)
+                self.given += 1
+        self.kept.clear()
+
+    def scheduled(self, consumer):
+        """Cancel the timers that would start tasks (ETA, rate limit) and return their requests."""
+        names = ("apply_eta_task", "_limit_post_eta", "_schedule_bucket_request")
+        starters = [getattr(consumer, name, None) for name in names]
+        found = []
+        for waiting in list(consumer.timer.schedule.queue):
+            if waiting.entry.fun in starters:
+                found += [given for given in waiting.entry.args if isinstance(given, Request)]
+                # gevent's timers are greenlets, which are cancelled themselves; the others cancel the entry.
+                getattr(waiting, "cancel", waiting.entry.cancel)()
+        return found
+
+    def limited(self, consumer):
+        """Return the requests that wait for their rate limit, which has them no longer."""
+        found = []
+        for bucket in consumer.task_buckets.values():
+            while bucket and bucket.contents:
+                found.append(bucket.contents.popleft()[0])
+        return found
+
+    def empty_buffer(self, pool):
+        """Take back what waits in the prefork pool for a child and has not been written to one."""
+        buffer = getattr(pool, "outbound_buffer", None) or ()
+        for job in list(buffer):
+            request = getattr(getattr(job, "_accept_callback", None), "__self__", None)
+            if isinstance(request, Request) and not job._accepted and job._write_to is None:
+                buffer.remove(job)
+                job.discard()
+                request.__dict__.pop(HOLDER_OF_REQUEST, None)
+                self.kept.append(request)
+
+
+def return_to_front(message):
+    """Requeue a message where it was.
+
+    RabbitMQ puts a rejected message there itself; kombu's Redis transport would put it behind all that wait.
+    """
+    qos = getattr(message.channel, "qos", None)
+    if not hasattr(qos, "restore_by_tag"):
+        message.requeue()
+        return
+    qos.restore_by_tag(message.delivery_tag)
+    qos._quick_ack(message.delivery_tag)
+    message._state = "REQUEUED"
+
+
+def restore_by_priority(channel):
+    """Let kombu 5.3's Redis transport return messages to the list of their priority, as later ones do."""
+    restore = getattr(type(channel), "_do_restore_message", None)
+    if restore is None or not hasattr(channel, "_q_for_pri") or "_q_for_pri" in restore.__code__.co_names:
+        return
+
+    def restore_to_its_list(payload, *args, **kwargs):
+        lookup, priority = channel._lookup, channel._get_message_priority(payload, reverse=False)
+        channel._lookup = lambda *names: [channel._q_for_pri(queue, priority) for queue in lookup(*names)]
+        try:
+            return restore(channel, payload, *args, **kwargs)
+        finally:
+            del channel._lookup
+
+    channel._do_restore_message = restore_to_its_list
 
 
 class LifecycleStep(bootsteps.StartStopStep):
@@ -811,7 +953,10 @@ def tell_queues_in_events():
 
 @signals.task_received.connect
 def on_task_received(sender=None, request=None, **kwargs):
-    if current is not None and current.receiving is not None:
+    if current is None:
+        return
+    setattr(request, PLACE_OF_REQUEST, next(places))
+    if current.receiving is not None:
         setattr(request, QUEUE_OF_REQUEST, current.receiving)
 
 

@@ -228,6 +228,7 @@ def look(app, request, answer, say):
     answer["app_visibility_timeout"] = options.get("visibility_timeout")
     answer["app_time_limit"] = conf.task_time_limit
     answer["app_soft_time_limit"] = conf.task_soft_time_limit
+    answer["app_prefetch_multiplier"] = conf.worker_prefetch_multiplier
     answer["acks_late"] = bool(conf.task_acks_late)
     try:
         connection = app.connection_for_read()

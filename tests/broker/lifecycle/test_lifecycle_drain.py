@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -96,7 +97,7 @@ def test_a_draining_worker_says_so_and_takes_nothing(workers: Workers, broker_ur
         worker.wait(lambda: worker.status()["reserved"] == 2, 10, "two tasks are reserved")
         worker.term()
         worker.wait_state("draining")
-        worker.wait(lambda: worker.manager.said("STATUS=draining: 2 running, 2 reserved"), 5, "status line")
+        worker.wait(lambda: worker.manager.said("STATUS=draining: 2 running, 0 reserved"), 5, "status line")
         inspect = app.control.inspect(destination=[worker.node], timeout=1, limit=1)
         worker.wait(lambda: inspect.active_queues() == {worker.node: []}, 3, "an answer: consuming from nothing")
         app.send_task("work", [99])
@@ -105,7 +106,71 @@ def test_a_draining_worker_says_so_and_takes_nothing(workers: Workers, broker_ur
         assert not worker.manager.said("STOPPING=1")
     assert worker.wait_exit(30) == 0
     worker.wait_said("STOPPING=1")
-    assert sorted(workers.journal()) == ["0", "1", "2", "3"]
+    assert sorted(workers.journal()) == ["0", "1"]
+
+
+BUSY = {"prefork": 2, "threads": 2, "gevent": 4, "solo": 1}
+GIVING = [
+    ("prefork", "redis", True),
+    ("prefork", "rabbitmq", False),
+    ("threads", "redis", False),
+    ("threads", "rabbitmq", True),
+    ("gevent", "redis", False),
+    ("gevent", "rabbitmq", True),
+    ("solo", "redis", True),
+]
+
+
+@pytest.mark.parametrize(
+    ("pool", "broker_url", "late"),
+    [case for case in EVERY if case[0] in BUSY] if FULL else GIVING,
+    indirect=["broker_url"],
+)
+def test_what_has_not_begun_goes_back(
+    request: pytest.FixtureRequest, workers: Workers, pool: str, broker_url: str, late: bool
+) -> None:
+    """Also what waits for its ETA or its rate limit; a drain is as long as what runs."""
+    settings = {"task_acks_late": late, "worker_prefetch_multiplier": 8}
+    first = workers.start_ready(broker_url, *POOLS[pool], settings=settings)
+    busy = BUSY[pool]
+    waiting, later, limited = range(10, 18), range(20, 22), range(30, 33)
+    with sender(broker_url) as app:
+        for number in later:
+            app.send_task("work", [number], countdown=600)
+        for number in limited:
+            app.send_task("limited", [number])
+        first.wait(lambda: first.log.count(" received") == 5, 10, "the worker holds them")
+        for number in range(busy):
+            app.send_task("work", [number, 5.0])
+        first.wait(lambda: len(workers.journal("begun")) == busy, 20, "all processes are busy")
+        for number in waiting:
+            app.send_task("work", [number, 5.0])
+    if pool in ("prefork", "threads"):
+        first.wait(lambda: first.status()["reserved"] > 0, 10, "some are reserved")
+    began = time.monotonic()
+    first.term()
+    assert first.wait_exit(20) == 0
+    # One after the other, those that wait would have taken ten seconds and more.
+    assert time.monotonic() - began < 9.5, first.log
+    assert workers.counted() == dict.fromkeys(range(busy), 1), first.log
+    done = [int(number) for number in workers.journal() if int(number) >= 30]
+    assert left_behind(request, broker_url) == len(waiting) + len(later) + len(limited) - len(done)
+
+
+def test_a_task_goes_back_to_its_place(workers: Workers, redis_server: RedisServer) -> None:
+    """The order within a priority and the priorities stay, on every version of kombu."""
+    worker = workers.start_ready(redis_server.url, *POOLS["prefork"], settings={"worker_prefetch_multiplier": 8})
+    with sender(redis_server.url) as app:
+        for number in range(4):
+            app.send_task("work", [number], priority=9 * (number % 2), countdown=600)
+        worker.wait(lambda: worker.log.count(" received") == 4, 10, "the worker holds them")
+        worker.order(app.control.cancel_consumer, "celery")
+        app.send_task("work", [4], priority=9)
+    worker.term()
+    assert worker.wait_exit(20) == 0
+    lists = [redis_server.cli("LRANGE", name, "0", "-1") for name in ("celery", "celery\x06\x169")]
+    # The next one is on the right.
+    assert [re.findall(r'"argsrepr": "\[(.)\]"', text) for text in lists] == [["2", "0"], ["4", "3", "1"]]
 
 
 HELD = [("prefork", "redis"), ("gevent", "rabbitmq")]
@@ -212,7 +277,7 @@ def test_a_remapped_term_drains_and_then_stops_celerys_way(workers: Workers, red
     worker.wait(lambda: worker.status()["active"] == 2, 5, "tasks run")
     worker.term()
     worker.wait_exit(30)
-    assert sorted(workers.journal()) == ["0", "1", "2", "3"]
+    assert sorted(workers.journal()) == ["0", "1"]
     assert "Drained in" in worker.log
     assert "Cold shutdown" in worker.log
 
@@ -228,7 +293,8 @@ def test_a_remote_shutdown_drains(workers: Workers, redis_server: RedisServer) -
         assert list(answers[0][worker.node]) == ["ok"]
         worker.wait_state("draining")
     assert worker.wait_exit(30) == 0
-    assert sorted(workers.journal()) == ["0", "1", "2", "3"]
+    assert sorted(workers.journal()) == ["0", "1"]
+    assert redis_server.cli("LLEN", "celery") == "2"
 
 
 def test_a_worker_drained_from_outside_says_so(workers: Workers, redis_server: RedisServer) -> None:

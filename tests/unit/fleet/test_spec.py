@@ -63,6 +63,10 @@ def test_limits_of_the_app_count_where_the_fleet_has_none() -> None:
     assert rules.of_app(fleet, {}) == []
     found = rules.of_app(fleet, {"app_time_limit": 600, "app_soft_time_limit": 700, "app_visibility_timeout": 500})
     assert [fault.split(":")[0] for fault in found] == ["soft_time_limit", "drain_timeout", "visibility_timeout"]
+    assert "more than 3000" in found[2]
+    fewer = {"app_time_limit": 250, "app_visibility_timeout": 501, "app_prefetch_multiplier": 1}
+    assert rules.of_app(fleet, fewer) == []
+    assert "1 + prefetch_multiplier 2" in rules.of_app(fleet, {**fewer, "app_prefetch_multiplier": 2})[0]
     assert (
         rules.of_app(resolved({"app": "p", "pool": "solo", "broker_url": "redis://h"}), {"app_time_limit": 600}) == []
     )
