@@ -78,8 +78,8 @@ workers:
       returned: always
     phase:
       description:
-        - V(starting) on its way up, V(consuming), V(draining) on its way out, or V(down) for one that is wanted and
-          does not run.
+        - V(starting) on its way up, V(consuming), V(ending) for one that ends without having been told to,
+          V(draining) on its way out, or V(down) for one that is wanted and does not run.
         - All but draining ones count as workers of the fleet.
       type: str
       returned: always

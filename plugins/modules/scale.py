@@ -16,9 +16,9 @@ description:
   - Brings a fleet to an exact number of workers without losing a task.
   - Workers that are started are started together, and waited for until they consume. Those that do not come up are
     stopped again and the module fails, naming each with its last log lines; the others stay.
-  - Workers that are stopped finish what they have first. Workers that do not run are taken first, then those that do
-    not consume yet, then the least busy ones by active and reserved tasks. A worker that says nothing about itself
-    counts as the busiest.
+  - Workers that are stopped finish what they have first. Workers that do not run are taken first, then those that
+    end by themselves, those that do not consume yet, those that say nothing about themselves, and then the least busy
+    ones by active and reserved tasks.
   - Workers that count are the enabled instances, and those that run without being enabled. Draining ones do not count,
     and their numbers are not given away before they are gone. Enabled workers that do not run are started again.
 extends_documentation_fragment:

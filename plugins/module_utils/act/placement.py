@@ -40,7 +40,7 @@ def plan_scaling(state: FleetState, workers: int, load: Mapping[int, int | None]
 
     :param workers: 0 or more.
     :param load: by number, the tasks that a running worker has (active and
-        reserved); `None` or absent when unknown, which counts as the busiest.
+        reserved); `None` or absent when unknown.
     :raises ValueError: when `workers` is negative.
     """
     if workers < 0:
@@ -50,14 +50,15 @@ def plan_scaling(state: FleetState, workers: int, load: Mapping[int, int | None]
     stop = order[: max(0, len(order) - workers)]
     keep = [unit for unit in current if unit.number not in stop]
     new = free_numbers(state, workers - len(keep))
-    revived = [unit.number for unit in keep if unit.phase is Phase.DOWN]
+    # systemd starts one that is about to end as soon as it is gone.
+    revived = [unit.number for unit in keep if unit.phase in (Phase.DOWN, Phase.ENDING)]
     not_kept_by_boot = [unit.number for unit in keep if not unit.enabled_for_good and not unit.masked]
     return Plan(
         before=len(current),
         start=tuple(sorted((*revived, *new))),
         stop=tuple(stop),
         enable=tuple(sorted({*not_kept_by_boot, *new})),
-        # Somebody stopped them by hand. They are on their way out and must not come back as wanted ones.
+        # Somebody told them to stop. They are on their way out and must not come back as wanted ones.
         disable=tuple(unit.number for unit in state.draining if unit.enabled),
         await_start=tuple(unit.number for unit in keep if unit.phase is Phase.STARTING),
         after=tuple(sorted((*(unit.number for unit in keep), *new))),
@@ -67,18 +68,19 @@ def plan_scaling(state: FleetState, workers: int, load: Mapping[int, int | None]
 def stop_order(units: Iterable[Unit], load: Mapping[int, int | None]) -> list[int]:
     """The numbers of `units`, the one to be stopped first in front.
 
-    Those that do not run go first, then those that do not consume yet, then by
-    tasks in hand, then those whose tasks are unknown; equal ones from the
-    highest number down.
+    Those that do not run go first, then those that end by themselves, those
+    that do not consume yet, those that do not answer, then by tasks in hand;
+    equal ones from the highest number down. One that does not answer is never
+    kept in place of one that does: it may not work at all, and if it does, it
+    drains like any other.
     """
 
     def cost(unit: Unit) -> tuple[int, int, int]:
-        if unit.phase is Phase.DOWN:
-            return 0, 0, -unit.number
-        if unit.phase is Phase.STARTING:
-            return 1, 0, -unit.number
+        idle_phases = (Phase.DOWN, Phase.ENDING, Phase.STARTING)
+        if unit.phase in idle_phases:
+            return idle_phases.index(unit.phase), 0, -unit.number
         tasks = load.get(unit.number)
-        return (3, 0, -unit.number) if tasks is None else (2, tasks, -unit.number)
+        return (3, 0, -unit.number) if tasks is None else (4, tasks, -unit.number)
 
     return [unit.number for unit in sorted(units, key=cost)]
 
@@ -89,7 +91,7 @@ def free_numbers(state: FleetState, count: int) -> list[int]:
     A draining worker holds its number until it is gone, and a masked unit is
     one that somebody forbade to start.
     """
-    taken = {unit.number for unit in state.units if unit.current or unit.masked or unit.phase is Phase.DRAINING}
+    taken = {unit.number for unit in state.units if unit.current or unit.masked or unit.leaving}
     numbers: list[int] = []
     candidate = 1
     while len(numbers) < count:

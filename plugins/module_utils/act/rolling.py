@@ -97,7 +97,7 @@ def restart_one(fleet: str, worker: str, systemd: Systemd, lock_wait: float = LO
             raise OperationError(
                 tried, f"it is {describe(unit)}", "Nothing was changed. Only a running worker needs it."
             )
-        others = [other.name for other in state.current if other.phase is Phase.STARTING]
+        others = [other.name for other in state.current if other.phase in (Phase.STARTING, Phase.ENDING)]
         # One at a time, whoever asks: a fault of the app would else take worker after worker out of a fleet that works.
         if others:
             raise OperationError(
@@ -126,7 +126,7 @@ def _choose(
             reason, restarts = "it is masked and could not be started again", False
         elif not request.only_outdated:
             reason, restarts = "all were asked for", True
-        elif unit.phase is Phase.DOWN:
+        elif unit.phase in (Phase.DOWN, Phase.ENDING):
             reason, restarts = "it does not run, so its next start is with the present configuration", False
         else:
             wanted = (

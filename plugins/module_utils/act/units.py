@@ -23,6 +23,7 @@ PROPERTIES = (
     "ActiveState",
     "SubState",
     "Result",
+    "NRestarts",
     "UnitFileState",
     "MainPID",
     "Job",
@@ -67,6 +68,8 @@ class Phase(enum.Enum):
     """It is on its way up and does not consume yet."""
     DOWN = "not running"
     """It is stopped, failed, or waits for systemd to try it again."""
+    ENDING = "ending"
+    """Its process ends, and nobody told systemd to stop it: it crashed, or something else than systemd ended it."""
     DRAINING = "draining"
     """It has been told to stop and finishes what it has."""
 
@@ -79,7 +82,8 @@ class Unit:
     values are microseconds of CLOCK_MONOTONIC, 0 when it has not happened.
     `control_group` is a path below the root of the control groups, empty when
     nothing runs. `memory_max` is in bytes, `cpu_quota` in cores, each `None`
-    where the unit itself sets no limit.
+    where the unit itself sets no limit. `restarts` counts how often systemd started
+    it again by itself since somebody else did.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Unit:
     environment_files: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     control_group: str = ""
+    restarts: int = 0
     memory_max: int | None = None
     cpu_quota: float | None = None
 
@@ -115,7 +120,17 @@ class Unit:
         """Whether it counts as a worker: it is wanted or it runs, and it is not on its way out."""
         if self.phase is Phase.DRAINING:
             return False
-        return (self.enabled and not self.masked) or self.phase in (Phase.RUNNING, Phase.STARTING)
+        return self.wanted or self.phase in (Phase.RUNNING, Phase.STARTING)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is meant to run: it is enabled, and nobody forbade it to start."""
+        return self.enabled and not self.masked
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it still runs and is on its way out for good."""
+        return self.phase is Phase.DRAINING or (self.phase is Phase.ENDING and not self.wanted)
 
     @property
     def retrying(self) -> bool:
@@ -143,7 +158,7 @@ class FleetState:
     @property
     def draining(self) -> tuple[Unit, ...]:
         """The workers that finish what they have, by number."""
-        return tuple(unit for unit in self.units if unit.phase is Phase.DRAINING)
+        return tuple(unit for unit in self.units if unit.leaving)
 
     def unit(self, name: str) -> Unit | None:
         """The unit of that name, `None` when systemd has nothing of it."""
@@ -254,7 +269,7 @@ def fleet_state(fleet: str, blocks: Iterable[Mapping[str, str]], jobs: Mapping[s
     load = probe.get("LoadState", "")
     return FleetState(
         fleet=fleet,
-        exists=load != "not-found" or any(unit.current or unit.phase is Phase.DRAINING for unit in units.values()),
+        exists=load != "not-found" or any(unit.current or unit.leaving for unit in units.values()),
         load_problem="" if load == "loaded" else f"systemd reports it as {load} {probe.get('LoadError', '')}".strip(),
         needs_reload=needs_reload,
         stop_timeout=_stop_timeout(probe),
@@ -296,6 +311,7 @@ def unit_from(block: Mapping[str, str], job: str) -> Unit:
         ),
         environment=parse_environment(block.get("Environment", "")),
         control_group=block.get("ControlGroup", ""),
+        restarts=_integer(block, "NRestarts"),
         # systemd prints a limit that is not set as "infinity".
         memory_max=_integer(block, "MemoryMax") or None,
         cpu_quota=_span_or_none(block, "CPUQuotaPerSecUSec"),
@@ -307,6 +323,8 @@ def phase_of(active_state: str, sub_state: str, job: str) -> Phase:
 
     A job that has not begun counts as if it had: a unit with a stop job is on
     its way out, and one that stops only to be started again is on its way up.
+    A unit that is told to stop has its stop job until it is gone. One that
+    deactivates without a job came to its end by itself.
     """
     if job in ("restart", "try-restart"):
         return Phase.STARTING
@@ -315,7 +333,7 @@ def phase_of(active_state: str, sub_state: str, job: str) -> Phase:
     if active_state in ("active", "reloading", "refreshing"):
         return Phase.RUNNING
     if active_state == "deactivating":
-        return Phase.STARTING if job == "start" else Phase.DRAINING
+        return Phase.STARTING if job == "start" else Phase.ENDING
     if active_state == "activating" and not sub_state.startswith("auto-restart"):
         return Phase.STARTING
     if job == "start" and active_state in ("inactive", "failed"):

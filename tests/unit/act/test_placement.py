@@ -56,7 +56,7 @@ def test_reaches_exactly_the_number(state: FleetState, workers: int, load: dict[
 @given(fleets(), TARGETS, LOADS)
 def test_never_touches_a_number_that_is_not_free(state: FleetState, workers: int, load: dict[int, int | None]) -> None:
     plan = plan_scaling(state, workers, load)
-    held = {one.number for one in state.units if one.phase is Phase.DRAINING or (one.masked and not one.current)}
+    held = {one.number for one in state.units if one.leaving or (one.masked and not one.current)}
     assert not held & {*plan.start, *plan.stop, *plan.enable, *plan.after}
     assert not {one.number for one in state.units if one.masked} & {*plan.start, *plan.enable}
 
@@ -81,12 +81,9 @@ def test_stops_only_to_shrink_and_never_starts_what_it_stops(
 @given(fleets(), TARGETS, LOADS)
 def test_stops_the_less_busy_first(state: FleetState, workers: int, load: dict[int, int | None]) -> None:
     def cost(one: Unit) -> float:
-        if one.phase is Phase.DOWN:
-            return -2
-        if one.phase is Phase.STARTING:
-            return -1
+        idle = {Phase.DOWN: -4, Phase.ENDING: -3, Phase.STARTING: -2}
         tasks = load.get(one.number)
-        return float("inf") if tasks is None else tasks
+        return idle.get(one.phase, -1 if tasks is None else tasks)
 
     plan = plan_scaling(state, workers, load)
     stopped = [one for one in state.current if one.number in plan.stop]
@@ -104,7 +101,7 @@ def test_everyone_that_stays_runs_and_comes_back_after_a_reboot(
     by_number = {one.number: one for one in state.units}
     for number in plan.after:
         before = by_number.get(number)
-        up = before is not None and before.current and before.phase is not Phase.DOWN
+        up = before is not None and before.current and before.phase in (Phase.RUNNING, Phase.STARTING)
         assert (number in plan.start) is not up
         assert number in plan.enable or (before is not None and (before.enabled_for_good or before.masked))
 
@@ -155,7 +152,26 @@ def test_worker_on_its_way_up_is_waited_for_and_is_no_change() -> None:
 
 def test_order_of_stopping() -> None:
     workers = [unit(1), unit(2), unit(3), unit(4, Phase.STARTING), unit(5), unit(6, Phase.DOWN), unit(7)]
-    assert stop_order(workers, {1: 0, 2: 3, 3: 0, 5: None, 7: 3}) == [6, 4, 3, 1, 7, 2, 5]
+    assert stop_order(workers, {1: 0, 2: 3, 3: 0, 5: None, 7: 3}) == [6, 4, 5, 3, 1, 7, 2]
+
+
+def test_a_worker_that_does_not_answer_is_not_kept_in_place_of_one_that_does() -> None:
+    hung, busy, idle = unit(1), unit(2), unit(3)
+    assert plan_scaling(fleet(hung, busy, idle), 2, {1: None, 2: 4, 3: 0}).stop == (1,)
+    assert plan_scaling(fleet(hung, busy, idle), 2, {2: 4, 3: 0}).stop == (1,)
+
+
+def test_workers_that_all_do_not_answer_go_from_the_highest_number_down() -> None:
+    assert plan_scaling(fleet(unit(1), unit(2), unit(3)), 1, {}).stop == (3, 2)
+
+
+def test_a_worker_that_crashed_stays_wanted_and_is_started() -> None:
+    plan = plan_scaling(fleet(unit(1), unit(2, Phase.ENDING)), 2, {})
+    assert (plan.before, plan.start, plan.stop, plan.disable) == (2, (2,), (), ())
+
+
+def test_a_worker_that_ends_and_is_not_wanted_holds_its_number() -> None:
+    assert plan_scaling(fleet(unit(1, Phase.ENDING, enabled=False)), 1, {}).start == (2,)
 
 
 def test_below_zero_is_refused() -> None:

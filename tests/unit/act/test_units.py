@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.act.placement import plan_scaling
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
     FleetState,
     Phase,
@@ -175,7 +176,10 @@ def test_unit_of_something_else_is_refused() -> None:
         ("activating", "auto-restart", "", Phase.DOWN),
         ("activating", "auto-restart-queued", "restart", Phase.STARTING),
         ("deactivating", "stop-sigterm", "stop", Phase.DRAINING),
-        ("deactivating", "stop-sigterm", "", Phase.DRAINING),
+        ("deactivating", "stop-sigterm", "", Phase.ENDING),
+        ("deactivating", "stop-watchdog", "", Phase.ENDING),
+        ("deactivating", "final-sigterm", "stop", Phase.DRAINING),
+        ("deactivating", "stop-sigterm", "restart", Phase.STARTING),
         ("deactivating", "final-sigkill", "start", Phase.STARTING),
         ("inactive", "dead", "", Phase.DOWN),
         ("inactive", "dead", "start", Phase.STARTING),
@@ -189,24 +193,45 @@ def test_phase(active: str, sub: str, job: str, phase: Phase) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file_state", "active", "current"),
+    ("file_state", "active", "job", "current", "leaving"),
     [
-        ("enabled", "active", True),
-        ("enabled", "inactive", True),
-        ("enabled", "failed", True),
-        ("enabled-runtime", "inactive", True),
-        ("disabled", "active", True),
-        ("disabled", "activating", True),
-        ("disabled", "inactive", False),
-        ("disabled", "failed", False),
-        ("enabled", "deactivating", False),
-        ("masked", "active", True),
-        ("masked", "inactive", False),
+        ("enabled", "active", "", True, False),
+        ("enabled", "inactive", "", True, False),
+        ("enabled", "failed", "", True, False),
+        ("enabled-runtime", "inactive", "", True, False),
+        ("disabled", "active", "", True, False),
+        ("disabled", "activating", "", True, False),
+        ("disabled", "inactive", "", False, False),
+        ("disabled", "failed", "", False, False),
+        ("enabled", "deactivating", "stop", False, True),
+        ("enabled", "deactivating", "", True, False),
+        ("disabled", "deactivating", "", False, True),
+        ("masked", "deactivating", "", False, True),
+        ("masked", "active", "", True, False),
+        ("masked", "inactive", "", False, False),
     ],
 )
-def test_current_is_enabled_or_running_and_not_leaving(file_state: str, active: str, current: bool) -> None:
+def test_current_is_enabled_or_running_and_not_told_to_go(
+    file_state: str, active: str, job: str, current: bool, leaving: bool
+) -> None:
     block = {"Id": "celery-worker-web@1.service", "UnitFileState": file_state, "ActiveState": active}
-    assert unit_from(block, "").current is current
+    unit = unit_from(block, job)
+    assert (unit.current, unit.leaving) == (current, leaving)
+
+
+def test_workers_that_crash_together_are_neither_draining_nor_disabled() -> None:
+    text = "Id=celery-worker-web@0.service\nLoadState=loaded\n" + "".join(
+        f"\nId=celery-worker-web@{number}.service\nUnitFileState=enabled\nActiveState=deactivating\n"
+        "SubState=stop-sigterm\nNRestarts=2\n"
+        for number in range(1, 5)
+    )
+    state = fleet_state("web", parse_blocks(text), {})
+    assert state is not None
+    assert [unit.number for unit in state.current] == [1, 2, 3, 4]
+    assert state.draining == ()
+    assert {unit.restarts for unit in state.units} == {2}
+    plan = plan_scaling(state, 4, {})
+    assert (plan.before, plan.disable, plan.stop) == (4, (), ())
 
 
 @pytest.mark.parametrize(

@@ -390,3 +390,11 @@ def test_whatever_is_read_totals_never_fall_and_unknown_is_never_a_number(looks:
             assert seen.value("processed_total") is None
         if waiting == 0:
             assert seen.value("wait_time") == 0
+
+
+def test_a_worker_that_crashes_counts_and_hides_no_number() -> None:
+    watch = Watch()
+    watch.look(worker(1), worker(2))
+    seen = watch.look(worker(1), silent(2, "ending", life="0:1", why="its status file is of another process"))
+    assert (seen.workers, seen.starting, seen.draining) == (2, 1, 0)
+    assert (seen.value("running"), seen.value("processed_total")) == (1, 18)

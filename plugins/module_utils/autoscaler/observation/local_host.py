@@ -24,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     CONSUMING,
     DOWN,
     DRAINING,
+    ENDING,
     STARTING,
     HostReading,
     WorkerReading,
@@ -35,6 +36,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe import cgrou
 PHASES = {
     Phase.RUNNING: CONSUMING,
     Phase.STARTING: STARTING,
+    Phase.ENDING: ENDING,
     Phase.DRAINING: DRAINING,
     Phase.DOWN: DOWN,
 }
@@ -66,7 +68,7 @@ def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> Hos
         problem = f"this host has no fleet {fleet}"
         return HostReading(host, places.wall(), None, problem, totals.cores, totals.memory)
     tree = processes.ProcessTree()
-    units = [unit for unit in state.units if unit.current or unit.phase is Phase.DRAINING]
+    units = [unit for unit in state.units if unit.current or unit.leaving]
     workers = tuple(_worker(unit, node_name(fleet, unit.number, host), totals, tree, places) for unit in units)
     return HostReading(host, places.wall(), workers, "", totals.cores, totals.memory)
 
@@ -74,7 +76,7 @@ def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> Hos
 def _worker(
     unit: Unit, name: str, host: processes.HostTotals, tree: processes.ProcessTree, places: Places
 ) -> WorkerReading:
-    phase = PHASES[unit.phase]
+    phase = DRAINING if unit.leaving else PHASES[unit.phase]
     if phase == DOWN:
         return WorkerReading(name, phase, why=f"it does not run ({unit.sub_state or 'unknown'}, {unit.result})")
     now = places.monotonic()

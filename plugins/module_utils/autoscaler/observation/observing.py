@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     CONSUMING,
     DOWN,
     DRAINING,
+    ENDING,
     STARTING,
     HostReading,
     QueuesReading,
@@ -142,9 +143,9 @@ def observe(
         bounds[WAIT_TIME] = Bounds(waited.at_least, waited.at_most, waited.why)
     observation = Observation(
         at=at,
-        workers=None if unread else sum(phase in (STARTING, CONSUMING, DOWN) for phase in phases),
+        workers=None if unread else sum(phase != DRAINING for phase in phases),
         metrics={name: value for name, (value, _why) in values.items() if value is not None},
-        starting=sum(phase in (STARTING, DOWN) for phase in phases),
+        starting=sum(phase in (STARTING, ENDING, DOWN) for phase in phases),
         draining=sum(phase == DRAINING for phase in phases),
         unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
         bounds=bounds,
@@ -159,7 +160,7 @@ def _with_heartbeats(host: HostReading, heartbeats: Heartbeats) -> HostReading:
     workers = []
     for worker in host.workers:
         active, started = heartbeats.get(worker.name, (None, None))
-        silent = worker.phase not in (CONSUMING, DRAINING) or worker.started is not None
+        silent = worker.phase not in (CONSUMING, ENDING, DRAINING) or worker.started is not None
         workers.append(worker if silent else replace(worker, active=active, started=started))
     return replace(host, workers=tuple(workers))
 
@@ -171,14 +172,14 @@ def _running(before: Mapping[str, Life], hosts: Sequence[HostReading]) -> tuple[
         if host.workers is None:
             return None, host.unread
         for worker in host.workers:
-            if worker.phase not in (CONSUMING, DRAINING):
+            if worker.phase not in (CONSUMING, ENDING, DRAINING):
                 continue
             last = before.get(worker.name)
             if worker.active is not None:
                 running += worker.active
-            elif worker.phase == CONSUMING or last is None or last.life != worker.life:
+            elif worker.phase == CONSUMING or (worker.phase == DRAINING and (not last or last.life != worker.life)):
                 return None, f"{worker.name}: {worker.why or 'it does not tell what it runs'}"
-            # else it drains: its status file goes when its tasks are done, a moment before it does.
+            # else it ends, with whatever it ran; or it drains, and its status file went when its tasks were done.
     return running, ""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 STARTING = "starting"
 CONSUMING = "consuming"
+ENDING = "ending"
 DRAINING = "draining"
 DOWN = "down"
 
@@ -22,8 +23,8 @@ class WorkerReading:
     """One worker as its host saw it.
 
     :ivar name: unit or node name, unique in the fleet, such as C(web-1@host).
-    :ivar phase: C(starting) (on its way up), C(consuming), C(draining) (on its way out) or C(down) (wanted, but it
-        does not run).
+    :ivar phase: C(starting) (on its way up), C(consuming), C(ending) (its process ends, and nobody told systemd to stop
+        it), C(draining) (on its way out) or C(down) (wanted, but it does not run).
     :ivar life: another text for another process of the same worker; counters start anew with it.
     :ivar active: tasks that run.
     :ivar reserved: tasks received and not started, without those that wait for their time.

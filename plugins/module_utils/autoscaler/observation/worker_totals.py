@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     DRAINING,
+    ENDING,
     HostReading,
     WorkerReading,
 )
@@ -162,10 +163,10 @@ class _Sums:
     def _note_what_is_missing(
         self, worker: WorkerReading, last: Life | None, finished: float | None, departed: float | None
     ) -> None:
-        if worker.phase not in (CONSUMING, DRAINING):
+        if worker.phase not in (CONSUMING, ENDING, DRAINING):
             return  # It has nothing, and tells nothing yet.
         why = f"{worker.name}: {worker.why or 'it does not tell'}"
-        if worker.phase == DRAINING and last is not None:
+        if worker.phase == ENDING or (worker.phase == DRAINING and last is not None):
             return  # On its way out it takes nothing, and its status goes before it does.
         silent = last is not None and self._at - last.at >= CARRY_AFTER
         missing = {

@@ -22,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     DRAINING,
+    ENDING,
     STARTING,
     HostReading,
 )
@@ -308,7 +309,7 @@ class Daemon:
 
         One that systemd has given up does not come up by being waited for.
         """
-        if any(worker.phase in (STARTING, DRAINING) for worker in look.workers):
+        if any(worker.phase in (STARTING, ENDING, DRAINING) for worker in look.workers):
             return
         worker = max(look.stuck, key=lambda name: look.stuck[name])
         try:

@@ -13,6 +13,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     CONSUMING,
     DOWN,
     DRAINING,
+    ENDING,
     STARTING,
     WorkerReading,
 )
@@ -36,7 +37,7 @@ AVAILABLE = start_http_server is not None
 PATIENCE = 10.0
 """Seconds for which the endpoint waits for what a client has to say."""
 
-PHASES = (CONSUMING, STARTING, DRAINING, DOWN)
+PHASES = (CONSUMING, STARTING, ENDING, DRAINING, DOWN)
 
 
 class FleetMetrics:
