@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling
+from ansible_collections.muejam.celery.plugins.plugin_utils import templated
 
 
+@templated.takes_undefined
 def autoscaler_problems(settings: Mapping[str, Any]) -> list[str]:
     """Every fault of the role's own variables."""
-    return autoscaling.problems(settings)
+    given, undefined = templated.settings(settings, "celery_autoscaler_")
+    return [*undefined, *autoscaling.problems(given)]
 
 
 def autoscaler_plan(fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:

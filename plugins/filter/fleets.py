@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     command,
@@ -23,18 +24,35 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     spec,
     systemd_text,
 )
+from ansible_collections.muejam.celery.plugins.plugin_utils import templated
+
+_FLEETS = "celery_worker_fleets"
+_DEFAULTS = "celery_worker_fleet_defaults"
 
 
-def resolve_fleets(fleets: object, defaults: Mapping[str, Any] | None = None) -> list[spec.Fleet]:
+@templated.takes_undefined
+def resolve_fleets(fleets: object, defaults: object = None) -> list[spec.Fleet]:
     """Every fleet with all of its keys."""
-    if not isinstance(fleets, Sequence) or isinstance(fleets, str) or not all(isinstance(f, Mapping) for f in fleets):
+    fleets, undefined = templated.plain(fleets, _FLEETS)
+    defaults, more = templated.plain(defaults, _DEFAULTS)
+    if undefined or more:
+        raise AnsibleFilterError("; ".join([*undefined, *more]))
+    if not isinstance(fleets, list) or not all(isinstance(fleet, Mapping) for fleet in fleets):
         raise AnsibleFilterError("resolve_fleets needs a list of dictionaries; see what fleet_problems says")
+    if not isinstance(defaults, Mapping) and defaults is not None:
+        raise AnsibleFilterError("resolve_fleets needs a dictionary of defaults; see what fleet_problems says")
     return spec.resolve(fleets, defaults)
 
 
-def fleet_problems(fleets: object, defaults: object = None, host_memory_mb: int | None = None) -> list[str]:
+@templated.takes_undefined
+def fleet_problems(fleets: object, defaults: object = None, host_memory_mb: object = None) -> list[str]:
     """Every fault of the fleets, each with its path."""
-    return problems.find(fleets, defaults, host_memory=host_memory_mb * 1024**2 if host_memory_mb else None)
+    fleets, undefined = templated.plain(fleets, _FLEETS)
+    defaults, more = templated.plain(defaults, _DEFAULTS)
+    memory = plain_values.whole_number(templated.plain(host_memory_mb, "memtotal_mb")[0])
+    return problems.find(
+        fleets, defaults, host_memory=memory * 1024**2 if memory else None, undefined=[*undefined, *more]
+    )
 
 
 def fleet_needs(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

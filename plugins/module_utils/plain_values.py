@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 _WHOLE = re.compile(r"-?[0-9]+(?:\.0*)?")
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -41,3 +42,20 @@ def boolean(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
     return _TRUTHS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def kind_of(value: object) -> str:
+    """What kind of value it is, in words for people: never the name of a Python or Ansible class."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return "a number"
+    if isinstance(value, (str, bytes)):
+        return "a text" if value else "empty"
+    if isinstance(value, Mapping):
+        return "a dictionary"
+    if isinstance(value, Sequence):
+        return "a list" if value else "an empty list"
+    return "something else"

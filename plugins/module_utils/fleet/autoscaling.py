@@ -104,20 +104,54 @@ def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
 
 
 def _problems(settings: Mapping[str, Any]) -> Iterator[str]:
-    for name, choices in (("mode", MODES), ("state", STATES)):
-        if settings[name] not in choices:
-            yield f"{name}: {settings[name]!r} is not known, use one of {', '.join(choices)}"
-    for name, (least, most) in (("interval", INTERVAL), ("stuck_after", (1.0, 1e9))):
-        try:
-            seconds = parse_duration(settings[name])
-        except ValueError as error:
-            yield f"{name}: {error}"
-            continue
-        if not least <= seconds <= most:
-            yield f"{name}: {settings[name]} is out of range, use {least:g} to {most:g} seconds"
-    port = plain_values.whole_number(settings["metrics_port"])
-    if port is None or not 1 <= port <= 65535:
-        yield f"metrics_port: {settings['metrics_port']!r} is no port, use 1 to 65535"
-    address = settings["metrics_address"]
-    if not isinstance(address, str) or not address or any(letter.isspace() for letter in address):
-        yield f"metrics_address: {address!r} is no address to listen on, use 127.0.0.1, or 0.0.0.0 for all"
+    """Faults of the settings that are given: what is undefined is told by who knows of it."""
+    checks = {
+        "state": lambda value: _choice(value, STATES),
+        "mode": lambda value: _choice(value, MODES),
+        "interval": lambda value: _duration(value, *INTERVAL),
+        "metrics_address": _address,
+        "metrics_port": _port,
+        "stuck_after": lambda value: _duration(value, 1.0, 1e9),
+        "restart_stuck": _truth,
+    }
+    for name, check in checks.items():
+        fault = check(settings[name]) if name in settings else None
+        if fault:
+            yield f"{name}: {fault}"
+
+
+def _choice(value: object, choices: Sequence[str]) -> str | None:
+    return None if value in choices else f"{_shown(value)} is not known, use one of {', '.join(choices)}"
+
+
+def _duration(value: object, least: float, most: float) -> str | None:
+    if not isinstance(value, (str, int, float)):
+        return f"is {plain_values.kind_of(value)}, not a duration such as 90, 90s, 2m or 1h30m"
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        return str(error)
+    return None if least <= seconds <= most else f"{value} is out of range, use {least:g} to {most:g} seconds"
+
+
+def _port(value: object) -> str | None:
+    port = plain_values.whole_number(value)
+    return None if port is not None and 1 <= port <= 65535 else f"{_shown(value)} is no port, use 1 to 65535"
+
+
+def _address(value: object) -> str | None:
+    if isinstance(value, str) and value and not any(letter.isspace() for letter in value):
+        return None
+    return f"{_shown(value)} is no address to listen on, use 127.0.0.1, or 0.0.0.0 for all"
+
+
+def _truth(value: object) -> str | None:
+    return None if plain_values.boolean(value) is not None else f"{_shown(value)} is neither true nor false"
+
+
+def _shown(value: object) -> str:
+    return (
+        repr(value)
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        else plain_values.kind_of(value)
+    )

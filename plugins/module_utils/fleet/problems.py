@@ -42,35 +42,43 @@ def find(
     host_memory: int | None = None,
     label: str = "celery_worker_fleets",
     defaults_label: str = "celery_worker_fleet_defaults",
+    undefined: Sequence[str] = (),
 ) -> list[str]:
     """All faults as sentences such as `celery_worker_fleets[1].autoscale.min: 5 is more than ...`.
 
     :param host_memory: bytes of memory of the host; `None` leaves the memory limits unchecked.
     :param label: the variable that `fleets` came from; every path begins with it.
+    :param undefined: faults of what is undefined, and therefore not among what is given.
     """
     if defaults is None:
         defaults = {}
     if not isinstance(defaults, Mapping):
-        return [f"{defaults_label}: must be a dictionary"]
+        return [f"{defaults_label}: must be a dictionary, is {_shown(defaults)}"]
+    if any(fault.startswith((f"{label}: ", f"{defaults_label}: ")) for fault in undefined):
+        return list(undefined)
     if not isinstance(fleets, Sequence) or isinstance(fleets, (str, bytes)):
-        return [f"{label}: must be a list of fleets"]
-    found = list(_faults(defaults, defaults_label, is_defaults=True))
-    sound_defaults = _without(defaults, _faulty_keys(found, defaults_label))
+        return [f"{label}: must be a list of fleets, is {_shown(fleets)}"]
+    found = [*undefined, *_faults(defaults, defaults_label, is_defaults=True)]
+    faulty_defaults = _faulty_keys(found, defaults_label)
+    sound_defaults = _without(defaults, faulty_defaults)
     whole: list[tuple[str, spec.Fleet]] = []
     for index, own in enumerate(fleets):
         path = f"{label}[{index}]"
         if not isinstance(own, Mapping):
-            found.append(f"{path}: must be a dictionary")
+            if not any(fault.startswith(f"{path}: ") for fault in undefined):
+                found.append(f"{path}: must be a dictionary, is {_shown(own)}")
             continue
-        faults = list(_faults(own, path))
+        unknown = _faulty_keys(undefined, path)
+        faults = [fault for fault in _faults(own, path) if not _faulty_keys([fault], path) & unknown]
         found += faults
         # Rules see the sound values alone: a bad one would make each rule about it repeat the fault in other words.
-        faulty = _faulty_keys(faults, path)
+        faulty = _faulty_keys(faults, path) | unknown
         resolved = spec.resolve([_without(own, faulty)], sound_defaults)[0]
         if resolved["state"] == "absent":
             continue
         whole.append((path, resolved))
-        found += [fault for fault in rules.of_one(resolved, own, path) if not _faulty_keys([fault], path) & faulty]
+        repeated = faulty | (faulty_defaults - set(own))
+        found += [fault for fault in rules.of_one(resolved, own, path) if not _faulty_keys([fault], path) & repeated]
     found += _double_names(fleets, label)
     found += rules.of_virtualenvs(whole)
     found += arguments.of_beats(whole)
@@ -113,6 +121,10 @@ def _name_fault(name: object, path: str) -> Iterator[str]:
 
 def _value_faults(key: str, value: Any, path: str) -> Iterator[str]:
     wrong_kind = _kind_fault(key, value)
+    if wrong_kind and spec.KEYS[key].kind == "texts" and isinstance(value, Sequence) and not isinstance(value, str):
+        wrong = [(index, one) for index, one in enumerate(value) if not isinstance(one, str)]
+        yield from (f"{path}[{index}]: must be a text, is {_shown(one)}" for index, one in wrong)
+        return
     if wrong_kind:
         yield f"{path}: {wrong_kind}"
         return
@@ -172,9 +184,8 @@ def _is_of_kind(kind: str, value: Any) -> bool:
 
 def _shown(value: object) -> str:
     # Only what cannot be a secret is repeated.
-    if isinstance(value, (bool, int, float)):
-        return str(value).lower() if isinstance(value, bool) else str(value)
-    return "empty" if value in ("", b"") else f"a {type(value).__name__.lstrip('_')}"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if is_number else plain_values.kind_of(value)
 
 
 def _autoscale_faults(value: Mapping[Any, Any], path: str) -> Iterator[str]:

@@ -1,0 +1,26 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters for the role broker: thin, the rules are in `plugin_utils/broker_role.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.plugin_utils import broker_role, templated
+
+
+@templated.takes_undefined
+def broker_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Every fault of the role's own variables."""
+    given, undefined = templated.settings(settings, "celery_broker_")
+    return [*undefined, *broker_role.problems(given)]
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by the names that playbooks use."""
+        return {"broker_problems": broker_problems}
