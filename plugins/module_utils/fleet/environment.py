@@ -33,7 +33,8 @@ def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
     ssl = broker_ssl(fleet)
     if ssl is not None:
         found["CELERY_LIFECYCLE_BROKER_USE_SSL"] = literal(json.dumps(ssl, sort_keys=True))
-    found["CELERY_LIFECYCLE_PRIORITY"] = fleet["priority_order"]
+    if fleet["priority_order"] is not None:
+        found["CELERY_LIFECYCLE_PRIORITY"] = fleet["priority_order"]
     found["CELERY_LIFECYCLE_STATUS_FILE"] = f"{names.RUNTIME_DIRECTORY}/{fleet['name']}-%i/status.json"
     programs = f"{fleet['virtualenv']}/bin" if fleet["virtualenv"] else posixpath.dirname(fleet["command"][0])
     found["PATH"] = f"{programs}:{_SYSTEM_PATH}"

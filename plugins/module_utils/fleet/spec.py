@@ -74,7 +74,7 @@ KEYS: dict[str, Key] = {
     "extra_args": Key("texts", builds_command=True),
     "celery_settings": Key("mapping", builds_command=True),
     "queue_max_priority": Key("integer", minimum=1, builds_command=True),
-    "priority_order": Key("choice", "high_first"),
+    "priority_order": Key("choice"),
     "notify": Key("boolean"),
     "watchdog": Key("seconds"),
     "memory_max": Key("text"),

@@ -21,7 +21,8 @@ environment variables, each optional:
 ``CELERY_LIFECYCLE_BROKER_USE_SSL``
     JSON object, or true, in place of the app's ``broker_use_ssl``.
 ``CELERY_LIFECYCLE_PRIORITY``
-    ``high_first`` (default): on Redis, 9 is the most urgent priority, as on RabbitMQ. ``low_first``: kombu's order.
+    ``high_first``: on Redis, 9 is the most urgent priority, as on RabbitMQ. ``low_first``: kombu's order. By default
+    ``high_first``, unless the app itself sets ``priority_steps`` or ``queue_order_strategy``: then its order stays.
 ``CELERY_LIFECYCLE_CONFIG``
     Opaque text, repeated in the status file.
 
@@ -68,6 +69,7 @@ STALE_AFTER = 5.0  # seconds without a pulse after which the event loop counts a
 STALL_AFTER = 30.0  # seconds in which a connected consumer on Redis asks for no message, or gets no answer
 ACKNOWLEDGE_WITHIN = 2.0  # seconds to wait for acknowledgements that may never come (a terminated task has none)
 DEFAULT_PRIORITY_STEPS = (0, 3, 6, 9)
+SHOWN_OPTIONS = ("global_keyprefix", "priority_steps", "queue_order_strategy", "sep", "visibility_timeout")
 MAX_QUEUES = 100  # queues that the status file tells of; a worker that consumes from more tells of none
 MAX_QUEUE_NAME = 256  # bytes of one queue's name in JSON
 TALLY = ".taken"  # end of the name of the file with the counts of messages
@@ -101,6 +103,7 @@ class HighFirst(list):
 
 
 current = None  # the Lifecycle of this process's worker
+wanted_transport = {}  # what configure_transport put into its app
 held_reports = []
 places = itertools.count(1)
 remote_shutdown = control.shutdown
@@ -147,23 +150,64 @@ def read_transport_options(environ):
 
 
 def configure_transport(app, environ):
-    """Put TLS, transport options and the order of priorities into the app, before a connection is made."""
+    """Put TLS, transport options and the order of priorities into the app, before a connection is made.
+
+    Return what `overruled` is to find in force: `broker_use_ssl` and `broker_transport_options`, where they are set.
+    """
+    wanted = {}
     ssl = read_json(environ, "CELERY_LIFECYCLE_BROKER_USE_SSL", "a JSON object or true", (dict, bool))
     if ssl is not None:
-        app.conf.broker_use_ssl = ssl
-    options = dict(app.conf.broker_transport_options or {})
-    given = read_transport_options(environ)
-    options.update(given)
-    changed = bool(given)
-    order = environ.get("CELERY_LIFECYCLE_PRIORITY") or "high_first"
-    if order not in ("high_first", "low_first"):
-        report("CELERY_LIFECYCLE_PRIORITY must be high_first or low_first; high_first is used")
-        order = "high_first"
-    if order == "high_first" and app.connection_for_read().transport.driver_type == "redis":
-        options["priority_steps"] = HighFirst(options.get("priority_steps") or DEFAULT_PRIORITY_STEPS)
-        changed = True
-    if changed:
-        app.conf.broker_transport_options = options
+        wanted["broker_use_ssl"] = ssl
+        set_in(app, "broker_use_ssl", ssl)
+    own = dict(app.conf.broker_transport_options or {})
+    options = read_transport_options(environ)
+    if reads_high_first(app, own, environ):
+        steps = options.get("priority_steps") or own.get("priority_steps") or DEFAULT_PRIORITY_STEPS
+        options["priority_steps"] = HighFirst(steps)
+    if options:
+        wanted["broker_transport_options"] = options
+        set_in(app, "broker_transport_options", {**own, **options})
+    return wanted
+
+
+def reads_high_first(app, own, environ):
+    """Return whether priorities are read from the highest down: an app that orders them by itself keeps its order."""
+    order = environ.get("CELERY_LIFECYCLE_PRIORITY") or None
+    if order not in (None, "high_first", "low_first"):
+        report("CELERY_LIFECYCLE_PRIORITY must be high_first or low_first; it is ignored")
+        order = None
+    steps = own.get("priority_steps")
+    # Ours are there already in the app of a pool process that was forked.
+    ordered = own.get("queue_order_strategy") or (steps and not isinstance(steps, HighFirst))
+    if order == "low_first" or (order is None and ordered):
+        return False
+    return app.connection_for_read().transport.driver_type == "redis"
+
+
+def set_in(app, name, value):
+    """Set a setting under its plain name, and under the one that wins in an app with a namespace (`CELERY_...`)."""
+    app.conf.get(name)  # has the app read its configuration, and with it the namespace
+    conf = app.conf
+    conf[name] = value
+    prefix = getattr(conf, "prefix", None)
+    if prefix:
+        conf[prefix + (name.upper() if prefix.isupper() else name)] = value
+
+
+def overruled(app, connection, wanted):
+    """Return what is in force in place of what `configure_transport` wanted, as one text for each value."""
+    found = []
+    actual = connection.transport_options or {}
+    for name, value in sorted(wanted.get("broker_transport_options", {}).items()):
+        # As lists: the order in which steps are read is that of their iteration.
+        one, other = (list(each) if name == "priority_steps" and each else each for each in (actual.get(name), value))
+        if one != other:
+            # Others may hold passwords, such as those of sentinels.
+            told = f"{one!r} is in force, not {other!r}" if name in SHOWN_OPTIONS else "another value is in force"
+            found.append(f"broker_transport_options.{name}: {told}; the app sets it after it was told")
+    if "broker_use_ssl" in wanted and app.conf.broker_use_ssl != wanted["broker_use_ssl"]:
+        found.append("broker_use_ssl: another value is in force; the app sets it after it was told")
+    return found
 
 
 def native_start_new_thread():
@@ -906,6 +950,7 @@ class LifecycleStep(bootsteps.StartStopStep):
 
     def start(self, c):
         if current is not None:
+            guarded(tell_what_is_overruled, c)
             guarded(current.connected, c)
 
     def stop(self, c):
@@ -916,11 +961,18 @@ class LifecycleStep(bootsteps.StartStopStep):
 
 
 def guarded(function, *args):
-    """Call a hook of ours; its failure is logged and never the worker's."""
+    """Call a hook of ours and return what it returns; its failure is logged and never the worker's."""
     try:
-        function(*args)
+        return function(*args)
     except Exception as error:
         report(f"{function.__name__} failed: {error!r}")
+        return None
+
+
+def tell_what_is_overruled(consumer):
+    """Compare what the fleet wants with the connection by which the worker is about to consume."""
+    for fault in overruled(consumer.app, consumer.connection, wanted_transport):
+        report(f"The fleet's {fault}")
 
 
 def tell_queues_in_events():
@@ -977,7 +1029,8 @@ def drain_on_remote_shutdown(state, **kwargs):
 
 @signals.worker_init.connect
 def on_worker_init(sender=None, **kwargs):
-    guarded(configure_transport, sender.app, os.environ)
+    global wanted_transport
+    wanted_transport = guarded(configure_transport, sender.app, os.environ) or {}
     guarded(begin, sender)
     if current is not None:
         guarded(tell_queues_in_events)

@@ -30,7 +30,12 @@ def test_high_first_on_redis(workers: Workers, redis_server: RedisServer, pool: 
     expected = EXPECTED if pool == "prefork" else ["90", "50", "10"]
     with sender(redis_server.url, broker_transport_options=options) as app:
         send_mixed(app, each=len(expected) // 3)
-        worker = workers.start_ready(redis_server.url, "--pool", pool, "--concurrency", "1", settings=settings)
+        worker = workers.start_ready(
+            redis_server.url,
+            *("--pool", pool, "--concurrency", "1"),
+            settings=settings,
+            environment={"CELERY_LIFECYCLE_PRIORITY": "high_first"} if options else None,
+        )
         worker.wait(lambda: len(workers.journal()) == len(expected), 20, "all run")
         assert workers.journal() == expected
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -108,30 +109,19 @@ def test_pool_name_of_classes_and_pools() -> None:
     assert lifecycle.pool_name(solo.TaskPool(limit=1)) == "solo"
 
 
-class App:
-    """Enough of a Celery app for its transport's options."""
-
-    class Conf:
-        def __init__(self, options: dict[str, object]) -> None:
-            self.broker_transport_options = options
-            self.broker_use_ssl: object = None
-
-    def __init__(self, url: str, options: dict[str, object]) -> None:
-        self.url = url
-        self.conf = self.Conf(options)
-
-    def connection_for_read(self) -> object:
-        from kombu import Connection
-
-        return Connection(self.url)
+def app_of(url: str, options: dict[str, object]) -> Celery:
+    app = Celery(broker=url, set_as_current=False)
+    app.conf.broker_transport_options = options
+    return app
 
 
 @pytest.mark.parametrize(
     "url", ["redis://h/0", "rediss://h/0", "redis+socket:///s", "sentinel://h:26379/0;sentinel://g:26379/0"]
 )
 def test_redis_gets_the_order_of_priorities(url: str) -> None:
-    app = App(url, {"priority_steps": [0, 5], "sep": ":"})
-    lifecycle.configure_transport(app, {"CELERY_LIFECYCLE_TRANSPORT_OPTIONS": '{"sep": "/"}'})
+    app = app_of(url, {"priority_steps": [0, 5], "sep": ":"})
+    environ = {"CELERY_LIFECYCLE_TRANSPORT_OPTIONS": '{"sep": "/"}', "CELERY_LIFECYCLE_PRIORITY": "high_first"}
+    lifecycle.configure_transport(app, environ)
     assert list(app.conf.broker_transport_options.pop("priority_steps")) == [5, 0]  # type: ignore[call-overload]
     assert app.conf.broker_transport_options == {"sep": "/"}
 
@@ -139,13 +129,13 @@ def test_redis_gets_the_order_of_priorities(url: str) -> None:
 @pytest.mark.parametrize(("url", "order"), [("amqp://h//", "high_first"), ("redis://h/0", "low_first")])
 def test_others_keep_their_options(url: str, order: str) -> None:
     options: dict[str, object] = {"sep": ":"}
-    app = App(url, options)
+    app = app_of(url, options)
     lifecycle.configure_transport(app, {"CELERY_LIFECYCLE_PRIORITY": order})
     assert app.conf.broker_transport_options is options
 
 
 def test_tls_is_that_of_the_environment() -> None:
-    app = App("amqps://h//", {})
+    app = app_of("amqps://h//", {})
     lifecycle.configure_transport(app, {"CELERY_LIFECYCLE_BROKER_USE_SSL": '{"ca_certs": "/a", "cert_reqs": 2}'})
     assert app.conf.broker_use_ssl == {"ca_certs": "/a", "cert_reqs": 2}
     lifecycle.configure_transport(app, {})
