@@ -19,11 +19,13 @@ def autoscaler_problems(settings: Mapping[str, Any]) -> list[str]:
     return [*undefined, *autoscaling.problems(given)]
 
 
-def autoscaler_plan(fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+def autoscaler_plan(
+    fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], apps: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What the autoscaler of a host is to be, for resolved fleets."""
     return {
         "wanted": autoscaling.wanted(fleets, settings["mode"], settings["state"]),
-        "configuration": autoscaling.configuration(fleets, settings),
+        "configuration": autoscaling.configuration(fleets, settings, apps),
         "watchdog": autoscaling.watchdog(settings),
     }
 

@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
+    app_facts,
     command,
     environment,
     fingerprint,
@@ -60,9 +61,13 @@ def fleet_needs(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return needs.of_fleets(fleets)
 
 
-def fleet_service(fleet: spec.Fleet) -> dict[str, Any]:
+def fleet_service(fleet: spec.Fleet, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a resolved fleet means to systemd."""
     argv = command.argv(fleet)
+    reading = app_facts.reading(fleet, facts)
+    if not fleet["notify"]:
+        # The only readers of these variables are then ours, which speak with the worker as its app does.
+        fleet = {**fleet, "broker_transport_options": reading["transport_options"]}
     return {
         "name": fleet["name"],
         "template": names.unit_template(fleet["name"]),
@@ -72,8 +77,7 @@ def fleet_service(fleet: spec.Fleet) -> dict[str, Any]:
         "exec_start": " ".join(systemd_text.argument(word) for word in argv),
         "unit_environment": environment.unit_lines(fleet),
         "file_environment": environment.file_lines(fleet),
-        "transport_options": environment.transport_options(fleet),
-        "ssl": environment.broker_ssl(fleet),
+        "reading": reading,
         "visibility_timeout": rules.visibility_timeout(fleet) if is_redis(fleet["broker_url"]) else None,
         "probe": {
             "app": fleet["app"],
@@ -82,6 +86,7 @@ def fleet_service(fleet: spec.Fleet) -> dict[str, Any]:
             "user": fleet["user"],
             "group": fleet["group"],
             "directory": fleet["working_directory"],
+            "queues": fleet["queues"],
             "environment": environment.of_worker(fleet, 1),
             "include": names.LIFECYCLE_MODULE if fleet["notify"] else None,
             "settings": command.settings(fleet),
@@ -98,7 +103,24 @@ def fleet_config_id(unit: str, file_environment: Sequence[str], *others: str) ->
 
 def fleet_app_problems(fleet: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
     """Faults that show only beside the settings of the fleet's app."""
-    return rules.of_app(dict(fleet), answer)
+    return [*rules.of_app(dict(fleet), answer), *app_facts.problems(fleet, answer)]
+
+
+def fleet_app_notices(
+    fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[str, Any] | None = None
+) -> list[str]:
+    """What to know of the fleet's app, and what hinders no worker."""
+    return app_facts.notices(fleet, answer, known)
+
+
+def fleet_app_facts(known: Mapping[str, Any], results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:
+    """What is known of the app of each fleet, by the fleet's name."""
+    return app_facts.updated(known, results, loop_var)
+
+
+def fleet_reading(fleet: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """How to read the broker for a fleet."""
+    return app_facts.reading(fleet, facts)
 
 
 class FilterModule:
@@ -111,6 +133,9 @@ class FilterModule:
             "fleet_needs": fleet_needs,
             "fleet_problems": fleet_problems,
             "fleet_service": fleet_service,
+            "fleet_app_facts": fleet_app_facts,
+            "fleet_app_notices": fleet_app_notices,
             "fleet_app_problems": fleet_app_problems,
+            "fleet_reading": fleet_reading,
             "fleet_config_id": fleet_config_id,
         }

@@ -19,7 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     STATUS_FILE,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts
 
 STATES = ("present", "absent")
 
@@ -50,8 +50,13 @@ def scaled(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[s
     return [fleet["name"] for fleet in _present(fleets) if fleet["policy"] is not None]
 
 
-def configuration(fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The autoscaler's configuration. It holds secrets: the URLs of the brokers."""
+def configuration(
+    fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], apps: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The autoscaler's configuration. It holds secrets: the URLs of the brokers.
+
+    :param apps: what is known of the app of each fleet, by the fleet's name.
+    """
     return {
         "mode": settings["mode"],
         "interval": settings["interval"],
@@ -62,7 +67,7 @@ def configuration(fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, An
             "address": settings["metrics_address"],
             "port": plain_values.whole_number(settings["metrics_port"]),
         },
-        "fleets": [_entry(fleet, settings) for fleet in _present(fleets)],
+        "fleets": [_entry(fleet, settings, (apps or {}).get(fleet["name"])) for fleet in _present(fleets)],
     }
 
 
@@ -89,13 +94,14 @@ def _present(fleets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [fleet for fleet in fleets if fleet["state"] == "present"]
 
 
-def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any], facts: Mapping[str, Any] | None) -> dict[str, Any]:
+    reading = app_facts.reading(fleet, facts)
     entry = {
         "name": fleet["name"],
         "broker_url": fleet["broker_url"],
-        "transport_options": environment.transport_options(fleet),
-        "ssl": environment.broker_ssl(fleet),
-        "queues": fleet["queues"] or list(QUEUES),
+        "transport_options": reading["transport_options"],
+        "ssl": reading["ssl"],
+        "queues": reading["queues"] or list(QUEUES),
         "task_events": fleet["task_events"],
         "stuck": {"after": settings["stuck_after"], "restart": plain_values.boolean(settings["restart_stuck"])},
     }

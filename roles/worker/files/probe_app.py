@@ -5,9 +5,11 @@
 
 Started twice from one text. As root by the role, with the request on standard input (the environment of a worker
 holds secrets, so it is on no command line): becomes the fleet's user and starts the app's own Python. There, it
-imports the app and answers with one line of JSON: {"problems": [...], "celery": "5.6.3", ...}.
+imports the app and answers with one line of JSON: {"problems": [...], "celery": "5.6.3", ...}, among them what the app
+itself sets for the transport and its queues, so that whoever reads the broker reads it as the app does.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -16,12 +18,19 @@ import re
 import subprocess
 import sys
 import traceback
+import types
 from pathlib import Path
 from urllib.parse import unquote
 
 MARK = "muejam-celery-probe:"
 CONFIG = "the configuration"
 MASK = "********"
+# Options of the app that whoever reads its broker has to know. None of them is a secret.
+TRANSPORT_OPTIONS = (
+    "global_keyprefix", "sep", "priority_steps", "queue_order_strategy", "visibility_timeout",
+    "unacked_key", "unacked_index_key", "unacked_mutex_key", "unacked_mutex_expire", "unacked_restore_limit",
+    "fanout_prefix", "fanout_patterns", "ack_emulation", "master_name", "sentinel_fanout_compat",
+)  # fmt: skip
 
 
 def main():
@@ -37,13 +46,15 @@ def main():
 
 def outside(source, request):
     """Start the app's Python as the fleet's user, in its directory and environment."""
-    missing = [path for path in request["needs"] if not Path(path).exists()]
-    if missing and request["rehearsal"]:
-        return {"problems": [], "missing": missing}
+    # What the role makes is not there in a rehearsal, or when only a part of the role runs: nobody's fault.
+    needs = request["makes"] + (request["needs"] if request["rehearsal"] else [])
+    missing = [path for path in needs if not Path(path).exists()]
     try:
         ids = identity(request["user"], request["group"])
     except KeyError as error:
-        return {"problems": [str(error.args[0])]}
+        missing.append(error.args[0])
+    if missing:
+        return {"problems": [], "missing": missing}
 
     def become():
         if os.geteuid() == 0:
@@ -104,11 +115,11 @@ def identity(user, group):
     try:
         person = pwd.getpwnam(user)
     except KeyError:
-        raise KeyError(f"user: there is no user {user}") from None
+        raise KeyError(f"user {user}") from None
     try:
         gid = grp.getgrnam(group).gr_gid
     except KeyError:
-        raise KeyError(f"group: there is no group {group}") from None
+        raise KeyError(f"group {group}") from None
     return {"uid": person.pw_uid, "gid": gid, "home": person.pw_dir, "groups": os.getgrouplist(user, gid)}
 
 
@@ -224,8 +235,13 @@ def look(app, request, answer, say):
         say("app: {} while reading {} of {}{}".format(reason(error, request), CONFIG, request["app"], place(error)))
         return
     settings(app, request, say)
-    options = conf.broker_transport_options or {}
-    answer["app_visibility_timeout"] = options.get("visibility_timeout")
+    try:
+        tell_facts(app, request, answer)
+        check_queues(app, request, say)
+    except Exception as error:
+        say(f"app: {reason(error, request)} while reading its queues and transport options{place(error)}")
+        return
+    answer["app_visibility_timeout"] = answer["transport_options"].get("visibility_timeout")
     answer["app_time_limit"] = conf.task_time_limit
     answer["app_soft_time_limit"] = conf.task_soft_time_limit
     answer["app_prefetch_multiplier"] = conf.worker_prefetch_multiplier
@@ -233,8 +249,7 @@ def look(app, request, answer, say):
     try:
         connection = app.connection_for_read()
         connection.transport  # noqa: B018  (needs the client library of this broker)
-        wanted = kombu_connection(request["environment"]["CELERY_BROKER_URL"])
-        if (connection.hostname, connection.virtual_host) != (wanted.hostname, wanted.virtual_host):
+        if places(conf.broker_read_url) != places(request["environment"]["CELERY_BROKER_URL"]):
             say(
                 f"broker_url: the app insists on another broker, {connection.as_uri()}: remove broker_read_url from "
                 "its settings"
@@ -243,16 +258,114 @@ def look(app, request, answer, say):
         say(f"broker_url: the app's virtualenv cannot use this broker: {reason(error, request)}")
     if request["include"]:
         try:
-            __import__(request["include"])
+            lifecycle = types.ModuleType(request["include"])
+            # From its text: it may not be on the host yet, and what is there may be of an older version.
+            sys.modules[request["include"]] = lifecycle
+            exec(compile(request["lifecycle"], request["include"] + ".py", "exec"), lifecycle.__dict__)
         except BaseException as error:
             say("notify: {} cannot be loaded beside the app: {}".format(request["include"], reason(error, request)))
+            return
+        try:
+            wanted = lifecycle.configure_transport(app, request["environment"])
+            for fault in lifecycle.overruled(app, app.connection_for_read(), wanted):
+                say(redact(f"{fault}, in a way that the fleet cannot overrule: change it in the app", request))
+        except Exception as error:
+            say(f"broker_transport_options: the app cannot use them: {reason(error, request)}")
 
 
-def kombu_connection(url):
-    """How kombu reads a URL."""
+def tell_facts(app, request, answer):
+    """What the app itself sets, before anything of the fleet is put into it."""
+    conf = app.conf
+    answer["app"] = request["app"]
+    options = dict(conf.broker_transport_options or {})
+    if options.get("priority_steps"):
+        options["priority_steps"] = [int(step) for step in options["priority_steps"]]
+    answer["transport_options"] = {
+        name: options[name]
+        for name in TRANSPORT_OPTIONS
+        if isinstance(options.get(name), (bool, int, float, str, list))
+    }
+    # Those that a worker consumes from when it is told of none; each worker has a list of its own for a broadcast.
+    answer["queues"] = [
+        queue.name for queue in app.amqp.queues.values() if getattr(queue.exchange, "type", None) != "fanout"
+    ]
+    answer["remote_control"] = bool(conf.worker_enable_remote_control)
+    answer["sets_priorities"] = sets_priorities(app)
+    answer["other_broker"] = other_broker(conf, request)
+
+
+def sets_priorities(app):
+    """Whether the app gives its tasks priorities: all, some of them, or by routes and schedules."""
+    conf = app.conf
+    # What is wrong with them the worker tells itself.
+    with contextlib.suppress(BaseException):
+        app.loader.import_default_modules()
+    tasks = [task for name, task in app.tasks.items() if not name.startswith("celery.")]
+    return (
+        conf.task_default_priority is not None
+        or conf.task_queue_max_priority is not None
+        or any(getattr(task, "priority", None) is not None for task in tasks)
+        or names_priority(conf.task_routes)
+        or names_priority(conf.beat_schedule)
+    )
+
+
+def names_priority(value):
+    """Whether a priority is given anywhere in these dictionaries and lists."""
+    if isinstance(value, dict):
+        return any((key == "priority" and one is not None) or names_priority(one) for key, one in value.items())
+    return isinstance(value, (list, tuple)) and any(names_priority(one) for one in value)
+
+
+def other_broker(conf, request):
+    """The broker that the app's own settings name, without its login; None where it is the fleet's or none."""
+    for name in ("broker_url", "broker_write_url"):
+        try:
+            # `conf.broker_url` would be the fleet's, by the environment.
+            own = conf.first(name, "broker_host") if name == "broker_url" else conf.get(name)
+            if own and not places(own) & places(request["environment"]["CELERY_BROKER_URL"]):
+                return "; ".join("{}://{}:{}/{}".format(*place) for place in sorted(places(own), key=str))
+        except Exception as error:
+            return f"which cannot be read: {reason(error, request)}"
+    return None
+
+
+def listed(urls):
+    """The URLs of a setting, which is a list, or a text that joins them by semicolons."""
+    return [one for one in (urls.split(";") if isinstance(urls, str) else urls) if one]
+
+
+def places(urls):
+    """What URLs lead to: kind, host, port and the database or virtual host."""
     from kombu import Connection
 
-    return Connection(url)
+    found = set()
+    for url in listed(urls):
+        connection = Connection(url)
+        scheme = {"rediss": "redis", "amqps": "amqp", "pyamqp": "amqp"}.get(
+            connection.transport_cls, connection.transport_cls
+        )
+        host = {"localhost": "127.0.0.1", None: "127.0.0.1", "": "127.0.0.1"}.get(
+            connection.hostname, connection.hostname
+        )
+        port = connection.port or {"redis": 6379, "amqp": 5672, "sentinel": 26379}.get(scheme)
+        space = str(connection.virtual_host or "").strip("/") or {"redis": "0", "sentinel": "0"}.get(scheme, "/")
+        found.add((scheme, host, port, space))
+    return found
+
+
+def check_queues(app, request, say):
+    """A worker ends at once when it is told of a queue that the app does not know and may not make."""
+    if app.conf.task_create_missing_queues:
+        return
+    unknown = [queue for queue in request["queues"] if queue not in app.amqp.queues]
+    if unknown:
+        say(
+            "queues: the app does not know {}, and task_create_missing_queues is off in it: correct the names, or add "
+            "them to task_queues of the app; it knows {}".format(
+                ", ".join(unknown), ", ".join(sorted(app.amqp.queues)) or "none"
+            )
+        )
 
 
 def settings(app, request, say):
@@ -322,4 +435,5 @@ def secrets(request):
     return {text for text in found if len(text) > 3}
 
 
-main()
+if __name__ == "__main__":
+    main()

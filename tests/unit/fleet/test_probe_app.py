@@ -37,6 +37,8 @@ def probe(directory: Path, files: dict[str, str], **request: Any) -> dict[str, A
         "settings": {},
         "setting_arguments": [],
         "timeout": 60,
+        "queues": [],
+        "makes": [],
         "needs": [],
         "rehearsal": False,
         **request,
@@ -115,8 +117,11 @@ def test_apps_are_found_where_celery_finds_them(tmp_path: Path, files: dict[str,
         ({"proj.py": "import os; print('bye', flush=True); os._exit(3)\n"}, {}, ["ended with code 3", "bye"]),
         ({"proj.py": "import time; time.sleep(60)\n"}, {"timeout": 2}, ["longer than start_timeout, 2 s"]),
         ({"proj.py": APP}, {"python": "/nonexistent/python"}, ["user: cannot run /nonexistent/python"]),
-        ({"proj.py": APP}, {"user": "nobody-such"}, ["user: there is no user nobody-such"]),
-        ({"proj.py": APP}, {"include": "no_lifecycle"}, ["notify: no_lifecycle cannot be loaded"]),
+        (
+            {"proj.py": APP},
+            {"include": "lifecycle", "lifecycle": "import nope_z"},
+            ["notify: lifecycle cannot be loaded"],
+        ),
         (
             {"proj.py": APP + "app.conf.broker_read_url = 'redis://127.0.0.2/3'\n"},
             {},
@@ -182,3 +187,81 @@ def test_settings_arrive_in_the_app(tmp_path: Path) -> None:
 def test_a_rehearsal_says_what_is_missing(tmp_path: Path) -> None:
     answer = probe(tmp_path, {}, needs=[str(tmp_path / "python")], rehearsal=True)
     assert answer == {"problems": [], "missing": [str(tmp_path / "python")]}
+
+
+DJANGO = (
+    "from celery import Celery\n"
+    "class Settings:\n"
+    "    CELERY_BROKER_URL = 'redis://:app-password@shop.example.com/3'\n"
+    "    CELERY_TASK_DEFAULT_QUEUE = 'shop'\n"
+    "    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False\n"
+    "    CELERY_TASK_DEFAULT_PRIORITY = 4\n"
+    "    CELERY_BROKER_TRANSPORT_OPTIONS = {'sep': ':', 'priority_steps': range(0, 9, 4), \n"
+    "        'global_keyprefix': 'shop:',\n"
+    "        'visibility_timeout': 99, 'queue_order_strategy': 'priority',\n"
+    "        'sentinel_kwargs': {'password': 'sentinels'}}\n"
+    "app = Celery('proj')\n"
+    "app.config_from_object(Settings, namespace='CELERY')\n"
+)
+LIFECYCLE = {
+    "include": "muejam_celery_lifecycle",
+    "lifecycle": (Path(__file__).parents[3] / "roles/worker/files/muejam_celery_lifecycle.py").read_text(
+        encoding="utf-8"
+    ),
+}
+
+
+def test_an_app_tells_what_it_sets_for_the_transport(tmp_path: Path) -> None:
+    answer = probe(tmp_path, {"proj.py": DJANGO})
+    assert answer["problems"] == []
+    assert answer["transport_options"] == {
+        "global_keyprefix": "shop:",
+        "priority_steps": [0, 4, 8],
+        "queue_order_strategy": "priority",
+        "sep": ":",
+        "visibility_timeout": 99,
+    }
+    assert (answer["queues"], answer["remote_control"], answer["sets_priorities"]) == (["shop"], False, True)
+    assert answer["other_broker"] == "redis://shop.example.com:6379/3"
+    assert (answer["app_visibility_timeout"], answer["app"]) == (99, "proj")
+
+
+def test_a_plain_app_tells_that_it_sets_nothing(tmp_path: Path) -> None:
+    answer = probe(tmp_path, {"proj.py": APP})
+    assert (answer["transport_options"], answer["queues"], answer["sets_priorities"]) == ({}, ["celery"], False)
+    assert (answer["remote_control"], answer["other_broker"]) == (True, None)
+
+
+def test_the_lifecycle_module_need_not_be_on_the_host(tmp_path: Path) -> None:
+    assert probe(tmp_path, {"proj.py": APP}, **LIFECYCLE)["problems"] == []
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {"CELERY_BROKER_URL": "redis://:not-a-real-password@127.0.0.1/0", "PATH": "/usr/bin:/bin", **variables}
+
+
+def test_the_fleets_options_are_in_force_or_it_is_a_problem(tmp_path: Path) -> None:
+    request = {**LIFECYCLE, "environment": environment(CELERY_LIFECYCLE_TRANSPORT_OPTIONS='{"visibility_timeout": 7}')}
+    assert probe(tmp_path, {"proj.py": DJANGO}, **request)["problems"] == []
+    stubborn = (
+        "from celery import Celery\n"
+        "class Stubborn(Celery):\n"
+        "    def connection_for_read(self, url=None, **more):\n"
+        "        return super().connection_for_read(url, transport_options={'visibility_timeout': 99}, **more)\n"
+        "app = Stubborn('proj')\n"
+    )
+    (problem,) = probe(tmp_path, {"proj.py": stubborn}, **request)["problems"]
+    assert problem.startswith("broker_transport_options.visibility_timeout: 99 is in force, not 7")
+
+
+def test_a_queue_that_the_app_may_not_make_is_a_problem(tmp_path: Path) -> None:
+    strict = APP + "app.conf.task_create_missing_queues = False\napp.conf.task_default_queue = 'shop'\n"
+    (problem,) = probe(tmp_path, {"proj.py": strict}, queues=["shop", "nope"])["problems"]
+    assert problem.startswith("queues: the app does not know nope, and task_create_missing_queues is off")
+    assert problem.endswith("it knows shop")
+
+
+def test_what_the_role_makes_is_not_blamed_on_the_app(tmp_path: Path) -> None:
+    python = str(tmp_path / "venv/bin/python")
+    assert probe(tmp_path, {}, makes=[python], python=python) == {"problems": [], "missing": [python]}
+    assert probe(tmp_path, {"proj.py": APP}, user="nobody-such")["missing"] == ["user nobody-such"]

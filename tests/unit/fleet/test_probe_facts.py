@@ -1,0 +1,109 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the probe reads off an app that is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from kombu import Queue
+from kombu.common import Broadcast
+
+_spec = importlib.util.spec_from_file_location(
+    "probe_app", Path(__file__).parents[3] / "roles/worker/files/probe_app.py"
+)
+assert _spec
+assert _spec.loader
+probe = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(probe)
+
+REQUEST: dict[str, Any] = {"app": "proj", "queues": [], "environment": {"CELERY_BROKER_URL": "redis://:x@127.0.0.1/0"}}
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
+    monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+    return Celery("proj", set_as_current=False)
+
+
+@pytest.mark.parametrize("key", ["broker_url", "broker_write_url"])
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        (None, None),
+        ("redis://127.0.0.1:6379", None),
+        ("redis://user:x@localhost/0", None),
+        ("rediss://127.0.0.1/0", None),
+        ("redis://127.0.0.1/1", "redis://127.0.0.1:6379/1"),
+        ("redis://:secret@127.0.0.1:6380/0", "redis://127.0.0.1:6380/0"),
+        ("redis://h1/0;redis://127.0.0.1/0", None),
+        (["redis://h1/0", "redis://h2/0"], "redis://h1:6379/0; redis://h2:6379/0"),
+        ("amqp://guest:secret@127.0.0.1//", "amqp://127.0.0.1:5672//"),
+    ],
+)
+def test_another_broker_is_told_without_its_login(app: Celery, key: str, own: Any, other: str | None) -> None:
+    app.conf[key] = own
+    assert probe.other_broker(app.conf, REQUEST) == other
+
+
+def by_task(app: Celery) -> None:
+    def work() -> None: ...
+
+    app.task(priority=9, name="a", shared=False)(work)
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*task attribute is deprecated")
+@pytest.mark.parametrize(
+    ("settings", "priorities"),
+    [
+        ({}, False),
+        ({"task_default_priority": 0}, True),
+        ({"task_queue_max_priority": 10}, True),
+        ({"task_routes": {"a": {"queue": "b", "priority": 9}}}, True),
+        ({"task_routes": ([("a", {"queue": "b"}), ("c", {"priority": 1})],)}, True),
+        ({"task_routes": {"a": {"queue": "b"}}}, False),
+        ({"beat_schedule": {"a": {"task": "a", "schedule": 1, "options": {"priority": 3}}}}, True),
+        ({"imports": ["not_there"]}, False),
+        (by_task, True),
+    ],
+)
+def test_an_app_that_sets_priorities_is_known(
+    app: Celery, settings: dict[str, Any] | Callable[[Celery], None], priorities: bool
+) -> None:
+    if callable(settings):
+        settings(app)
+    else:
+        app.conf.update(settings)
+    assert probe.sets_priorities(app) is priorities
+
+
+@pytest.mark.parametrize(
+    ("settings", "queues"),
+    [
+        ({}, ["celery"]),
+        ({"task_default_queue": "shop"}, ["shop"]),
+        ({"task_queues": [Queue("a"), Queue("b"), Broadcast("all")]}, ["a", "b"]),
+        ({"task_queues": {"a": {"exchange": "x"}}}, ["a"]),
+    ],
+)
+def test_queues_that_a_worker_consumes_from_by_itself(app: Celery, settings: dict[str, Any], queues: list[str]) -> None:
+    app.conf.update(settings)
+    answer: dict[str, Any] = {}
+    probe.tell_facts(app, REQUEST, answer)
+    assert answer["queues"] == queues
+
+
+@pytest.mark.parametrize(
+    ("creates", "queues", "faults"), [(True, ["nope"], 0), (False, ["celery"], 0), (False, ["nope"], 1)]
+)
+def test_queues_that_the_app_may_not_make(app: Celery, creates: bool, queues: list[str], faults: int) -> None:
+    app.conf.task_create_missing_queues = creates
+    said: list[str] = []
+    probe.check_queues(app, {**REQUEST, "queues": queues}, said.append)
+    assert len(said) == faults
