@@ -17,8 +17,10 @@ import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 try:
     from kombu import Consumer, Producer, Queue
@@ -51,6 +53,19 @@ class Round:
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, Any]] = {}
         self.nobody = False
+
+
+def other_separator(table: Sequence[Sequence[str]]) -> str | None:
+    """The separator that a table of mailboxes on Redis is written with, where every row has another one than ours.
+
+    A row is the routing key and the pattern, both empty, and the name of the mailbox. It is in one piece when it was
+    written with another separator than the one it was split by. Rows of both kinds are leftovers and newer ones.
+    """
+    if not table or any(len(row) > 1 for row in table):
+        return None
+    text = table[0][0]
+    ends = (end for end in range(len(text) // 2, 0, -1) if text[:end] == text[end : 2 * end])
+    return text[: next(ends, 0)]
 
 
 class RemoteControl:
@@ -106,6 +121,7 @@ class RemoteControl:
             if not self._exists():
                 asked.nobody = True
                 return asked
+            self._check_separator()
             self._listen_for_replies()
         for command, values in arguments.items():
             ticket = str(uuid.uuid4())
@@ -207,6 +223,23 @@ class RemoteControl:
                     raise
                 return False
         return True
+
+    def _check_separator(self) -> None:
+        """Refuse to join a table that is written with another separator: workers that read it could not answer anybody.
+
+        :raises OperationError: with the separator of the workers.
+        """
+        if not self._on_redis:
+            return
+        name = self._mailbox.exchange.name
+        other = other_separator(self._channel.get_table(name))
+        if other is not None:
+            raise OperationError(
+                "speak with the workers by remote control",
+                f"the mailboxes of {name} are separated by {other!r} and not by {self._channel.sep!r}",
+                f"Give sep: {other!r} in the transport options, as the app does, and with it what else the app sets "
+                "there, such as priority_steps and global_keyprefix.",
+            )
 
     def _listen_for_replies(self) -> None:
         key = str(uuid.uuid4())

@@ -8,6 +8,7 @@
 It reads the broker's URL from CELERY_BROKER_URL and, as JSON, its transport options and
 how to speak TLS with it from CELERY_LIFECYCLE_TRANSPORT_OPTIONS and
 CELERY_LIFECYCLE_BROKER_USE_SSL, never from the command line, which everybody can read.
+The number of the worker's main process comes from MAINPID, which systemd sets: when that process ends, so does `ready`.
 It ends with 0 when done, 1 when not done in time, 2 when called wrongly, and says
 what happened on standard error.
 """
@@ -17,9 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.remote_worker import (
@@ -49,12 +52,13 @@ def main(
     parser.add_argument("--timeout", type=_seconds, required=True, help="seconds")
     parser.add_argument("--control-exchange", default=CONTROL_EXCHANGE, help="the app's control_exchange")
     options = parser.parse_args(arguments)
+    variables = os.environ if environment is None else environment
     try:
-        connect = _connector(os.environ if environment is None else environment)
+        connect = _connector(variables)
     except ValueError as error:
         parser.error(str(error))
     try:
-        _say(_in_time(options, connect))
+        _say(_in_time(options, connect, main_process_ended(variables.get("MAINPID", ""))))
     except OperationError as error:
         _say(str(error))
         return 1
@@ -65,10 +69,26 @@ def main(
     return 0
 
 
-def _in_time(options: argparse.Namespace, connect: Connect) -> str:
+def main_process_ended(number: str) -> Callable[[], bool]:
+    """Return what tells whether the process of this number has ended; no number is never said to have ended."""
+    if not number.isdecimal():
+        return lambda: False
+    try:
+        # A number can be given to another process, a descriptor cannot.
+        watched = os.pidfd_open(int(number))
+    except ProcessLookupError:
+        return lambda: True
+    except OSError:
+        return lambda: not Path(f"/proc/{number}").exists()
+    poll = select.poll()
+    poll.register(watched, select.POLLIN)
+    return lambda: bool(poll.poll(0))
+
+
+def _in_time(options: argparse.Namespace, connect: Connect, ended: Callable[[], bool]) -> str:
     """Do what the command line asks for, and come back even from a broker that stops answering in the middle."""
     try:
-        return TimeLimit(options.timeout + GRACE_SECONDS).run(lambda: _run(options, connect))
+        return TimeLimit(options.timeout + GRACE_SECONDS).run(lambda: _run(options, connect, ended))
     except TookTooLong as error:
         raise OperationError(
             f"{'drain' if options.action == 'drain' else 'wait for'} worker {options.node}",
@@ -77,10 +97,10 @@ def _in_time(options: argparse.Namespace, connect: Connect) -> str:
         ) from error
 
 
-def _run(options: argparse.Namespace, connect: Connect) -> str:
+def _run(options: argparse.Namespace, connect: Connect, ended: Callable[[], bool]) -> str:
     """Do what the command line asks for and return what to tell about it."""
     if options.action == "ready":
-        queues = wait_until_consuming(connect, options.node, options.timeout, options.control_exchange)
+        queues = wait_until_consuming(connect, options.node, options.timeout, options.control_exchange, ended)
         return f"Worker {options.node} consumes from {', '.join(queues)}."
     drained = drain(connect, options.node, options.timeout, options.control_exchange)
     if not drained.there:

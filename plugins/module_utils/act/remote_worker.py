@@ -31,10 +31,20 @@ ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.3
 """Pause between an answer and the next question."""
 
+REPEAT_OPTIONS = (
+    "If the app sets global_keyprefix, sep, priority_steps or another option for its transport, repeat it in "
+    "broker_transport_options of the fleet: of a command nothing else tells it"
+)
+"""What to try when a worker is not heard that may well be there."""
+
 UNREACHABLE_SECONDS = 15.0
 """How long a drain waits for a broker that is gone: a worker without a broker is not given tasks either."""
 
 _LISTEN_SECONDS = 0.2
+
+
+class WorkerEnded(OperationError):
+    """The worker that is waited for is no more: waiting on is of no use."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,11 @@ class Drained:
 
 
 def wait_until_consuming(
-    connect: Connect, node: str, timeout: float, exchange: str = CONTROL_EXCHANGE
+    connect: Connect,
+    node: str,
+    timeout: float,
+    exchange: str = CONTROL_EXCHANGE,
+    ended: Callable[[], bool] = lambda: False,
 ) -> tuple[str, ...]:
     """Return the queues of a worker as soon as it consumes from any.
 
@@ -58,13 +72,23 @@ def wait_until_consuming(
 
     :param node: node name such as C(web-1@host1).
     :param timeout: seconds.
+    :param ended: tells whether the worker's process has ended, which ends the waiting.
     :raises OperationError: not within C(timeout).
     """
     deadline = time.monotonic() + timeout
 
+    def check() -> None:
+        if ended():
+            raise WorkerEnded(
+                f"see worker {node} consuming",
+                "its process has ended before it consumed",
+                "Look at what it said last, in its log.",
+            )
+
     def watch(control: RemoteControl) -> tuple[str, ...]:
         answered = False
         while True:
+            check()
             answers = _ask(control, node, ["active_queues"], deadline)
             queues = _names(answers.get("active_queues"))
             if queues:
@@ -77,11 +101,13 @@ def wait_until_consuming(
                     else f"it has not answered within {timeout:g} s"
                 )
                 raise OperationError(
-                    f"see worker {node} consuming", why, "Look at the worker's log, and check that it uses this broker."
+                    f"see worker {node} consuming",
+                    why,
+                    f"Look at the worker's log, and check that it uses this broker. {REPEAT_OPTIONS}.",
                 )
             _pause(control, deadline)
 
-    return _persist(connect, exchange, deadline, watch)
+    return _persist(connect, exchange, deadline, watch, check=check)
 
 
 def drain(connect: Connect, node: str, timeout: float, exchange: str = CONTROL_EXCHANGE) -> Drained:
@@ -135,15 +161,19 @@ def _persist(
     deadline: float,
     work: Callable[[RemoteControl], T],
     patience: float = float("inf"),
+    check: Callable[[], None] = lambda: None,
 ) -> T:
     """Do C(work) over a connection, and again over a new one when the broker goes away; for C(patience) seconds."""
     reached_at = time.monotonic()
     while True:
+        check()
         try:
             with connect(max(0.5, min(CONNECT_SECONDS, deadline - time.monotonic()))) as connection:
                 reached_at = time.monotonic()
                 with RemoteControl(connection, exchange) as control:
                     return work(control)
+        except WorkerEnded:
+            raise
         except OperationError:
             now = time.monotonic()
             if now >= min(deadline, reached_at + patience):

@@ -192,3 +192,13 @@ def test_no_password_is_told(start_redis: Callable[..., RedisServer]) -> None:
     assert code == 1
     assert "neither-is-this" not in said
     assert "password" in said
+
+
+def test_a_worker_with_another_separator_is_not_harmed(redis_server: RedisServer, workers: Workers) -> None:
+    options = json.dumps({"sep": ":"})
+    workers.start(redis_server.url, "a@h", settings={"broker_transport_options": {"sep": ":"}})
+    code, said = run(redis_server.url, "ready", "--node", "a@h", "--timeout", "2")
+    assert (code, "Give sep: ':' in the transport options" in said) == (1, True), said
+    # It answers as before, at once.
+    ready = ("ready", "--node", "a@h", "--timeout", "15")
+    assert run(redis_server.url, *ready, CELERY_LIFECYCLE_TRANSPORT_OPTIONS=options)[0] == 0
