@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,7 +59,13 @@ class Shop:
 
     def deploy(self, **changes: Any) -> dict[str, int]:
         """Run the playbook deploy with other settings for the fleet, and return the counts of its recap."""
-        return recap(self.host.playbook("playbooks/deploy.yml", extra_vars=self._variables(changes)))
+        done = self.try_to_deploy(**changes)
+        assert done.returncode == 0, done.stdout
+        return recap(done)
+
+    def try_to_deploy(self, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """The same, whatever becomes of it."""
+        return self.host.playbook("playbooks/deploy.yml", extra_vars=self._variables(changes), check=False)
 
     def remove(self) -> dict[str, int]:
         """Run the role of the workers alone: the whole playbook may last longer than a task."""
@@ -143,6 +151,17 @@ def test_scaling_in_waits_for_its_tasks(shop: Shop) -> None:
         assert (scaled["before"], scaled["after"], scaled["draining"]) == (2, 1, [])
     assert len(shop.running()) == 1
     assert shop.host.result("muejam.celery.scale", {"fleet": "own", "workers": 2})["after"] == 2
+
+
+def test_a_command_that_dies_at_once_is_noticed_at_once(shop: Shop) -> None:
+    began = time.monotonic()
+    wrong = shop.try_to_deploy(command=[PROGRAM, "nonsense", "own-%i@%H"], start_timeout=1800)
+    assert wrong.returncode != 0
+    assert time.monotonic() - began < 900
+    # The last lines of what it said, and what the hook says of it.
+    assert "AssertionError" in wrong.stdout, wrong.stdout
+    assert "its process has ended before it consumed" in wrong.stdout
+    shop.deploy()
 
 
 def test_it_goes_when_its_tasks_are_done_and_leaves_nothing(shop: Shop) -> None:
