@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment
+from ansible_collections.muejam.celery.plugins.module_utils.plain_values import number
 
 NAMES_OF_LISTS = ("global_keyprefix", "sep", "priority_steps")
 """Options that name the lists of a queue on Redis: who sends with others than the workers is never heard."""
@@ -122,5 +123,5 @@ def _plain(value: object) -> object:
     """A value as it is to be compared: steps in any order, numbers also as texts."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return sorted(str(one) for one in value)
-    number = spec.number(value)
-    return value if number is None else float(number)
+    found = number(value)
+    return value if found is None else float(found)
