@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.libraries import TOOLS_PYTHON
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import TOOLS_PYTHON
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, passwords_of, shown
 
 if TYPE_CHECKING:

@@ -16,11 +16,10 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import TOOLS_PYTHON
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-TOOLS_PYTHON = "/opt/muejam-celery/venv/bin/python"
 
 
 def libraries_for(broker_url: str) -> tuple[str, ...]:
