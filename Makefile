@@ -88,8 +88,8 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 	@$(WITH_COLLECTION) MUEJAM_HOSTS="$$($(PY) tests/bed/host.py prefix)" \
 		$(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
 
-# In the order that tests/host/conftest.py gives them: left to itself pytest-xdist begins with the files of the most
-# tests, which are not those that take longest.
+# In the order of their folders: left to itself pytest-xdist begins with the files of the most tests, which are not
+# those that take longest.
 .PHONY: host
 host: venv prepared servers ## Tests on real systemd hosts
 	@$(PY) $(PYTEST) tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)

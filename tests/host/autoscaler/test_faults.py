@@ -157,6 +157,10 @@ def autoscaled(
         yield Autoscaled(host, request.param)
 
 
+# For what has nothing to do with the broker.
+on_redis = pytest.mark.parametrize("autoscaled", ["redis"], indirect=True)
+
+
 @pytest.fixture
 def calm(autoscaled: Autoscaled) -> Autoscaled:
     """The same, at its floor, and with tasks of the test's own."""
@@ -224,6 +228,7 @@ def test_a_burst_grows_the_fleet_and_calm_shrinks_it(calm: Autoscaled) -> None:
     assert all("queue_depth" in text and "is above 5" in text for text, *_more in reasons), reasons
 
 
+@on_redis
 def test_killed_at_random_moments_it_loses_nothing_and_keeps_its_cooldowns(calm: Autoscaled) -> None:
     chance = random.Random(20)
     since = cursor = calm.cursor()
@@ -299,6 +304,7 @@ def test_a_frozen_worker_is_told_of_and_nothing_shrinks_meanwhile(calm: Autoscal
     assert wait_until(lambda: "running" in calm.last()["metrics"], 60), calm.last()
 
 
+@on_redis
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_a_clock_that_is_set_makes_nothing_happen_sooner_or_later(
     calm: Autoscaled, set_clock: Callable[[int], None], seconds: int
@@ -335,6 +341,7 @@ def test_a_clock_that_is_set_makes_nothing_happen_sooner_or_later(
     assert at["down"][0] - at["long"][-1] >= CALM
 
 
+@on_redis
 @pytest.mark.parametrize("damage", ["truncate --size=40", "chmod 0", "cp /etc/hostname"])
 def test_a_damaged_state_is_set_aside(calm: Autoscaled, damage: str) -> None:
     since = calm.cursor()
@@ -348,6 +355,7 @@ def test_a_damaged_state_is_set_aside(calm: Autoscaled, damage: str) -> None:
     calm.host.run("find", "/var/lib/celery-autoscaler", "-name", "*.unusable-*", "-delete")
 
 
+@on_redis
 def test_a_full_disk_is_told_of_and_scaling_goes_on(calm: Autoscaled) -> None:
     folder = "/var/lib/celery-autoscaler"
     since = calm.cursor()
@@ -369,6 +377,7 @@ def test_a_full_disk_is_told_of_and_scaling_goes_on(calm: Autoscaled) -> None:
     calm.wait_for_workers(FLOOR)
 
 
+@on_redis
 def test_a_bad_configuration_is_refused_by_a_reload(calm: Autoscaled) -> None:
     path = "/etc/celery-autoscaler/config.json"
     since = calm.cursor()
