@@ -217,6 +217,7 @@ def test_it_stops_at_once(redis_server: RedisServer, reachable: bool) -> None:
     until(stream, "a first attempt", lambda health: health.connected or "refused" in health.problem)
     begun = time.monotonic()
     stream.stop()
-    assert time.monotonic() - begun < 3.0
+    # Less than it would take to give up an attempt, with room for a busy machine.
+    assert time.monotonic() - begun < 10.0
     assert stream._thread is not None
     assert not stream._thread.is_alive()
