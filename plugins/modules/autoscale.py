@@ -208,6 +208,18 @@ observation:
       description: Why the others are not, by name.
       type: dict
       returned: always
+    bounds:
+      description: What is sure of metrics that are not known exactly, by name. Absent when there are none.
+      type: dict
+      returned: sometimes
+    blocked:
+      description: Why the broker takes no tasks at present, so that no worker is taken away. Absent while it does.
+      type: str
+      returned: sometimes
+    room:
+      description: Workers that the hosts together have room for by O(capacities). Absent where there is no such limit.
+      type: int
+      returned: sometimes
   sample:
     at: 1767225600.25
     workers: 4

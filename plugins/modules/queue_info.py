@@ -127,6 +127,7 @@ queues:
       consumers: null
 """
 
+import contextlib
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -134,7 +135,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, mask_secrets_only
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import require_libraries
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (
+    open_broker,
+    publishers_blocked,
+    read_queues,
+)
 
 
 def main() -> None:
@@ -165,6 +170,9 @@ def main() -> None:
         ) as broker:
             left = max(0.0, params["timeout"] - (time.monotonic() - begun))
             readings = read_queues(broker, params["queues"], timeout=left, warn=module.warn)
+            with contextlib.suppress(OperationError):
+                if blocked := publishers_blocked(broker, [reading.name for reading in readings]):
+                    module.warn(f"The broker takes no tasks at present: {blocked}.")
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(changed=False, queues=[reading.as_dict() for reading in readings])

@@ -99,6 +99,7 @@ def read_line(line: str, number: int) -> Recorded | None:
             metrics={name: value for name, value in values.items() if value is not None},
             unknown=_reasons(raw.get("unknown")),
             bounds=_bounds(raw.get("bounds")),
+            blocked=str(raw.get("blocked") or ""),
             room=_count(raw.get("room"), "room"),
         )
         return Recorded(

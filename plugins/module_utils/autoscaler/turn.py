@@ -105,6 +105,7 @@ def observation_as_json(seen: Observation) -> dict[str, Any]:
         "metrics": dict(seen.metrics),
         "unknown": dict(seen.unknown),
         **bounds,
+        **({"blocked": seen.blocked} if seen.blocked else {}),
         **({} if seen.room is None else {"room": seen.room}),
     }
 

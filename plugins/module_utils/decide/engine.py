@@ -156,7 +156,8 @@ def _count_unknown(seen: Observation) -> Decision:
 
 def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Observation) -> tuple[Decision, State]:
     ups, runs_up = _judge_all(rules.up, state.runs_up, seen)
-    downs, runs_down = _judge_all(rules.down, state.runs_down, seen)
+    # What was calm while nothing could come in was not calm.
+    downs, runs_down = _judge_all(rules.down, () if seen.blocked else state.runs_down, seen)
     state = replace(state, runs_up=runs_up, runs_down=runs_down)
     current = seen.workers
     if current is None:
@@ -173,6 +174,9 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
         return Decision(seen.at, Action.HOLD, current, current, (unread,)), state
     if grow:
         return _grow(policy, rules.up, state, seen.at, current, bounds, ups)
+    if shrink and seen.blocked:
+        kept = f"the broker takes no tasks, so no worker is taken away: {seen.blocked}"
+        return Decision(seen.at, Action.HOLD, current, current, (kept,)), state
     if shrink:
         return _shrink(policy, rules.down, state, seen.at, current, bounds, downs)
     reasons = tuple(f"no scale-up: {v.text}" for v in ups) + tuple(

@@ -57,6 +57,7 @@ class Observation:
     :param draining: instances on their way out.
     :param metrics: values by name, in messages, seconds, per cent or tasks; what is absent is unknown.
     :param unknown: why a metric is unknown, by name.
+    :param blocked: why the broker takes no tasks at present: that none wait says nothing then. Empty where it does.
     :param room: workers that the hosts together have room for; None is no limit.
     :param bounds: what is sure of metrics whose value is only a bound: the upper one where there is one.
     """
@@ -69,6 +70,7 @@ class Observation:
     unknown: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
     room: int | None = None
+    blocked: str = ""
 
     def value(self, metric: str) -> float | None:
         """Return the metric's value, or None where it is unknown."""

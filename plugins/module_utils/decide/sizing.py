@@ -170,8 +170,9 @@ def size(
     wanted = _least(promise, outlook, (at_least or 0.0, at_most or 0.0), floor, ceiling)
     # Where nothing waits the wait is no question, and where nobody ever tells it the flow has to do.
     told = memory.told_waits or WAIT_TIME in seen.unknown
-    unsure = waiting > 0 and told and at_most is None and wanted < min(current, ceiling)
-    if unsure:
+    fewer = wanted < min(current, ceiling)
+    unsure = waiting > 0 and told and at_most is None and fewer
+    if unsure or (fewer and seen.blocked):
         wanted = min(current, ceiling)
     memory = replace(memory, told_waits=memory.told_waits or at_least is not None)
     held, memory = _hold_back(wanted, memory, seen.at, current)
@@ -187,6 +188,8 @@ def size(
     )
     if held > wanted:
         reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
+    if fewer and seen.blocked:
+        reason += f"; none is taken away while the broker takes no tasks: {seen.blocked}"
     if unsure:
         reason += f"; none is taken away while {WAIT_TIME} is unknown" + (
             "" if at_least is None else f", but for that it is at least {at_least:.3g}s"

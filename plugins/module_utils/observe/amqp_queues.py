@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_alarm import AmqpAlarm
 from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import (
     QueueReading,
     Warn,
@@ -39,11 +40,21 @@ class AmqpQueues:
         # kombu's own would connect again by itself, and hide that the broker was gone.
         self._amqp = connection.connection
         self._management_url = management_url
+        self._alarm = AmqpAlarm(connection)
 
     def abort(self) -> None:
-        """Cut the connection, from whichever thread."""
+        """Cut the connections, from whichever thread."""
+        self._alarm.close()
         with contextlib.suppress(Exception):
             self._amqp.collect()
+
+    def close(self) -> None:
+        """Be done with what is not the caller's."""
+        self._alarm.close()
+
+    def blocked(self, _names: Sequence[str]) -> str:
+        """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
+        return self._alarm.blocked()
 
     def read(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
         """Read queues, or all of the virtual host when C(names) is None."""

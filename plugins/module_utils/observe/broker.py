@@ -59,6 +59,7 @@ class Broker:
 
     def close(self) -> None:
         """Close the connection, within a second even where the broker does not answer."""
+        self.reader.close()
         with contextlib.suppress(Exception):
             TimeLimit(_CLOSE_SECONDS).run(self.connection.release)
             return
@@ -143,6 +144,23 @@ def read_queues(
         return readings
     by_name = {reading.name: reading for reading in readings}
     return [by_name[name] for name in names]
+
+
+def publishers_blocked(broker: Broker, names: Sequence[str], *, timeout: float | None = None) -> str:
+    """Return why the broker takes no tasks at present, the empty text when it does or this user may not ask.
+
+    Changes nothing at the broker. Queues of one that blocks may be empty only because nothing comes in.
+
+    :param timeout: seconds, by default the broker's.
+    :raises OperationError: when the broker does not answer.
+    """
+    try:
+        return TimeLimit(broker.timeout if timeout is None else timeout).run(lambda: broker.reader.blocked(names))
+    except Exception as error:
+        broker.abort()
+        raise explain(
+            error, f"see whether the broker {broker.url} takes tasks", opening=False, hide=broker.hide
+        ) from error
 
 
 def _connect(

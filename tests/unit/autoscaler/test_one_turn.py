@@ -89,6 +89,17 @@ def take(
     return turn.take(AT + seconds, (reading,), replace(queues(waiting), at=AT + seconds), fleet and fleet.scale)
 
 
+def test_a_broker_that_blocks_is_seen_and_replayed(turn: OneTurn) -> None:
+    for seconds in range(0, 150, 30):
+        at = AT + seconds
+        done = turn.take(at, (replace(host(4), at=at),), replace(queues(0), at=at, blocked="a memory alarm"))
+        assert done.decision.action is Action.HOLD
+        assert done.log_line["blocked"] == "a memory alarm"
+        (again,) = replay(POLICY, [json.dumps(done.log_line)])
+        assert json.loads(again)["action"] == "hold"
+    assert "blocked" not in take(turn, 150, 4, 0).log_line
+
+
 def test_a_decision_that_no_host_has_room_for_is_none(turn: OneTurn) -> None:
     full = turn.take(AT, (host(4),), queues(50), room=4)
     assert (full.decision.action, full.decision.after, full.turn.left_over) == (Action.HOLD, 4, 2)

@@ -55,6 +55,11 @@ def test_a_bound_is_told_as_one(at_most: float | None, cell: str) -> None:
     assert "web: wait_time is only a bound: the looks are 60 s apart" in text
 
 
+def test_a_broker_that_blocks_is_told() -> None:
+    text = table({**STATUS, "fleets": [{**FLEET, "blocked": "Redis is full"}]}, now=1003)
+    assert "web: the broker takes no tasks: Redis is full" in text
+
+
 def test_an_old_status_says_so() -> None:
     assert "long ago" in table(STATUS, now=2000)
 

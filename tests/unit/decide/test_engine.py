@@ -239,6 +239,42 @@ def test_a_lower_bound_proves_only_what_is_above() -> None:
     assert moves(play(Policy(), seen)) == [(0, "up", 4, 6)]
 
 
+CALM_POLICY = {"scale_down": {"all": [{"metric": "queue_depth", "below": 10, "for": "1m"}]}}
+
+
+@pytest.mark.parametrize("policy", [CALM_POLICY, {"target": {"wait_time": "30s"}}])
+def test_nothing_is_taken_away_while_the_broker_takes_no_tasks(policy: dict[str, object]) -> None:
+    def seen(at: float, blocked: str = "", workers: int = 6, **metrics: float) -> Observation:
+        return Observation(at, workers, {**CALM, "running": 0.0, **metrics}, blocked=blocked)
+
+    open_looks = [seen(at) for at in range(0, 300, 5)]
+    assert "down" in {move[1] for move in moves(play(parse_policy(policy), *open_looks))}
+    blocked_looks = [seen(at, "a memory alarm") for at in range(0, 300, 5)]
+    decisions = play(parse_policy(policy), *blocked_looks)
+    assert moves(decisions) == []
+    assert any("broker takes no tasks" in r and "a memory alarm" in r for r in decisions[-1].reasons) or (
+        "scale_down" in policy
+    )
+    # Bounds hold all the same, and what has to grow grows.
+    assert moves(play(parse_policy(policy), seen(0, "a memory alarm", workers=30))) == [(0, "bounds", 30, 20)]
+    busy = [seen(at, "a memory alarm", queue_depth=900.0, wait_time=90.0) for at in range(0, 70, 5)]
+    assert "up" in {move[1] for move in moves(play(parse_policy(policy), *busy))}
+
+
+def test_calm_while_the_broker_takes_no_tasks_does_not_count_afterwards() -> None:
+    policy = parse_policy(CALM_POLICY)
+    looks = [Observation(at, 6, CALM, blocked="full" if at < 300 else "") for at in range(0, 400, 5)]
+    assert moves(play(policy, *looks))[0][0] == 300 + 60 - 5
+    (decision,) = play(
+        parse_policy({"scale_down": {"all": [{"metric": "queue_depth", "below": 10}]}}),
+        Observation(0, 6, CALM, blocked="full"),
+    )
+    assert (decision.action, decision.reasons) == (
+        Action.HOLD,
+        ("the broker takes no tasks, so no worker is taken away: full",),
+    )
+
+
 @pytest.mark.parametrize("policy", [{}, {"target": {"wait_time": "30s"}}])
 def test_hosts_without_room_are_a_ceiling(policy: dict[str, object]) -> None:
     def decided(workers: int, room: int | None, at: float = 0.0) -> Decision:

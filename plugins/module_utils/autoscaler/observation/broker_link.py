@@ -8,11 +8,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker, open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (
+    Broker,
+    open_broker,
+    publishers_blocked,
+    read_queues,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading
 
 
@@ -36,16 +42,22 @@ class BrokerLink:
         self._broker: Broker | None = None
 
     def read(self, queues: Sequence[str]) -> QueuesReading:
-        """Read queues by name; takes twice the timeout at most."""
+        """Read queues by name; takes three times the timeout at most."""
         try:
             if self._broker is None:
                 connection = open_broker(self._url, self._options, self._ssl, self._timeout)
                 self._broker = self._open.enter_context(connection)
             readings = read_queues(self._broker, queues)
+            read = _together(self._clock(), readings)
         except OperationError as error:
             self.close()
             return QueuesReading(self._clock(), None, problem=str(error))
-        return _together(self._clock(), readings)
+        try:
+            return replace(read, blocked=publishers_blocked(self._broker, queues))
+        except OperationError as error:
+            # It may well be that it does not take tasks.
+            self.close()
+            return replace(read, blocked=str(error))
 
     def close(self) -> None:
         """Close the connection, if there is one."""

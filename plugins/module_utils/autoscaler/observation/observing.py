@@ -149,6 +149,7 @@ def observe(
         draining=sum(phase == DRAINING for phase in phases),
         unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
         bounds=bounds,
+        blocked=queues.blocked,
     )
     return observation, memory
 

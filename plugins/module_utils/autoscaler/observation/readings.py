@@ -90,6 +90,7 @@ class QueuesReading:
         could not be read.
     :ivar unacknowledged: messages taken and not acknowledged, all queues together.
     :ivar problem: why something of the above is None.
+    :ivar blocked: why the broker takes no tasks at present; empty where it does, or does not tell.
     :ivar by_priority: C(waiting) by priority step, where the broker tells.
     """
 
@@ -98,3 +99,4 @@ class QueuesReading:
     unacknowledged: int | None = None
     problem: str = ""
     by_priority: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    blocked: str = ""

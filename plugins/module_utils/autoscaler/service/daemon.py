@@ -214,6 +214,7 @@ class Daemon:
             if known:
                 known.link.close()
                 watch.fresh, watch.idle, watch.last = known.fresh or not same, known.idle, known.last
+                watch.blocked = known.blocked
                 watch.stuck, watch.withdrawn, watch.state_lost = known.stuck, known.withdrawn, known.state_lost
                 watch.decisions, watch.errors = known.decisions, known.errors
             watches[fleet.name] = watch
@@ -265,6 +266,7 @@ class Daemon:
             line["withdrawn"] = True
         watch.fresh, watch.withdrawn, watch.state_lost = turn.decision is None, False, False
         self._tell(line)
+        self._note_blocked(watch, turn.seen.blocked)
         if set(look.stuck) != watch.stuck:
             watch.stuck = set(look.stuck)
             self.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
@@ -276,6 +278,13 @@ class Daemon:
         elif turn.decision and turn.decision.after != turn.decision.before:
             # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
             watch.remembered, watch.withdrawn = turn.if_withdrawn, True
+
+    def _note_blocked(self, watch: FleetWatch, why: str) -> None:
+        """Write down when the broker begins to take no tasks, and when it takes them again."""
+        if bool(why) != watch.blocked:
+            watch.blocked = bool(why)
+            event = "broker_blocked" if why else "broker_blocked_no_more"
+            self.event(event, fleet=watch.fleet.name, **({"why": why} if why else {}))
 
     def _read_workers(self, fleet: str) -> HostReading:
         """Read the workers of a fleet, by the same clock as its queues."""

@@ -68,6 +68,7 @@ class FleetWatch:
     :ivar fresh: whether no turn was taken since the service started.
     :ivar state_lost: whether there was a state and it could not be used.
     :ivar withdrawn: whether the last decision could not be carried out.
+    :ivar blocked: whether its broker took no tasks at the last turn.
     :ivar stuck: names of the workers that were stuck at the last turn.
     """
 
@@ -82,6 +83,7 @@ class FleetWatch:
     decisions: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     stuck: set[str] = field(default_factory=set)
+    blocked: bool = False
 
     def look(self, mode: str, at: float, monotonic: float, read_host: ReadHost, heartbeats: Heartbeats) -> Look:
         """Read everything, and decide unless it is only to be observed. What is remembered is left to the caller."""

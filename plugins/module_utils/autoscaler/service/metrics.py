@@ -202,6 +202,7 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
         "metric",
         "side",
     )
+    blocked = _gauge("celery_autoscaler_broker_blocked", "1 while the fleet's broker takes no tasks.", "fleet")
     wait = _gauge("celery_task_wait_seconds", "How long the task waits by now that waits longest.", "fleet")
     decisions = _counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
     for watch, look in looks:
@@ -217,6 +218,7 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
             for side, number in (("at_least", bounds.at_least), ("at_most", bounds.at_most)):
                 if number is not None:
                     bound.add_metric([name, metric, side], number)
+        blocked.add_metric([name], float(bool(observation.blocked)))
         waited = observation.value(WAIT_TIME)
         if waited is not None:
             wait.add_metric([name], waited)
@@ -230,4 +232,4 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
             wanted.add_metric([name], look.wanted)
         for action in Action:
             decisions.add_metric([name, action.value], watch.decisions[action.value])
-    yield from (wanted, current, floor, ceiling, seen, unknown, bound, wait, decisions)
+    yield from (wanted, current, floor, ceiling, seen, unknown, bound, blocked, wait, decisions)

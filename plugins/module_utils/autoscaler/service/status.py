@@ -34,6 +34,8 @@ def table(status: Mapping[str, Any], now: float | None = None) -> str:
 def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
     name = fleet["fleet"]
     yield from (f"{name}: {reason}" for reason in fleet.get("reasons", ()))
+    if fleet.get("blocked"):
+        yield f"{name}: the broker takes no tasks: {fleet['blocked']}"
     by_reason: dict[str, list[str]] = {}
     for metric, why in fleet["unknown"].items():
         by_reason.setdefault(why, []).append(metric)
