@@ -251,6 +251,7 @@ class RabbitServer:
     management_port: int
     tls: Certificates
     process: subprocess.Popen[bytes]
+    environment: dict[str, str]
     user: str = "guest"
     password: str = "guest"
 
@@ -314,6 +315,21 @@ class RabbitServer:
     def log(self) -> str:
         """What the node wrote, for the message of a failing test."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("log/*.log")))
+
+    def control(self, *arguments: str) -> None:
+        """Run rabbitmqctl on the node."""
+        command = [str(RABBITMQ_BIN / "rabbitmqctl"), *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def memory_alarm(self) -> Iterator[None]:
+        """Let the node run out of memory, as it believes, so that it blocks who publishes."""
+        self.control("set_vm_memory_high_watermark", "0.00001")
+        try:
+            yield
+        finally:
+            self.control("set_vm_memory_high_watermark", "0.4")
 
     def freeze(self) -> None:
         """Stop the node from running; connections stay open and unanswered."""
@@ -405,7 +421,7 @@ def rabbitmq_running(directory: Path) -> Iterator[RabbitServer]:
         process = subprocess.Popen(
             [str(program)], env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
         )
-        server = RabbitServer(directory, port, tls_port, management_port, tls, process)
+        server = RabbitServer(directory, port, tls_port, management_port, tls, process, environment)
         stack.callback(server.stop)
 
         def answers() -> bool:

@@ -33,6 +33,9 @@ begun, finishes what it runs, lets the acknowledgements out, and only then runs 
 runs Celery's handler at once.
 Celery's remote control command `shutdown` drains in the same way.
 
+While RabbitMQ blocks publishers (an alarm), what the worker itself publishes waits for two seconds at most: events are
+dropped until it takes messages again, and the state says `blocked`. The last steps after a drain have a limit as well.
+
 Who does what: the worker's event loop only moves a pulse forward and drains; one native thread does the writing and
 the notifying, so that a broker being reconnected, or a task of the solo pool that runs in the event loop itself,
 does not look like a dead worker. Signal handlers only set flags.
@@ -48,9 +51,12 @@ import itertools
 import json
 import os
 import signal
+import socket
 import struct
 import sys
+import threading
 import time
+import weakref
 from pathlib import Path
 
 from celery import bootsteps, current_app, signals
@@ -68,6 +74,10 @@ WRITE_INTERVAL = 1.0  # seconds between two status files
 STALE_AFTER = 5.0  # seconds without a pulse after which the event loop counts as stuck; more with a long watchdog
 STALL_AFTER = 30.0  # seconds in which a connected consumer on Redis asks for no message, or gets no answer
 ACKNOWLEDGE_WITHIN = 2.0  # seconds to wait for acknowledgements that may never come (a terminated task has none)
+PUBLISH_WITHIN = 2.0  # seconds that the worker itself waits for the broker to take or confirm a message
+CLOSE_WITHIN = 5.0  # ... and to answer a farewell
+REFUSE_FOR = 10.0  # seconds in which nothing but events is tried again after that
+LAST_STEPS_WITHIN = 30.0  # seconds that Celery's own shutdown may take after a drain, when nothing runs any more
 DEFAULT_PRIORITY_STEPS = (0, 3, 6, 9)
 SHOWN_OPTIONS = ("global_keyprefix", "priority_steps", "queue_order_strategy", "sep", "visibility_timeout")
 MAX_QUEUES = 100  # queues that the status file tells of; a worker that consumes from more tells of none
@@ -304,6 +314,16 @@ class Reporter:
             self.write(snapshot, proven_at)
         if self.notify_socket:
             self.notify(snapshot, now, alive=now - proven_at < self.stale_after)
+        if self.lifecycle.is_overdue(now):
+            self.end()
+
+    def end(self):
+        """End the process, whose tasks are all done, in the middle of the step that hangs."""
+        self.finish()
+        text = b"muejam_celery_lifecycle: drained, but the last steps of the shutdown hang: ending without them\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text)
+        os._exit(0)
 
     def write(self, snapshot, proven_at):
         # The age of the file is the age of the last proof of life, not of the last run of this thread.
@@ -436,7 +456,9 @@ class Lifecycle:
         self.ended = 0
         self.scheduled_before = None
         self.faults = set()
+        self.drained_at = None
         self.giving_back = GivingBack(worker, lambda: self.drain_requested)
+        self.publishing = Publishing(self)
         self.reporter = Reporter(self, environ)
 
     # Read by the reporter's thread.
@@ -515,10 +537,15 @@ class Lifecycle:
             "pool": pool_name(pool or worker.pool_cls),
             "concurrency": getattr(pool, "num_processes", None) or worker.concurrency,
             "config": self.config,
+            "blocked": self.publishing.is_held_up(),
         }
 
     def describe(self, snapshot):
         """Return one line for people, as `systemctl status` shows it."""
+        text = self.describe_state(snapshot)
+        return text + "; the broker blocks what workers publish" if snapshot["blocked"] else text
+
+    def describe_state(self, snapshot):
         state = "stopping" if self.stopping else snapshot["state"]
         if state == "consuming":
             names = list(self.queues[:5])
@@ -719,6 +746,13 @@ class Lifecycle:
         self.reporter.wake()
         return True
 
+    def is_overdue(self, now):
+        """Return whether Celery's shutdown hangs although the drain is over."""
+        if self.drained_at is None or self.active():
+            return False
+        soft = getattr(self.worker.app.conf, "worker_soft_shutdown_timeout", None) or 0.0
+        return now - self.drained_at > LAST_STEPS_WITHIN + soft
+
     def shutdown_begun(self):
         # 0 is an exit code, and means yes.
         flags = (worker_state.should_stop, worker_state.should_terminate)
@@ -750,6 +784,7 @@ class Lifecycle:
                 self.beat - self.drain.began,
                 self.giving_back.given,
             )
+            self.drained_at = time.monotonic()
             self.chain()
         self.reporter.wake()
 
@@ -933,6 +968,156 @@ def restore_by_priority(channel):
     channel._do_restore_message = restore_to_its_list
 
 
+class HeldUp(Exception):
+    """The broker takes no message now. No error of a connection: those are tried again without end."""
+
+
+class Publishing:
+    """What the worker itself publishes through AMQP: events, answers to remote control, results of lost tasks.
+
+    RabbitMQ blocks who publishes during an alarm: it reads nothing from such a connection any more, and confirms
+    nothing. Tasks that publish may wait for it; the worker's own loop may not, which has to be proven alive.
+    """
+
+    def __init__(self, lifecycle):
+        self.lifecycle = lifecycle
+        self.blocked = weakref.WeakSet()  # connections that the broker has told so
+        self.unanswered = weakref.WeakSet()  # connections of events that owe us a confirmation
+        self.events_held_up = False
+        self.refuse_until = 0.0
+        self.local = threading.local()
+
+    def is_held_up(self):
+        return self.events_held_up or time.monotonic() < self.refuse_until
+
+    def takes_events(self, producer):
+        """Return whether an event can be sent: one that cannot is worth nothing later."""
+        connection = getattr(producer.channel, "connection", None)
+        if not hasattr(connection, "drain_events") or not hasattr(connection, "blocking_read"):
+            return True
+        if threading.get_native_id() == self.lifecycle.pid and self.is_silent(connection):
+            # Any failure shows again when something is published.
+            with contextlib.suppress(Exception):
+                connection.drain_events(timeout=0)
+        self.events_held_up = self.is_silent(connection)
+        return not self.events_held_up
+
+    def is_silent(self, connection):
+        return connection in self.blocked or connection in self.unanswered
+
+    def owner(self):
+        """Return on whose behalf somebody publishes: `events`, the worker's `loop`, or None, which is a task's."""
+        lifecycle = self.lifecycle
+        if os.getpid() != lifecycle.pid:
+            return None
+        if getattr(self.local, "events", False):
+            return "events"
+        if threading.get_native_id() != lifecycle.pid or lifecycle.worker.app.current_task is not None:
+            return None
+        # Until the consumer is set up, Celery is free to wait.
+        return "loop" if lifecycle.attached or lifecycle.stopping else None
+
+    def publish(self, function, channel, args, kwargs):
+        owner = self.owner()
+        if owner is None:
+            return function(channel, *args, **kwargs)
+        if owner == "loop" and self.is_held_up():
+            raise HeldUp("the broker blocks what is published")
+        kwargs["timeout"] = PUBLISH_WITHIN
+        if kwargs.get("confirm_timeout"):
+            kwargs["confirm_timeout"] = PUBLISH_WITHIN
+        connection = channel.connection
+        try:
+            return function(channel, *args, **kwargs)
+        except socket.timeout as error:
+            if owner == "events":
+                # Kept, because it tells when the broker takes messages again.
+                self.unanswered.add(connection)
+                self.events_held_up = True
+            else:
+                # Its next confirmation would be the one of this message.
+                self.refuse_until = time.monotonic() + REFUSE_FOR
+                connection.collect()
+            raise HeldUp(f"the broker has not confirmed a message in {PUBLISH_WITHIN:g} seconds") from error
+
+    def send_event(self, function, dispatcher, event, producer, args, kwargs):
+        if producer is None or os.getpid() != self.lifecycle.pid:
+            return function(dispatcher, event, producer, *args, **kwargs)
+        if not self.takes_events(producer):
+            return None
+        self.local.events = True
+        try:
+            return function(dispatcher, event, producer, *args, **kwargs)
+        finally:
+            self.local.events = False
+
+    def close(self, function, channel, args, kwargs):
+        """Close a connection or channel; where the broker does not answer, without its answer."""
+        connection = channel.connection
+        transport = getattr(connection, "transport", None)
+        if os.getpid() != self.lifecycle.pid or transport is None or transport.sock is None:
+            return function(channel, *args, **kwargs)
+        if self.is_silent(connection):
+            return connection.collect() if channel is connection else None
+        limit = transport.sock.gettimeout()
+        try:
+            transport.sock.settimeout(CLOSE_WITHIN if limit is None else min(limit, CLOSE_WITHIN))
+            return function(channel, *args, **kwargs)
+        except socket.timeout:
+            return connection.collect()
+        finally:
+            with contextlib.suppress(AttributeError, OSError):
+                transport.sock.settimeout(limit)
+
+
+def limit_publishing():
+    """Let what this process's worker publishes through AMQP go by :class:`Publishing`."""
+    from amqp.channel import Channel
+    from amqp.connection import Connection
+
+    if hasattr(Channel.basic_publish, "is_limited"):
+        return
+
+    def limited(function):
+        @functools.wraps(function)
+        def publish(self, *args, **kwargs):
+            return current.publishing.publish(function, self, args, kwargs)
+
+        publish.is_limited = True
+        return publish
+
+    def closing(function):
+        @functools.wraps(function)
+        def close(self, *args, **kwargs):
+            return current.publishing.close(function, self, args, kwargs)
+
+        return close
+
+    def noting(function, note):
+        @functools.wraps(function)
+        def heard(self, *args, **kwargs):
+            note(self)
+            return function(self, *args, **kwargs)
+
+        return heard
+
+    Channel.basic_publish = limited(Channel.basic_publish)
+    Channel.basic_publish_confirm = limited(Channel.basic_publish_confirm)
+    Channel.close, Connection.close = closing(Channel.close), closing(Connection.close)
+    Connection._on_blocked = noting(Connection._on_blocked, lambda each: current.publishing.blocked.add(each))
+    Connection._on_unblocked = noting(Connection._on_unblocked, lambda each: current.publishing.blocked.discard(each))
+    Connection.on_inbound_method = noting(
+        Connection.on_inbound_method, lambda each: current.publishing.unanswered.discard(each)
+    )
+    publish_event = EventDispatcher._publish
+
+    @functools.wraps(publish_event)
+    def publish_event_within(self, event, producer, *args, **kwargs):
+        return current.publishing.send_event(publish_event, self, event, producer, args, kwargs)
+
+    EventDispatcher._publish = publish_event_within
+
+
 class LifecycleStep(bootsteps.StartStopStep):
     """Starts with each connection to the broker, after the task consumer is made and before the event loop.
 
@@ -1034,6 +1219,7 @@ def on_worker_init(sender=None, **kwargs):
     guarded(begin, sender)
     if current is not None:
         guarded(tell_queues_in_events)
+        guarded(limit_publishing)
 
 
 @signals.worker_process_init.connect

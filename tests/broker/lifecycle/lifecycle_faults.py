@@ -4,7 +4,8 @@
 """Faults for the lifecycle tests, loaded into a worker beside the lifecycle module.
 
 A file named by LIFECYCLE_FAULT says what is wrong as long as it exists: "stuck" blocks the worker's main loop,
-"deaf" makes the Redis transport ask for no message, "slow" lets a worker take long to become ready.
+"deaf" makes the Redis transport ask for no message, "slow" lets a worker take long to become ready, "endless" lets it
+never stop.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ else:
 # The tests need not wait as long as a real service manager should.
 muejam_celery_lifecycle.STALE_AFTER = 3.0
 muejam_celery_lifecycle.STALL_AFTER = 1.0
+muejam_celery_lifecycle.LAST_STEPS_WITHIN = 3.0
 
 FAULT = Path(os.environ["LIFECYCLE_FAULT"])
 
@@ -50,6 +52,10 @@ class Faults(bootsteps.StartStopStep):
         if ask is not None:
             channel._brpop_start = lambda *args, **kwargs: None if fault() == "deaf" else ask(*args, **kwargs)
         self.look(c)
+
+    def stop(self, c):
+        while fault() == "endless":
+            native_sleep(0.05)
 
     def look(self, c):
         while fault() == "stuck":
