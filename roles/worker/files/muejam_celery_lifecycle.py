@@ -615,6 +615,7 @@ class Lifecycle:
         self.beat = time.monotonic()
         try:
             self.look(consumer)
+            self.publishing.look_again(consumer.event_dispatcher)
             self.report_fault(self.reporter.fault or self.tally.fault, "reporting the worker's state")
         except Exception as error:
             self.report_fault(error, "watching the worker")
@@ -989,6 +990,12 @@ class Publishing:
 
     def is_held_up(self):
         return self.events_held_up or time.monotonic() < self.refuse_until
+
+    def look_again(self, dispatcher):
+        """Notice in the main loop that the broker takes messages again, though no event is to be sent."""
+        producer = getattr(dispatcher, "producer", None)
+        if self.events_held_up and (producer is None or self.takes_events(producer)):
+            self.events_held_up = False
 
     def takes_events(self, producer):
         """Return whether an event can be sent: one that cannot is worth nothing later."""

@@ -1,0 +1,169 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who has a task while a worker drains, and what a worker publishes while its broker takes nothing."""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.concurrency import prefork, thread
+from celery.worker import state as worker_state
+from celery.worker.request import Request
+
+FILES = Path(__file__).parents[3] / "roles" / "worker" / "files"
+sys.path.insert(0, str(FILES))
+try:
+    lifecycle = importlib.import_module("muejam_celery_lifecycle")
+finally:
+    sys.path.remove(str(FILES))
+
+
+class Task(Request):
+    """A request without a message's content."""
+
+    def __init__(self, number: int, channel: object) -> None:
+        self.id = str(number)
+        self.requeued: list[int] = []
+        self._message = SimpleNamespace(channel=channel, requeue=lambda: channel.requeued.append(number))  # type: ignore[attr-defined]
+        setattr(self, lifecycle.PLACE_OF_REQUEST, number)
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        self.worker_pid = pid
+
+
+class Fakes:
+    """A worker with a pool, its consumer, and what became of the tasks."""
+
+    def __init__(self, pool: type) -> None:
+        self.channel = SimpleNamespace(requeued=[])
+        self.pooled: list[Request] = []
+        self.draining = False
+        self.worker = SimpleNamespace(pool=pool.__new__(pool), _process_task=self.pooled.append)
+        self.giving = lifecycle.GivingBack(self.worker, lambda: self.draining)
+        self.consumer = SimpleNamespace(
+            task_consumer=SimpleNamespace(channel=self.channel),
+            timer=SimpleNamespace(schedule=SimpleNamespace(queue=[])),
+            task_buckets={},
+        )
+        self.tasks = [Task(number, self.channel) for number in range(1, 5)]
+
+    def drain(self) -> list[int]:
+        self.draining = True
+        self.giving.give_back(self.consumer)
+        return list(self.channel.requeued)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_requests() -> Any:
+    worker_state.reset_state()
+    yield
+    worker_state.reset_state()
+
+
+def test_what_a_prefork_pool_was_given_stays() -> None:
+    fakes = Fakes(prefork.TaskPool)
+    for task in fakes.tasks:
+        worker_state.task_reserved(task)
+    fakes.worker._process_task(fakes.tasks[0])
+    assert fakes.drain() == [4, 3, 2], "the last one first, as each goes to the front"
+    assert fakes.pooled == [fakes.tasks[0]]
+    assert set(worker_state.reserved_requests) == {fakes.tasks[0]}
+    fakes.worker._process_task(fakes.tasks[1])
+    assert fakes.pooled == [fakes.tasks[0]], "what is given back does not run here"
+
+
+def test_what_a_prefork_pool_has_not_written_goes_back() -> None:
+    fakes = Fakes(prefork.TaskPool)
+    first, second = fakes.tasks[:2]
+    discarded: list[str] = []
+
+    def job(task: Task, write_to: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            _accept_callback=task.on_accepted,
+            _accepted=False,
+            _write_to=write_to,
+            discard=lambda: discarded.append(task.id),
+        )
+
+    written, unwritten = job(first, object()), job(second, None)
+    fakes.worker.pool._pool = SimpleNamespace(outbound_buffer=collections.deque([written, unwritten]))
+    for task in (first, second):
+        worker_state.task_reserved(task)
+        fakes.worker._process_task(task)
+    assert fakes.drain() == [2]
+    assert list(fakes.worker.pool._pool.outbound_buffer) == [written]
+    assert discarded == ["2"]
+
+
+def test_a_thread_begins_a_task_or_loses_it() -> None:
+    fakes = Fakes(thread.TaskPool)
+    for task in fakes.tasks:
+        worker_state.task_reserved(task)
+        fakes.worker._process_task(task)
+    assert fakes.pooled == fakes.tasks
+    fakes.tasks[0].on_accepted(42, 0.0)
+    assert fakes.tasks[0].worker_pid == 42
+    assert fakes.drain() == [4, 3, 2]
+    with pytest.raises(BaseException) as ended:
+        fakes.tasks[1].on_accepted(42, 0.0)
+    assert type(ended.value).__name__ in ("NotBegun", "GreenletExit")
+    assert fakes.tasks[1].worker_pid is None
+    assert fakes.drain() == [4, 3, 2], "once"
+
+
+def test_what_came_by_a_lost_connection_is_not_given_back_twice() -> None:
+    fakes = Fakes(thread.TaskPool)
+    worker_state.task_reserved(fakes.tasks[0])
+    fakes.consumer.task_consumer.channel = object()
+    assert fakes.drain() == []
+    assert not worker_state.reserved_requests
+
+
+def publishing(task: object = None, attached: bool = True) -> Any:
+    app = SimpleNamespace(current_task=task)
+    return lifecycle.Publishing(
+        SimpleNamespace(pid=os.getpid(), worker=SimpleNamespace(app=app), attached=attached, stopping=False)
+    )
+
+
+class Channel:
+    """A channel whose broker never confirms."""
+
+    def __init__(self) -> None:
+        self.connection = self
+        self.waits: list[object] = []
+        self.collected = False
+
+    def collect(self) -> None:
+        self.collected = True
+
+    def publish(self, **options: Any) -> None:
+        self.waits.append(options.get("timeout"))
+        raise TimeoutError
+
+
+def test_the_loop_waits_once_for_a_broker_that_confirms_nothing() -> None:
+    channel, ours = Channel(), publishing()
+    for _turn in range(3):
+        with pytest.raises(lifecycle.HeldUp):
+            ours.publish(Channel.publish, channel, (), {})
+    assert channel.waits == [lifecycle.PUBLISH_WITHIN]
+    assert channel.collected
+    assert ours.is_held_up()
+
+
+@pytest.mark.parametrize(("task", "attached"), [(object(), True), (None, False)])
+def test_tasks_and_a_start_may_wait(task: object, attached: bool) -> None:
+    channel, ours = Channel(), publishing(task, attached)
+    with pytest.raises(TimeoutError):
+        ours.publish(Channel.publish, channel, (), {})
+    assert channel.waits == [None]
+    assert not ours.is_held_up()
