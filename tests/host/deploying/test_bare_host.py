@@ -20,3 +20,8 @@ def test_rehearsal_on_a_bare_host(bare: SystemdHost, name: str) -> None:
     assert play(bare, name, "--check", "--diff", **inputs)["failed"] == 0
     for path in ("/etc/celery-worker", "/etc/celery-autoscaler"):
         assert bare.run("test", "-e", path, check=False).returncode != 0
+
+
+def test_the_checks_alone_blame_nobody_on_a_bare_host(bare: SystemdHost) -> None:
+    assert play(bare, "deploy", "--tags", "worker_preflight")["failed"] == 0
+    assert bare.run("test", "-e", "/etc/celery-worker", check=False).returncode != 0

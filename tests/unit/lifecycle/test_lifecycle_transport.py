@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,3 +135,18 @@ def test_what_the_app_overrules_is_told_with_both_values_and_no_secret() -> None
     assert "99 is in force, not 7200" in faults[2]
     assert "[0, 3, 6, 9] is in force, not [9, 6, 3, 0]" in faults[0]
     assert "not-a-real-password" not in "".join(faults)
+
+
+def test_the_log_says_what_is_overruled_before_the_worker_consumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(lifecycle, "report", told.append)
+    app = plain({})
+    given = {OPTIONS: '{"visibility_timeout": 7200}', ORDER: "low_first"}
+    monkeypatch.setattr(lifecycle, "wanted_transport", lifecycle.configure_transport(app, given))
+    lifecycle.tell_what_is_overruled(SimpleNamespace(app=app, connection=app.connection_for_read()))
+    assert told == []
+    app.conf.broker_transport_options = {"visibility_timeout": 99}
+    lifecycle.tell_what_is_overruled(SimpleNamespace(app=app, connection=app.connection_for_read()))
+    assert [text.startswith("The fleet's broker_transport_options.visibility_timeout: 99 is in") for text in told] == [
+        True
+    ]
