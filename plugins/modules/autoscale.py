@@ -293,6 +293,14 @@ left_over:
   returned: success with O(hosts)
   type: int
   sample: 0
+start_again:
+  description:
+    - Hosts with wanted workers that are down and that it is time to start again. Scaling such a host to its number in
+      RV(placement), whether that changes or not, starts them.
+  returned: success with O(hosts)
+  type: list
+  elements: str
+  sample: []
 log_line:
   description:
     - The turn as the daemon would log it. Written to a file, one line of JSON for each turn,
@@ -479,6 +487,11 @@ def turn_of_all(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at
         "placement": dict(placement.workers),
         "current": dict(placement.current),
         "left_over": left_over,
+        "start_again": [
+            reading.host
+            for reading in readings
+            if any(worker.name in outcome.started_again for worker in reading.workers or ())
+        ],
         "log_line": outcome.log_line,
         "warnings": warnings,
     }

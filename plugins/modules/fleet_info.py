@@ -80,7 +80,7 @@ workers:
       description:
         - V(starting) on its way up, V(consuming), V(ending) for one that ends without having been told to,
           V(draining) on its way out, or V(down) for one that is wanted and does not run.
-        - All but draining ones count as workers of the fleet.
+        - All but draining ones are wanted workers of the fleet.
       type: str
       returned: always
     life:
@@ -122,6 +122,26 @@ workers:
     since:
       description: Seconds for which it has been consuming.
       type: float
+      returned: always
+    silent:
+      description: Whether it ought to tell what it does and does not, as one that hangs.
+      type: bool
+      returned: always
+    down_for:
+      description: Seconds for which it has been down, where that is known.
+      type: float
+      returned: always
+    retried:
+      description: Whether systemd starts it again by itself.
+      type: bool
+      returned: always
+    restarts:
+      description: How often systemd did so since somebody else started it.
+      type: int
+      returned: always
+    state:
+      description: What systemd says of one that is down, such as V(failed, exit-code).
+      type: str
       returned: always
     why:
       description: Why something of the above is V(null).

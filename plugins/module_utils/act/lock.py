@@ -46,6 +46,7 @@ def fleet_lock(fleet: str, wait: float = LOCK_WAIT, directory: str = LOCK_DIRECT
                     tried,
                     f"another scaling or restart of this fleet is running{_holder(descriptor)}",
                     "Nothing was changed. Wait until it is done and try again.",
+                    busy=True,
                 )
             time.sleep(_POLL)
         os.ftruncate(descriptor, 0)

@@ -64,6 +64,10 @@ class StatusUnknown(Exception):
     """Why nothing is known about a worker, in words for an operator."""
 
 
+class StatusMissing(StatusUnknown):
+    """The worker keeps no status file, or has not begun to."""
+
+
 def read_status(path: str) -> Status:
     """Read one status file, with the counts of messages of this instant where the worker keeps them.
 
@@ -98,7 +102,7 @@ def _read(path: str) -> bytes:
         # O_NONBLOCK: opening a FIFO that somebody put there must not hang.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise StatusUnknown("it has written no status file") from None
+        raise StatusMissing("it has written no status file") from None
     except OSError as error:
         raise StatusUnknown(f"its status file cannot be opened ({error.strerror})") from None
     try:

@@ -100,6 +100,7 @@ def read_line(line: str, number: int) -> Recorded | None:
             unknown=_reasons(raw.get("unknown")),
             bounds=_bounds(raw.get("bounds")),
             blocked=str(raw.get("blocked") or ""),
+            down=_reasons(raw.get("down")),
             room=_count(raw.get("room"), "room"),
         )
         return Recorded(

@@ -150,7 +150,7 @@ def answer(line: bytes, load: Callable[[], Configuration], act: Callable[[Reques
     except Refused as refusal:
         return {"ok": False, "error": f"refused, nothing was changed: {refusal}"}
     except OperationError as error:
-        done = {key: error.details[key] for key in _TOLD if key in error.details}
+        done = {key: error.details[key] for key in (*_TOLD, "busy") if key in error.details}
         return {"ok": False, "error": str(error), **done}
     except Exception as error:
         sys.stderr.write(traceback.format_exc())

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import FleetMemory
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.down import due, started
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import (
     Heartbeats,
     Memory,
@@ -55,6 +56,7 @@ class Turn:
     :ivar decision: None for a fleet that is only looked at.
     :ivar after: to pass in at the next turn when the decision was carried out, or was not to be.
     :ivar left_over: workers that would be wanted if the hosts had more room.
+    :ivar ceiling: the most workers that the policy allows at this instant.
     :ivar if_withdrawn: to pass in when it was to be carried out and could not: no cooldown has begun.
     """
 
@@ -63,6 +65,35 @@ class Turn:
     after: Remembered
     if_withdrawn: Remembered
     left_over: int = 0
+    ceiling: int | None = None
+
+    @property
+    def due(self) -> list[str]:
+        """The names of the workers that are down and that it is time to start again; none where nobody decides."""
+        return due(self.after.observed.down, self.seen.at) if self.decision else []
+
+    def workers_to_have(self, wanted: int | None) -> int | None:
+        """Return how many workers to ask for, those that are down among them; None is no number at all.
+
+        A fleet that is not to shrink keeps those that are down: they are started again.
+
+        :param wanted: how many there are to be by now.
+        """
+        decision = self.decision
+        if decision is None or decision.after is None or decision.before is None or wanted is None:
+            return None
+        if decision.after < decision.before:
+            return decision.after
+        return max(decision.after, wanted if self.ceiling is None else min(wanted, self.ceiling))
+
+    def started_again(self, names: Iterable[str]) -> Turn:
+        """Return the turn with these workers noted as having been started again."""
+
+        def noted(then: Remembered) -> Remembered:
+            down = started(then.observed.down, names, self.seen.at)
+            return replace(then, observed=replace(then.observed, down=down))
+
+        return replace(self, after=noted(self.after), if_withdrawn=noted(self.if_withdrawn))
 
 
 def take_turn(
@@ -91,7 +122,8 @@ def take_turn(
     with_room, _state = decide(policy, before.state, replace(seen, room=None))
     left_over = max((with_room.after or 0) - (decision.after or 0), 0)
     if_withdrawn = Remembered(withdrawn(before.state, state), observed)
-    return Turn(seen, decision, Remembered(state, observed), if_withdrawn, left_over)
+    _floor, ceiling = policy.limits.narrowed(policy.schedule.in_force(at))
+    return Turn(seen, decision, Remembered(state, observed), if_withdrawn, left_over, ceiling)
 
 
 def observation_as_json(seen: Observation) -> dict[str, Any]:
@@ -106,6 +138,7 @@ def observation_as_json(seen: Observation) -> dict[str, Any]:
         "unknown": dict(seen.unknown),
         **bounds,
         **({"blocked": seen.blocked} if seen.blocked else {}),
+        **({"down": dict(seen.down)} if seen.down else {}),
         **({} if seen.room is None else {"room": seen.room}),
     }
 

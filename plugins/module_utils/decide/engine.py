@@ -114,8 +114,11 @@ def decide(policy: Policy, state: State, seen: Observation) -> tuple[Decision, S
     """Return the decision for C(seen) and the state to pass in with the next observation."""
     state = state.at_time(seen.at)
     if isinstance(policy.rules, WaitTarget):
-        return _decide_by_target(policy, policy.rules, state, seen)
-    return _decide_by_steps(policy, policy.rules, state, seen)
+        decision, state = _decide_by_target(policy, policy.rules, state, seen)
+    else:
+        decision, state = _decide_by_steps(policy, policy.rules, state, seen)
+    down = tuple(f"{name} is down ({why}) and does not count" for name, why in seen.down.items())
+    return replace(decision, reasons=(*decision.reasons, *down)), state
 
 
 def withdrawn(before: State, after: State) -> State:

@@ -60,6 +60,7 @@ class Observation:
     :param blocked: why the broker takes no tasks at present: that none wait says nothing then. Empty where it does.
     :param room: workers that the hosts together have room for; None is no limit.
     :param bounds: what is sure of metrics whose value is only a bound: the upper one where there is one.
+    :param down: why an instance does not run that is to, by name; such ones are not among C(workers).
     """
 
     at: float
@@ -69,6 +70,7 @@ class Observation:
     draining: int = 0
     unknown: Mapping[str, str] = field(default_factory=dict)
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    down: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
     blocked: str = ""
 

@@ -55,6 +55,8 @@ class World:
         self.lines: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.refuses = False
+        self.busy = False
+        self.stays = False
         self.silent = False
         self.broken = False
         self.configuration = Configuration(
@@ -134,9 +136,13 @@ class World:
         self.requests.append(dict(request))
         if self.silent:
             return None
+        if self.busy:
+            return {"ok": False, "busy": True, "error": "another scaling or restart of this fleet is running"}
         if self.refuses:
             return {"ok": False, "error": "systemd said no"}
-        before, self.workers = self.workers, request.get("workers", self.workers)
+        before = self.workers
+        if not self.stays:
+            self.workers = request.get("workers", self.workers)
         return {"ok": True, "before": before, "after": self.workers, "started": [], "stopped": []}
 
 
@@ -371,3 +377,106 @@ def test_an_answer_that_never_came_keeps_the_cooldown(world: World) -> None:
     world.silent = True
     assert [line["action"] for line in world.turns(daemon, 2)] == ["up", "hold"]
     assert world.events().count("scale_failed") == 1
+
+
+def down(number: int, state: str = "failed, exit-code", **values: Any) -> WorkerReading:
+    return WorkerReading(f"web-{number}@a", "down", state=state, **values)
+
+
+def starts(world: World) -> int:
+    return sum(request["do"] == "scale" for request in world.requests)
+
+
+@pytest.mark.parametrize("state", ["inactive, success", "failed, exit-code", "failed, start-limit-hit"])
+def test_a_wanted_worker_that_is_down_is_started_again_less_and_less_often(world: World, state: str) -> None:
+    world.workers, world.more = 1, (down(2, state),)
+    daemon = world.daemon()
+    lines = world.turns(daemon, 3)
+    assert world.requests == [], "somebody may be restarting it by hand"
+    assert {(line["workers"], line["action"]) for line in lines} == {(1, "hold")}
+    assert f"web-2@a is down ({state}) and does not count" in lines[0]["reasons"]
+    world.stays = True
+    world.turns(daemon, 1)
+    assert world.requests == [{"do": "scale", "fleet": "web", "workers": 2, "expected_workers": 2}]
+    told = next(line for line in world.lines if line.get("event") == "started_again")
+    assert (told["workers"], told["starts"]) == ({"web-2@a": state}, {"web-2@a": 1})
+    assert daemon.watches["web"].started_again == 1
+    world.turns(daemon, 6)
+    assert starts(world) == 2
+    world.turns(daemon, 12)
+    assert starts(world) == 3
+    world.turns(daemon, 240)
+    assert 6 <= starts(world) <= 8, "in 20 minutes, one in five minutes at most"
+    assert same(world)
+
+
+def test_the_floor_means_workers_that_run(world: World) -> None:
+    world.workers, world.more, world.stays = 0, (down(1), down(2)), True
+    daemon = world.daemon()
+    lines = world.turns(daemon, 4)
+    assert {(line["action"], line["from"], line["to"]) for line in lines} == {("bounds", 0, 1)}
+    assert [request["workers"] for request in world.requests] == [2]
+    assert same(world)
+
+
+def test_a_fleet_grows_past_a_worker_that_is_down(world: World) -> None:
+    world.workers, world.more, world.waiting, world.stays = 3, (down(4),), 50, True
+    line = world.turns(world.daemon(), 1)[0]
+    assert (line["action"], line["from"], line["to"]) == ("up", 3, 5)
+    assert world.requests == [{"do": "scale", "fleet": "web", "workers": 5, "expected_workers": 4}]
+
+
+def test_growth_that_only_takes_those_that_are_down_starts_no_cooldown_before_they_are_started(world: World) -> None:
+    world.workers, world.more, world.waiting, world.stays = 1, (down(2), down(3)), 50, True
+    lines = world.turns(world.daemon(), 4)
+    assert [line["action"] for line in lines] == ["up", "up", "up", "up"]
+    assert [request["workers"] for request in world.requests] == [3]
+    assert same(world)
+
+
+@pytest.mark.parametrize("mode", ["advise", "observe"])
+def test_nobody_is_started_where_nothing_is_to_be_changed(world: World, mode: str) -> None:
+    world.configuration = replace(world.configuration, mode=mode)
+    world.workers, world.more = 1, (down(2),)
+    line = world.turns(world.daemon(), 6)[0]
+    assert line["down"] == {"web-2@a": "failed, exit-code"}
+    assert world.requests == []
+
+
+def test_a_worker_that_systemd_tries_again_is_left_to_it(world: World) -> None:
+    world.workers, world.waiting, world.more = 1, 5, (down(2, "auto-restart, exit-code", retried=True),)
+    lines = world.turns(world.daemon(), 6)
+    assert (lines[-1]["workers"], lines[-1]["starting"]) == (2, 1)
+    assert world.requests == []
+
+
+def test_a_worker_that_ended_is_told_of_once(world: World) -> None:
+    world.more = (WorkerReading("web-9@a", "consuming", active=0, started=0, reserved=0),)
+    daemon = world.daemon()
+    world.turns(daemon, 1)
+    for reading in (
+        WorkerReading("web-9@a", "ending"),
+        down(9, "auto-restart, exit-code", retried=True, restarts=0),
+        WorkerReading("web-9@a", "starting", restarts=1),
+        WorkerReading("web-9@a", "consuming", active=0, started=0, reserved=0, restarts=1),
+    ):
+        world.more = (reading,)
+        world.turns(daemon, 1)
+    assert world.events().count("workers_ended") == 1
+    assert daemon.watches["web"].ended == 1
+    world.more = (replace(world.more[0], restarts=2),)
+    world.turns(daemon, 1)
+    assert daemon.watches["web"].ended == 2, "it died and came back between two looks"
+
+
+def test_a_lock_that_somebody_else_holds_is_no_failure_and_told_once(world: World) -> None:
+    world.waiting, world.busy = 50, True
+    daemon = world.daemon()
+    assert [line["action"] for line in world.turns(daemon, 8)] == ["up"] * 8
+    assert world.events().count("fleet_busy") == 1
+    assert "scale_failed" not in world.events()
+    assert daemon.watches["web"].errors["scale"] == 0
+    world.busy = False
+    world.turns(daemon, 1)
+    assert world.events()[-2:] == ["fleet_busy_any_more", "scaled"]
+    assert same(world)

@@ -172,6 +172,7 @@ def test_phases(host: Host) -> None:
     assert workers is not None
     assert [worker.phase for worker in workers] == ["consuming", "starting", "draining", "down"]
     assert workers[3].started is None
+    assert (workers[3].state, workers[3].retried) == ("unknown, success", False)
 
 
 def test_no_status(host: Host) -> None:

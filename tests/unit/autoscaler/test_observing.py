@@ -19,8 +19,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     QueuesReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State, decide
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 
+UP = {"any": [{"metric": "queue_depth", "above": 100}]}
 GIB = float(2**30)
 
 
@@ -75,8 +78,54 @@ class Watch:
 
 def test_workers_by_phase() -> None:
     seen = Watch().look(worker(1), silent(2, "starting"), worker(3, "draining"), silent(4, "down"))
-    assert (seen.workers, seen.starting, seen.draining) == (3, 2, 1)
+    assert (seen.workers, seen.starting, seen.draining) == (2, 1, 1)
+    assert list(seen.down) == ["web-4@host"]
     assert seen.value("running") == 2, "what drains still runs its task"
+
+
+def test_a_worker_that_is_down_does_not_count_unless_systemd_tries_it_again() -> None:
+    failed = WorkerReading("web-2@host", "down", state="failed, exit-code")
+    retried = WorkerReading("web-3@host", "down", retried=True, state="auto-restart, exit-code")
+    seen = Watch().look(worker(1), failed, retried)
+    assert (seen.workers, seen.starting, seen.down) == (2, 1, {"web-2@host": "failed, exit-code"})
+
+
+@pytest.mark.parametrize("metric", ["queue_depth", "backlog", "wait_time", "cpu", "memory"])
+def test_while_a_worker_hangs_every_metric_may_be_higher_and_is_no_lower(metric: str) -> None:
+    watch = Watch()
+    hung = worker(2, active=None, reserved=None, started=None, silent=True, why="its status file is 9 s old")
+    for _look in range(2):
+        seen = watch.look(worker(1), hung, waiting=3)
+    assert seen.at_most(metric) is None
+    if seen.value(metric) is not None:
+        assert seen.at_least(metric) is not None
+        assert "web-2@host: its status file is 9 s old" in seen.bounds[metric].why
+
+
+@pytest.mark.parametrize("metric", ["queue_depth", "cpu", "memory"])
+def test_a_fleet_does_not_shrink_while_a_worker_hangs_whatever_its_policy_names(metric: str) -> None:
+    policy = parse_policy(
+        {"limits": {"min_workers": 1}, "scale_down": {"all": [{"metric": metric, "below": 99}]}, "scale_up": UP}
+    )
+    for hangs in (True, False):
+        unknown = {"active": None, "reserved": None, "started": None, "why": "it hangs"} if hangs else {}
+        watch = Watch()
+        for _look in range(2):
+            seen = watch.look(*(worker(number, silent=hangs, **unknown) for number in (1, 2, 3)))
+        assert (decide(policy, State(), seen)[0].action is Action.DOWN) is not hangs
+
+
+def test_a_fleet_grows_while_a_worker_hangs() -> None:
+    policy = parse_policy({"scale_up": UP})
+    hung = worker(2, active=None, reserved=None, started=None, silent=True)
+    assert decide(policy, State(), Watch().look(worker(1), hung, waiting=500))[0].action is Action.UP
+
+
+def test_a_worker_without_a_status_file_hangs_when_nobody_hears_of_it() -> None:
+    quiet = silent(2)
+    assert Watch().look(worker(1), quiet, heartbeats={"web-2@host": (0, 5)}).at_most("queue_depth") == 0
+    assert Watch().look(worker(1), quiet, heartbeats={}).at_most("queue_depth") is None
+    assert Watch().look(worker(1), quiet).at_most("queue_depth") == 0, "a scheduled turn hears of none"
 
 
 def test_a_worker_that_starts_or_is_down_makes_nothing_unknown() -> None:

@@ -283,3 +283,36 @@ def test_only_one_at_a_time_and_only_in_a_directory_of_ones_own(tmp_path: Path) 
 
 def test_every_fleet_has_a_file_of_its_own() -> None:
     assert default_path("web") != default_path("other")
+
+
+def with_down(seconds: float, *states: str) -> HostReading:
+    down = tuple(
+        WorkerReading(f"web-{n}@app1", "down", down_for=seconds, state=state) for n, state in enumerate(states, start=8)
+    )
+    reading = host(2)
+    return replace(reading, workers=(*(reading.workers or ()), *down))
+
+
+def test_wanted_workers_that_are_down_are_started_again_and_not_at_each_run(turn: OneTurn) -> None:
+    fleet = Fleet()
+    told = []
+    for seconds, down_for in ((0, 5), (20, 25), (40, 5), (60, 25), (80, 45), (110, 75)):
+        reading = with_down(down_for, "failed, exit-code", "dead, success")
+        outcome = turn.take(AT + seconds, (reading,), replace(queues(7), at=AT + seconds), fleet.scale)
+        told.append(len(fleet.told))
+        assert (outcome.decision.action, outcome.decision.before) == (Action.HOLD, 2)
+    assert told == [0, 1, 1, 2, 2, 2]
+    assert fleet.told[0] == (4, 4)
+
+
+def test_a_fleet_that_is_only_advised_starts_nobody(turn: OneTurn) -> None:
+    fleet = Fleet()
+    outcome = replace(turn, apply=False).take(AT, (with_down(60, "dead, success"),), queues(7), fleet.scale)
+    assert (fleet.told, outcome.started_again) == ([], ())
+    assert "web-8@app1 is down (dead, success) and does not count" in outcome.decision.reasons
+
+
+def test_those_that_are_down_above_the_ceiling_are_let_go(turn: OneTurn) -> None:
+    fleet = Fleet()
+    turn.take(AT, (with_down(60, *["dead, success"] * 9),), queues(7), fleet.scale)
+    assert fleet.told == [(9, 11)]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
     Status,
+    StatusMissing,
     StatusUnknown,
     read_status,
     require_fresh,
@@ -77,9 +78,18 @@ def _worker(
     unit: Unit, name: str, host: processes.HostTotals, tree: processes.ProcessTree, places: Places
 ) -> WorkerReading:
     phase = DRAINING if unit.leaving else PHASES[unit.phase]
-    if phase == DOWN:
-        return WorkerReading(name, phase, why=f"it does not run ({unit.sub_state or 'unknown'}, {unit.result})")
     now = places.monotonic()
+    if phase == DOWN:
+        state = f"{unit.sub_state or 'unknown'}, {unit.result}"
+        return WorkerReading(
+            name=name,
+            phase=phase,
+            down_for=max(now - unit.inactive_enter_at / 1e6, 0.0) if unit.inactive_enter_at else None,
+            retried=unit.retrying,
+            restarts=unit.restarts,
+            state=state,
+            why=f"it does not run ({state})",
+        )
     own = _own_account(unit, now, places)
     used = _usage(unit, tree, places.groups)
     return WorkerReading(
@@ -95,6 +105,8 @@ def _worker(
         memory=used.memory,
         memory_allowed=_least(used.memory_max, unit.memory_max),
         since=max(now - unit.active_enter_at / 1e6, 0.0) if phase == CONSUMING and unit.active_enter_at else None,
+        silent=own.silent,
+        restarts=unit.restarts,
         why="; ".join(filter(None, (own.why, used.why))),
         concurrency=own.concurrency,
         scheduled=own.scheduled,
@@ -111,6 +123,7 @@ class _OwnAccount:
     why: str = ""
     concurrency: int | None = None
     scheduled: int | None = None
+    silent: bool = False
 
 
 def _own_account(unit: Unit, now: float, places: Places) -> _OwnAccount:
@@ -119,13 +132,14 @@ def _own_account(unit: Unit, now: float, places: Places) -> _OwnAccount:
         require_own(status, unit.main_pid)
         require_fresh(status.monotonic if status.written is None else status.written, now)
     except StatusUnknown as reason:
-        return _OwnAccount(why=str(reason))
+        # Without a file it may be one that keeps none, and is heard of by its heartbeats.
+        return _OwnAccount(silent=not isinstance(reason, StatusMissing), why=str(reason))
     pool = _pool_processes(status)
     try:
         require_fresh(status.monotonic, now)
     except StatusUnknown as reason:
         # Its event loop stands still, and takes no message. What its tasks have done meanwhile it does not know.
-        return _OwnAccount(taken=status.taken, processes=pool, why=str(reason))
+        return _OwnAccount(taken=status.taken, processes=pool, silent=True, why=str(reason))
     # Celery counts a task as started a moment before or after it calls it active; what has ended is certain.
     started = status.started if status.finished is None else status.finished + status.active
     return _OwnAccount(

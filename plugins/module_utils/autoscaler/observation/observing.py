@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.backlog import backlog, scheduled
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.down import Down, is_down, watch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
     CONSUMING,
     DOWN,
@@ -24,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     STARTING,
     HostReading,
     QueuesReading,
+    WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.usage import cpu_share, memory_share
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.worker_totals import (
@@ -45,6 +47,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     BACKLOG,
     CPU,
     MEMORY,
+    METRICS,
     QUEUE_DEPTH,
     WAIT_TIME,
 )
@@ -66,6 +69,7 @@ class Memory:
     :ivar runtime: seconds for which tasks have run, all together.
     :ivar running: tasks that ran when that was last known.
     :ivar running_at: when that was, in seconds since the epoch.
+    :ivar down: workers that are or were down, by name.
     """
 
     totals: Totals = field(default_factory=Totals)
@@ -73,6 +77,7 @@ class Memory:
     runtime: float = 0.0
     running: float | None = None
     running_at: float = 0.0
+    down: Mapping[str, Down] = field(default_factory=dict)
 
     def as_json(self) -> Any:
         """Return it as a JSON value."""
@@ -93,6 +98,7 @@ class Memory:
             totals=self.totals.shifted(seconds),
             flows={queue: flow.shifted(seconds) for queue, flow in self.flows.items()},
             running_at=self.running_at + seconds,
+            down={name: down.shifted(seconds) for name, down in self.down.items()},
         )
 
 
@@ -112,7 +118,8 @@ def observe(
     :param runtime: summed run time of finished tasks in seconds, where somebody hears of each of them. Without it,
         the time for which tasks were seen to run is taken, which includes those that still do.
     """
-    hosts = [_with_heartbeats(host, heartbeats or {}) for host in hosts]
+    memory = replace(memory, down=watch(memory.down, at, hosts))
+    hosts = [_with_heartbeats(host, heartbeats) for host in hosts]
     before = memory.totals.lives
     totals, missing = count(memory.totals, at, hosts)
     running, no_running = _running(before, hosts)
@@ -135,7 +142,8 @@ def observe(
         SCHEDULED: scheduled(hosts),
         CONCURRENCY: _concurrency(hosts),
     }
-    phases = [worker.phase for host in hosts for worker in host.workers or ()]
+    workers = [worker for host in hosts for worker in host.workers or ()]
+    live = [worker.phase for worker in workers if worker.phase != DRAINING and not is_down(worker)]
     unread = [host.unread for host in hosts if host.unread]
     unknown = {name: why for name, (value, why) in values.items() if value is None}
     bounds = {} if load.bounds is None else {BACKLOG: load.bounds}
@@ -143,26 +151,59 @@ def observe(
         bounds[WAIT_TIME] = Bounds(waited.at_least, waited.at_most, waited.why)
     observation = Observation(
         at=at,
-        workers=None if unread else sum(phase != DRAINING for phase in phases),
+        workers=None if unread else len(live),
         metrics={name: value for name, (value, _why) in values.items() if value is not None},
-        starting=sum(phase in (STARTING, ENDING, DOWN) for phase in phases),
-        draining=sum(phase == DRAINING for phase in phases),
+        starting=sum(phase in (STARTING, ENDING, DOWN) for phase in live),
+        draining=sum(worker.phase == DRAINING for worker in workers),
         unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
-        bounds=bounds,
         blocked=queues.blocked,
+        bounds=_unsure_above(bounds, values, _silent(workers)),
+        down={worker.name: worker.state for worker in workers if is_down(worker)},
     )
     return observation, memory
 
 
-def _with_heartbeats(host: HostReading, heartbeats: Heartbeats) -> HostReading:
-    """Fill in what workers without a status file said of themselves."""
-    if host.workers is None or not heartbeats:
+def _silent(workers: Sequence[WorkerReading]) -> str:
+    """Return which workers do not tell what they do, and why; empty where all do."""
+    return "; ".join(
+        f"{worker.name}: {worker.why or 'it does not tell what it does'}"
+        for worker in workers
+        if worker.phase == CONSUMING and worker.silent and worker.active is None
+    )
+
+
+def _unsure_above(
+    bounds: Mapping[str, Bounds], values: Mapping[str, tuple[float | None, str]], silent: str
+) -> dict[str, Bounds]:
+    """Return the bounds of metrics where some workers are C(silent).
+
+    What such a worker holds may come back at any time, and what it does is not known. So every metric may be higher
+    than it looks: the fleet may grow on it, and does not shrink.
+    """
+    if not silent:
+        return dict(bounds)
+    unsure = dict(bounds)
+    for metric in METRICS:
+        value, _why = values.get(metric, (None, ""))
+        if value is not None:
+            before = bounds.get(metric, Bounds(value, None, ""))
+            unsure[metric] = Bounds(before.at_least, None, "; ".join(filter(None, (silent, before.why))))
+    return unsure
+
+
+def _with_heartbeats(host: HostReading, heartbeats: Heartbeats | None) -> HostReading:
+    """Fill in what workers without a status file said of themselves, and note those that said nothing.
+
+    :param heartbeats: None where nobody listens to them.
+    """
+    if host.workers is None or heartbeats is None:
         return host
     workers = []
     for worker in host.workers:
         active, started = heartbeats.get(worker.name, (None, None))
-        silent = worker.phase not in (CONSUMING, ENDING, DRAINING) or worker.started is not None
-        workers.append(worker if silent else replace(worker, active=active, started=started))
+        told = worker.phase not in (CONSUMING, ENDING, DRAINING) or worker.started is not None
+        silent = worker.silent or active is None
+        workers.append(worker if told else replace(worker, active=active, started=started, silent=silent))
     return replace(host, workers=tuple(workers))
 
 

@@ -37,6 +37,11 @@ class WorkerReading:
     :ivar since: seconds for which it has been consuming.
     :ivar concurrency: tasks that it runs at once.
     :ivar scheduled: tasks received that wait for their time.
+    :ivar silent: whether it ought to tell what it does and does not, as one that hangs.
+    :ivar down_for: seconds for which it has been down, where that is known.
+    :ivar retried: whether systemd will start it again by itself.
+    :ivar restarts: how often systemd did so since somebody else started it.
+    :ivar state: what systemd says of one that is down, such as C(failed, exit-code).
     :ivar why: why something of the above is None.
     """
 
@@ -55,6 +60,11 @@ class WorkerReading:
     why: str = ""
     concurrency: int | None = None
     scheduled: int | None = None
+    silent: bool = False
+    down_for: float | None = None
+    retried: bool = False
+    restarts: int = 0
+    state: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,11 @@ class HostReading:
     problem: str = ""
     cores: float | None = None
     memory: float | None = None
+
+    @property
+    def wanted(self) -> int | None:
+        """How many workers there are to be, those that are down among them; None where they are not known."""
+        return None if self.workers is None else sum(worker.phase != DRAINING for worker in self.workers)
 
     @property
     def unread(self) -> str:

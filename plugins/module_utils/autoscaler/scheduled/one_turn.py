@@ -38,6 +38,7 @@ class Outcome:
 
     :ivar log_line: the turn as the daemon would log it, for replay.
     :ivar scaled: what was done, None where nothing was to be done here.
+    :ivar started_again: workers that are down and that were, or are to be, started again.
     """
 
     turn: Turn
@@ -45,6 +46,7 @@ class Outcome:
     log_line: dict[str, Any]
     scaled: ScaleResult | None = None
     warnings: tuple[str, ...] = ()
+    started_again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,21 +94,26 @@ class OneTurn:
             **recalled.told,
         }
         changes = decision.after is not None and decision.after != decision.before
-        dropped = changes and not self.apply
+        wanted = hosts[0].wanted if len(hosts) == 1 else None
+        workers = turn.workers_to_have(wanted)
+        acts = workers is not None and (workers != wanted or bool(turn.due))
+        dropped = changes and not (self.apply and (acts or act is None))
+        due = turn.due if self.apply and (acts or act is None) else []
+        turn = turn.started_again(due)
         # Before anything is done: who is killed in the middle must find the cooldown begun.
         if not self.check_mode:
             self.file.keep(turn.if_withdrawn if dropped else turn.after, at, dropped)
         scaled = None
-        if changes and self.apply and act and decision.after is not None and decision.before is not None:
+        if acts and self.apply and act and workers is not None and wanted is not None:
             try:
-                scaled = act(decision.after, decision.before)
+                scaled = act(workers, wanted)
             except OperationError as error:
-                self._note_failure(turn, at, error, decision.after)
+                self._note_failure(turn, at, error, workers)
                 error.details.update(
                     observation=observation_as_json(turn.seen), decision=decision_as_json(decision), log_line=line
                 )
                 raise
-        return Outcome(turn, decision, line, scaled, recalled.warnings)
+        return Outcome(turn, decision, line, scaled, recalled.warnings, tuple(due))
 
     def _note_failure(self, turn: Turn, at: float, error: OperationError, wanted: int) -> None:
         # It has its number when all that failed was, say, to see the last one drained in time.

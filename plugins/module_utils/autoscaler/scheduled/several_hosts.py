@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import DRAINING, HostReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import HostReading
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -61,10 +61,7 @@ def readings_of(answers: Mapping[str, Any], at: float) -> tuple[HostReading, ...
 
 def current_workers(readings: Sequence[HostReading]) -> dict[str, int | None]:
     """Return how many workers each host has, draining ones not among them; None where it is unknown."""
-    return {
-        reading.host: None if reading.workers is None else sum(worker.phase != DRAINING for worker in reading.workers)
-        for reading in readings
-    }
+    return {reading.host: reading.wanted for reading in readings}
 
 
 def place(decision: Decision, readings: Sequence[HostReading], capacities: Mapping[str, int]) -> Placement:
@@ -74,10 +71,12 @@ def place(decision: Decision, readings: Sequence[HostReading], capacities: Mappi
     """
     current = current_workers(readings)
     known = {host: workers for host, workers in current.items() if workers is not None}
-    if decision.after is None:
+    if decision.after is None or decision.before is None:
         return Placement(current, known)
+    # Unless the fleet is to shrink, those that are down stay wanted, and scaling starts them again.
+    workers = decision.after if decision.after < decision.before else max(decision.after, sum(known.values()))
     there = {host: most for host, most in capacities.items() if host in current}
-    found = spread(decision.after, current, there)
+    found = spread(workers, current, there)
     return Placement(current, found.workers, found.left_over)
 
 

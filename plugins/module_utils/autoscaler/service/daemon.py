@@ -21,10 +21,13 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.st
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+    CONSUMING,
+    DOWN,
     DRAINING,
     ENDING,
     STARTING,
     HostReading,
+    WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
@@ -42,6 +45,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
     Remembered,
+    Turn,
     decision_as_json,
     observation_as_json,
 )
@@ -54,6 +58,9 @@ CLOCK_STEP = 1.0
 
 _BROKER_SHARE = 0.4  # of the interval: a broker that does not answer must not use it up
 _BROKER_LEAST, _BROKER_MOST = 1.0, 5.0
+
+BUSY = "fleet_busy"
+"""Event: somebody else scales, restarts or deploys a fleet, so the autoscaler waits."""
 
 _PIECE = 0.25
 """Seconds between two glances at what a signal may have asked for."""
@@ -114,7 +121,7 @@ class Daemon:
         self._stopping = False
         self._reloading = False
         self._drift = self._offset()
-        self._problems: dict[str, str] = {}
+        self._problems: dict[tuple[str, str], str] = {}
         self.configuration = load()
         self.watches: dict[str, FleetWatch] = {}
         self.events: Counter[str] = Counter()
@@ -217,6 +224,7 @@ class Daemon:
                 watch.blocked = known.blocked
                 watch.stuck, watch.withdrawn, watch.state_lost = known.stuck, known.withdrawn, known.state_lost
                 watch.decisions, watch.errors = known.decisions, known.errors
+                watch.ended, watch.started_again = known.ended, known.started_again
             watches[fleet.name] = watch
         # At once: whoever reads metrics in another thread sees the old ones or the new ones.
         self.watches = watches
@@ -252,6 +260,7 @@ class Daemon:
         now = self._time_of_day(), self._clock.monotonic()
         if watch.state_lost:
             watch.remembered = Remembered(cautious(now[0]))
+        before = watch.last
         look = watch.look(self.configuration.mode, *now, self._read_workers, heartbeats)
         turn = look.turn
         line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **observation_as_json(turn.seen)}
@@ -267,6 +276,7 @@ class Daemon:
         watch.fresh, watch.withdrawn, watch.state_lost = turn.decision is None, False, False
         self._tell(line)
         self._note_blocked(watch, turn.seen.blocked)
+        self._tell_of_ends(watch, before, look)
         if set(look.stuck) != watch.stuck:
             watch.stuck = set(look.stuck)
             self.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
@@ -291,27 +301,76 @@ class Daemon:
         return replace(self._read_host(fleet), at=self._time_of_day())
 
     def _act(self, watch: FleetWatch, look: Look) -> None:
-        decision = look.turn.decision
-        if decision is None or decision.after is None or decision.before is None:
+        wanted = look.host.wanted
+        workers = look.turn.workers_to_have(wanted)
+        if workers is None or wanted is None:
             return
         scaler = ScalerClient(self.configuration.scaler)
-        if decision.after != decision.before:
-            # Before it is done: who is killed in the middle must find the cooldown begun.
-            self._save()
-            try:
-                done = scaler.scale(watch.fleet.name, decision.after, decision.before)
-                self.event(
-                    "scaled",
-                    fleet=watch.fleet.name,
-                    **{key: done.get(key) for key in ("before", "after", "started", "stopped")},
-                )
-            except OperationError as error:
-                if error.details.get("nothing_done"):
-                    watch.remembered, watch.withdrawn = look.turn.if_withdrawn, True
-                watch.errors["scale"] += 1
-                self.event("scale_failed", fleet=watch.fleet.name, error=str(error))
+        if workers != wanted:
+            self._scale(watch, look.turn, scaler, workers, wanted)
+        elif look.turn.due:
+            self._start_again(watch, look, scaler, wanted)
         elif watch.fleet.stuck.restart and look.stuck:
             self._restart_stuck(watch, look, scaler)
+        if workers == wanted and not look.turn.due and look.wanted != look.turn.seen.workers:
+            # It only takes those that are down and not to be started yet: no cooldown begins.
+            watch.remembered, watch.withdrawn = look.turn.if_withdrawn, True
+
+    def _scale(self, watch: FleetWatch, turn: Turn, scaler: ScalerClient, workers: int, wanted: int) -> None:
+        # Before it is done: who is killed in the middle must find the cooldown begun.
+        self._save()
+        try:
+            done = scaler.scale(watch.fleet.name, workers, wanted)
+            self._note_problem(BUSY, "", watch.fleet.name)
+            self.event(
+                "scaled",
+                fleet=watch.fleet.name,
+                **{key: done.get(key) for key in ("before", "after", "started", "stopped")},
+            )
+        except OperationError as error:
+            if error.details.get("nothing_done"):
+                watch.remembered, watch.withdrawn = turn.if_withdrawn, True
+            self._note_failure(watch, "scale", "scale_failed", error)
+
+    def _start_again(self, watch: FleetWatch, look: Look, scaler: ScalerClient, wanted: int) -> None:
+        """Have the workers started again that are wanted and down: who asks for as many as are wanted gets them."""
+        due = look.turn.due
+        turn = look.turn.started_again(due)
+        watch.remembered = turn.after
+        self._save()
+        try:
+            scaler.scale(watch.fleet.name, wanted, wanted)
+        except OperationError as error:
+            if error.details.get("nothing_done"):
+                watch.remembered, watch.withdrawn = turn.if_withdrawn, True
+            self._note_failure(watch, "start_again", "start_again_failed", error)
+            return
+        self._note_problem(BUSY, "", watch.fleet.name)
+        watch.started_again += len(due)
+        why = {name: look.turn.seen.down[name] for name in due}
+        starts = {name: turn.after.observed.down[name].starts for name in due}
+        self.event("started_again", fleet=watch.fleet.name, workers=why, starts=starts)
+
+    def _note_failure(self, watch: FleetWatch, what: str, event: str, error: OperationError) -> None:
+        """Count and tell what could not be done; that somebody else is at the fleet is no failure, and told once."""
+        if error.details.get("busy"):
+            self._note_problem(BUSY, str(error), watch.fleet.name)
+            return
+        self._note_problem(BUSY, "", watch.fleet.name)
+        watch.errors[what] += 1
+        self.event(event, fleet=watch.fleet.name, error=str(error))
+
+    def _tell_of_ends(self, watch: FleetWatch, before: Look | None, look: Look) -> None:
+        """Tell of workers that ended since the look before without having been told to."""
+        known = {worker.name: worker for worker in before.workers} if before else {}
+        ended = {}
+        for worker in look.workers:
+            last = known.get(worker.name)
+            if last is not None and _ended(last, worker):
+                ended[worker.name] = worker.state or "it was started again"
+        if ended:
+            watch.ended += len(ended)
+            self.event("workers_ended", fleet=watch.fleet.name, workers=ended)
 
     def _restart_stuck(self, watch: FleetWatch, look: Look, scaler: ScalerClient) -> None:
         """Restart one stuck worker, the one that has idled longest, when none is on its way up or out.
@@ -367,13 +426,14 @@ class Daemon:
             problem = str(error)
         self._note_problem("status_not_written", problem)
 
-    def _note_problem(self, event: str, problem: str) -> None:
+    def _note_problem(self, event: str, problem: str, fleet: str = "") -> None:
         """Count a problem that may last for long each time, and write it down when it begins, changes and ends."""
-        before, self._problems[event] = self._problems.get(event, ""), problem
+        before, self._problems[event, fleet] = self._problems.get((event, fleet), ""), problem
         if problem == before:
             self.events[event] += bool(problem)
         else:
-            self.event(event if problem else f"{event}_any_more", **({"error": problem} if problem else {}))
+            details = {**({"fleet": fleet} if fleet else {}), **({"error": problem} if problem else {})}
+            self.event(event if problem else f"{event}_any_more", **details)
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know of all fleets."""
@@ -400,6 +460,13 @@ class Daemon:
             # In small pieces: signal handlers may do no more than set a flag. And a long interval must not look dead.
             self._clock.sleep(min(left, _PIECE))
             self._notifier.tell("WATCHDOG=1")
+
+
+def _ended(before: WorkerReading, now: WorkerReading) -> bool:
+    """Return whether a worker has ended between two looks, without having been told to."""
+    if before.phase in (STARTING, CONSUMING) and (now.phase in (ENDING, DOWN) or now.restarts > before.restarts):
+        return True
+    return before.phase in (ENDING, DOWN) and now.restarts > before.restarts + 1
 
 
 def _fleet_status(watch: FleetWatch) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class FleetWatch:
     :ivar withdrawn: whether the last decision could not be carried out.
     :ivar blocked: whether its broker took no tasks at the last turn.
     :ivar stuck: names of the workers that were stuck at the last turn.
+    :ivar ended: how many workers ended without having been told to, and C(started_again) how many were started again,
+        since the service started.
     """
 
     fleet: WatchedFleet
@@ -84,6 +86,8 @@ class FleetWatch:
     errors: Counter[str] = field(default_factory=Counter)
     stuck: set[str] = field(default_factory=set)
     blocked: bool = False
+    ended: int = 0
+    started_again: int = 0
 
     def look(self, mode: str, at: float, monotonic: float, read_host: ReadHost, heartbeats: Heartbeats) -> Look:
         """Read everything, and decide unless it is only to be observed. What is remembered is left to the caller."""

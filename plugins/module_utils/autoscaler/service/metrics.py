@@ -65,7 +65,7 @@ class FleetMetrics:
         for watch in watches:
             if watch.last:
                 age.add_metric([watch.fleet.name], now - watch.last.monotonic)
-            for what in ("scale", "restart", "turn"):
+            for what in ("scale", "start_again", "restart", "turn"):
                 errors.add_metric([watch.fleet.name, what], watch.errors[what])
         yield age
         yield errors
@@ -144,8 +144,12 @@ def _workers(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     silent = _gauge("celery_workers_unknown", "Workers of which it is not known what they do.", "fleet")
     by_state = _gauge("celery_workers", "Workers by state; draining ones are on their way out.", "fleet", "state")
     stuck = _gauge("celery_workers_stuck", "Workers that idle while tasks wait, for too long.", "fleet")
+    ended = _counter("celery_workers_ended", "Workers that ended without having been told to.", "fleet")
+    again = _counter("celery_workers_started_again", "Workers that were wanted and down, and started again.", "fleet")
     for watch, look in looks:
         name = watch.fleet.name
+        ended.add_metric([name], watch.ended)
+        again.add_metric([name], watch.started_again)
         if look.host.workers is None:
             continue
         consuming = [worker for worker in look.workers if worker.phase == CONSUMING]
@@ -155,7 +159,7 @@ def _workers(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
         for phase in PHASES:
             by_state.add_metric([name, phase], sum(1 for worker in look.workers if worker.phase == phase))
         stuck.add_metric([name], len(look.stuck))
-    yield from (active, idle, silent, by_state, stuck)
+    yield from (active, idle, silent, by_state, stuck, ended, again)
 
 
 def _each_worker(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:

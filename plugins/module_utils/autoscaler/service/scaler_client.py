@@ -29,7 +29,7 @@ class ScalerClient:
         """Have C(workers) workers in a fleet that is believed to have C(expected_workers), and do not wait for them.
 
         :raises OperationError: when it was refused or failed, or no answer came; C(nothing_done) among its details
-            says whether it is certain that no worker was started or stopped.
+            says whether it is certain that no worker was started or stopped, C(busy) whether somebody else is at it.
         """
         wanted = {"do": "scale", "fleet": fleet, "workers": workers, "expected_workers": expected_workers}
         return self._ask(f"scale fleet {fleet} to {workers} workers", wanted)
@@ -59,6 +59,7 @@ class ScalerClient:
                 tried,
                 told.get("error") or "the scaler's answer makes no sense",
                 "It is tried again when the policy says so.",
+                busy=told.get("busy") is True,
                 nothing_done=not any(told.get(key) for key in ("unsure", "started", "stopped")),
             )
         return answer

@@ -36,6 +36,8 @@ def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{name}: {reason}" for reason in fleet.get("reasons", ()))
     if fleet.get("blocked"):
         yield f"{name}: the broker takes no tasks: {fleet['blocked']}"
+    if "reasons" not in fleet:
+        yield from (f"{name}: {worker} is down ({why})" for worker, why in fleet.get("down", {}).items())
     by_reason: dict[str, list[str]] = {}
     for metric, why in fleet["unknown"].items():
         by_reason.setdefault(why, []).append(metric)
@@ -65,7 +67,9 @@ def _workers(fleet: Mapping[str, Any]) -> str:
     workers = fleet["workers"]
     if workers is None:
         return "?"
+    down = len(fleet.get("down", {}))
     more = [f"{fleet[key]} {key}" for key in ("starting", "draining") if fleet[key]]
+    more += [f"{down} down"] if down else []
     return f"{workers}" + (f" ({', '.join(more)})" if more else "")
 
 
