@@ -42,6 +42,12 @@ options:
         systemd starts it again afterwards.
       - By default the time that the unit allows by its C(TimeoutStopSec), after which systemd kills what is left.
     type: int
+  lock_timeout:
+    description:
+      - Seconds to wait for somebody else who scales or restarts the fleet on this host, as a deployment does. When they
+        are over the module fails and names his process.
+    type: int
+    default: 600
 attributes:
   check_mode:
     description: Can run in check mode and return what would be changed, without changing it.
@@ -59,7 +65,8 @@ attributes:
     platforms: linux with systemd
 notes:
   - Needs root.
-  - Only one V(restart) or scale of a fleet runs at a time on a host; a second one waits for 10 seconds and then fails.
+  - Only one V(restart) or scale of a fleet runs at a time on a host; a second one waits, see
+    O(lock_timeout).
 seealso:
   - module: muejam.celery.scale
 """
@@ -138,6 +145,7 @@ def main() -> None:
             "only": {"type": "str", "choices": ["outdated", "all"], "default": "outdated"},
             "wait_timeout": {"type": "int", "default": 300},
             "drain_timeout": {"type": "int"},
+            "lock_timeout": {"type": "int", "default": 600},
         },
         supports_check_mode=True,
     )
@@ -150,6 +158,7 @@ def main() -> None:
         only_outdated=given["only"] == "outdated",
         wait_timeout=given["wait_timeout"],
         drain_timeout=given["drain_timeout"],
+        lock_wait=given["lock_timeout"],
     )
     try:
         require_root_on_systemd(f"restart the workers of fleet {request.fleet}")

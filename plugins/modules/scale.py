@@ -43,7 +43,8 @@ options:
     default: false
   wait:
     description:
-      - Whether to wait until started workers consume and stopped ones are gone.
+      - Whether to wait until started workers consume and stopped ones are gone. With O(workers=0) those are waited for
+        too that drain already, whoever told them to.
       - Without it the module tells systemd what to do and returns; RV(after) then counts workers that may not consume
         yet, and failures are left to be found by the next run.
     type: bool
@@ -59,6 +60,12 @@ options:
         the workers go on draining.
       - By default the time that the units allow by their C(TimeoutStopSec), after which systemd kills what is left.
     type: int
+  lock_timeout:
+    description:
+      - Seconds to wait for somebody else who scales or restarts the fleet on this host, as a deployment does. When they
+        are over the module fails and names his process.
+    type: int
+    default: 600
 attributes:
   check_mode:
     description: Can run in check mode and return what would be changed, without changing it.
@@ -77,7 +84,8 @@ attributes:
     platforms: linux with systemd
 notes:
   - Needs root.
-  - Only one V(scale) or restart of a fleet runs at a time on a host; a second one waits for 10 seconds and then fails.
+  - Only one V(scale) or restart of a fleet runs at a time on a host; a second one waits, see
+    O(lock_timeout).
 seealso:
   - module: muejam.celery.restart
   - module: muejam.celery.worker_info
@@ -170,6 +178,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.act import options
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, ScaleResult, scale
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 
@@ -192,6 +201,23 @@ def diff_of(result: ScaleResult) -> dict[str, str]:
     }
 
 
+def undone_by_the_daemon(given: Mapping[str, Any]) -> Iterator[str]:
+    """What to know of a number that is set by hand where the daemon sets it as well."""
+    fleet = given["fleet"]
+    try:
+        # Who keeps what there is leaves the number to the autoscaler.
+        if given["keep"] or not daemon_sizes(fleet):
+            return
+    except OperationError as error:
+        yield f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}"
+        return
+    yield (
+        f"The daemon celery-autoscaler sizes fleet {fleet} on this host and goes on by its policy from this number at "
+        "its next look. For a number that holds, let it only advise first: deploy with celery_autoscaler_mode: advise; "
+        "or change the limits of the fleet's policy."
+    )
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -203,6 +229,7 @@ def main() -> None:
             "wait": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 300},
             "drain_timeout": {"type": "int"},
+            "lock_timeout": {"type": "int", "default": 600},
         },
         supports_check_mode=True,
     )
@@ -218,13 +245,14 @@ def main() -> None:
         wait=given["wait"],
         wait_timeout=given["wait_timeout"],
         drain_timeout=given["drain_timeout"],
+        lock_wait=given["lock_timeout"],
     )
     try:
         require_root_on_systemd(f"scale fleet {request.fleet} to {request.workers}")
         result = scale(request, Systemd(), module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
-    for warning in result.warnings:
+    for warning in [*result.warnings, *undone_by_the_daemon(given)]:
         module.warn(warning)
     returned = {
         "changed": result.changed,

@@ -29,12 +29,17 @@ _POLL = 0.2
 
 @dataclass(frozen=True)
 class RestartRequest:
-    """What is asked for; times in seconds. `drain_timeout` of `None` stands for as long as systemd itself allows."""
+    """What is asked for; times in seconds.
+
+    `drain_timeout` of `None` stands for as long as systemd itself allows.
+    `lock_wait` is how long to wait for somebody else who scales or restarts the fleet.
+    """
 
     fleet: str
     only_outdated: bool = True
     wait_timeout: float = 300.0
     drain_timeout: float | None = None
+    lock_wait: float = LOCK_WAIT
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def restart(request: RestartRequest, systemd: Systemd, check_mode: bool) -> Rest
             return RestartResult([], [], {}, [f"{warning} Without check mode this is an error."])
         chosen, unchanged, reasons = _choose(request, state, systemd)
         return RestartResult([unit.name for unit in chosen], unchanged, reasons)
-    with fleet_lock(request.fleet):
+    with fleet_lock(request.fleet, request.lock_wait):
         state = systemd.read_fleet(request.fleet)
         if not state.exists:
             raise refuse_unknown_fleet(tried, request.fleet, systemd)

@@ -252,7 +252,7 @@ class _Scaling:
             else:
                 self._enable()
                 self._require_enabled()
-            if self.plan.stop and self.request.wait:
+            if self.request.wait:
                 self._wait_drained()
             return self._result()
         except OperationError as error:
@@ -382,6 +382,11 @@ class _Scaling:
 
     def _wait_drained(self) -> None:
         victims = {unit.name: unit for unit in self.state.units if unit.name in self.stopped}
+        if self.request.workers == 0:
+            # Whoever wants none at all may take away what they run on: those count that others told to stop.
+            victims.update((unit.name, unit) for unit in self.state.draining)
+        if not victims:
+            return
         limit = drain_limit(victims.values(), self.request.drain_timeout)
         deadline = None if limit is None else time.monotonic() + limit
         pause = _POLL_FIRST
@@ -391,24 +396,25 @@ class _Scaling:
             if not left:
                 break
             if deadline is not None and time.monotonic() >= deadline:
-                self._still_draining(left, limit)
+                self._still_draining(left, len(victims), limit)
             time.sleep(pause if deadline is None else min(pause, max(0.01, deadline - time.monotonic())))
             pause = min(_POLL_MOST, pause * 1.5)
         self._judge_ends(state, victims)
 
-    def _still_draining(self, left: list[Unit], limit: float | None) -> None:
+    def _still_draining(self, left: list[Unit], stopped: int, limit: float | None) -> None:
         load, unknown = read_loads(left)
         busy = ", ".join(f"{unit.name} ({_busy(load[unit.number], unknown.get(unit.number))})" for unit in left)
         raise OperationError(
             self.tried,
-            f"{len(left)} of {len(self.stopped)} stopped workers still drain after {limit:g} s: {busy}",
+            f"{len(left)} of {stopped} stopped workers still drain after {limit:g} s: {busy}",
             "They take no new tasks, go on draining and end by themselves; systemd kills what is left at the unit's "
             "TimeoutStopSec. Wait for them, or give a longer drain_timeout next time.",
             **self._so_far(),
         )
 
     def _judge_ends(self, state: FleetState, victims: Mapping[str, Unit]) -> None:
-        ended = [unit for unit in state.units if unit.name in victims and victims[unit.name].phase is Phase.RUNNING]
+        ran = {name for name, unit in victims.items() if unit.phase in (Phase.RUNNING, Phase.DRAINING)}
+        ended = [unit for unit in state.units if unit.name in ran]
         killed = [unit for unit in ended if unit.result in KILLED]
         self.warnings += [
             f"{unit.name} ended with result {unit.result} while it drained; see journalctl -u {unit.name}."
@@ -429,7 +435,8 @@ class _Scaling:
 
     def _result(self) -> ScaleResult:
         # What was read when the starts were over is as good when nothing was done since.
-        state = self.seen if self.seen and not self.plan.stop else self._read_afterwards()
+        nothing_since = self.seen and not self.plan.stop and not self.state.draining
+        state = self.seen if self.seen and nothing_since else self._read_afterwards()
         names = [unit.name for unit in state.current]
         not_enabled = [unit.name for unit in state.current if not unit.enabled and not unit.masked]
         if len(names) != self.request.workers or not_enabled:

@@ -135,6 +135,20 @@ def test_killed_at_the_end_of_its_drain_time_is_not_passed_over(fleet_of: Callab
     fleet.release("endless")
 
 
+def test_a_fleet_of_none_is_not_there_before_those_are_gone_that_others_told_to_stop(
+    fleet_of: Callable[[int], Fleet],
+) -> None:
+    fleet = fleet_of(1)
+    fleet.hold("slow")
+    fleet.host.run("systemctl", "disable", "--now", "--no-block", unit(1))
+    early = fleet.scale(0, drain_timeout=1, check=False)
+    assert (early["after"], early["draining"]) == (0, [unit(1)])
+    assert "1 of 1 stopped workers still drain" in early["msg"]
+    fleet.release("slow")
+    late = fleet.scale(0)
+    assert (late["after"], late["draining"], fleet.active()) == (0, [], [])
+
+
 def test_second_scaling_at_the_same_time_is_refused(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
     fleet.host.run("systemd-run", "--unit=holder", "flock", "/run/lock/celery-worker-web.lock", "sleep", "infinity")
@@ -148,7 +162,8 @@ def test_second_scaling_at_the_same_time_is_refused(fleet_of: Callable[[int], Fl
             ),
             10,
         )
-        result = fleet.scale(2, check=False)
+        result = fleet.scale(2, check=False, lock_timeout=1)
+        # With its default it would wait for the other one.
         assert "another scaling or restart of this fleet is running" in result["msg"]
         assert fleet.active() == [1]
     finally:
@@ -196,7 +211,7 @@ def test_hostile_status_file_is_unknown_and_not_followed(fleet_of: Callable[[int
         foretold = fleet.scale(1, "--check")
     finally:
         fleet.host.run("systemctl", "kill", "--kill-whom=main", "--signal=CONT", unit(2))
-    assert foretold["stopped"] == [unit(1)]
+    assert foretold["stopped"] == [unit(2)], "one that does not answer is not kept in place of one that does"
     assert "cannot be opened" in foretold["unknown"][unit(2)]
     assert "root:" not in str(foretold)
 
