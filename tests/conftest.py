@@ -19,6 +19,7 @@ def _put_first(variable: str, path: Path) -> None:
     os.environ[variable] = os.pathsep.join([str(path), *rest])
 
 
+SHOWN_AT_ONCE = 40  # lines
 COLLECTIONS = collections_path()
 # For this process, for Python programs it starts, and for Ansible that it starts.
 sys.path.insert(0, str(COLLECTIONS))
@@ -31,4 +32,6 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     # A process of pytest-xdist hands its reports to the one that started it, which gets here with them too.
     if report.failed and "MUEJAM_FAILURES" in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
         with Path(os.environ["MUEJAM_FAILURES"]).open("a", encoding="utf-8") as failures:
-            failures.write(f"FAILED {report.nodeid} ({report.when})\n{report.longreprtext}\n")
+            # All of it is told at the end. A host that does not come up fails many tests with much the same words.
+            text = "\n".join(report.longreprtext.splitlines()[-SHOWN_AT_ONCE:])
+            failures.write(f"FAILED {report.nodeid} ({report.when})\n{text}\n")

@@ -1103,7 +1103,7 @@ def limit_publishing():
     def noting(function, note):
         @functools.wraps(function)
         def heard(self, *args, **kwargs):
-            note(self)
+            note(current.publishing, self)
             return function(self, *args, **kwargs)
 
         return heard
@@ -1111,11 +1111,9 @@ def limit_publishing():
     Channel.basic_publish = limited(Channel.basic_publish)
     Channel.basic_publish_confirm = limited(Channel.basic_publish_confirm)
     Channel.close, Connection.close = closing(Channel.close), closing(Connection.close)
-    Connection._on_blocked = noting(Connection._on_blocked, lambda each: current.publishing.blocked.add(each))
-    Connection._on_unblocked = noting(Connection._on_unblocked, lambda each: current.publishing.blocked.discard(each))
-    Connection.on_inbound_method = noting(
-        Connection.on_inbound_method, lambda each: current.publishing.unanswered.discard(each)
-    )
+    Connection._on_blocked = noting(Connection._on_blocked, lambda own, each: own.blocked.add(each))
+    Connection._on_unblocked = noting(Connection._on_unblocked, lambda own, each: own.blocked.discard(each))
+    Connection.on_inbound_method = noting(Connection.on_inbound_method, lambda own, each: own.unanswered.discard(each))
     publish_event = EventDispatcher._publish
 
     @functools.wraps(publish_event)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,10 +17,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.act import remote_wo
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 
-@contextmanager
-def no_broker(_seconds: float) -> Iterator[Any]:
+def no_broker(_seconds: float) -> Any:
     raise OperationError("connect", "refused", "Start it.")
-    yield
 
 
 def test_a_process_that_ends_is_known() -> None:
