@@ -11,10 +11,14 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import who_else_writes
 
-LOCK_DIRECTORY = "/run/lock"
+LOCK_DIRECTORY = "/run/celery-worker-locks"
+"""Root's alone. In C(/run/lock) every user could put something in a lock's place, and nothing would scale any more."""
+
 LOCK_WAIT = 10.0
 """Seconds to wait for another one that is about to finish."""
 
@@ -30,15 +34,8 @@ def fleet_lock(fleet: str, wait: float = LOCK_WAIT, directory: str = LOCK_DIRECT
     """
     path = f"{directory}/celery-worker-{fleet}.lock"
     tried = f"lock fleet {fleet} ({path})"
+    descriptor = _opened(path, directory, tried)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OperationError(tried, error, f"See what {path} is, and remove it when it is not a lock.") from None
-    try:
-        details = os.fstat(descriptor)
-        # Anyone may make files in that directory; a lock that another user can hold would let him stop all scaling.
-        if not stat.S_ISREG(details.st_mode) or details.st_uid != os.geteuid():
-            raise OperationError(tried, "it is no file of this user", f"Remove {path} and try again.")
         deadline = time.monotonic() + wait
         while not _take(descriptor):
             if time.monotonic() >= deadline:
@@ -54,6 +51,29 @@ def fleet_lock(fleet: str, wait: float = LOCK_WAIT, directory: str = LOCK_DIRECT
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(path: str, directory: str, tried: str) -> int:
+    try:
+        Path(directory).mkdir(mode=0o700, exist_ok=True)
+        others = who_else_writes(directory)
+    except OSError as error:
+        raise OperationError(tried, error, f"Run this as root, and see what {directory} is.") from None
+    if others:
+        raise OperationError(
+            tried,
+            f"others than root and this user may write to {others}, and could keep the fleet from being scaled",
+            f"Nothing was changed. Let nobody else write to {others}.",
+        )
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise OperationError(tried, error, f"See what {path} is, and remove it when it is not a lock.") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OperationError(tried, "it is no plain file", f"Remove {path} and try again.")
+    return descriptor
 
 
 def _take(descriptor: int) -> bool:

@@ -10,11 +10,11 @@ so nothing in them is believed before it is checked.
 from __future__ import annotations
 
 import json
-import os
-import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
 
 MAX_AGE = 5.0
 """Seconds after which a status file says nothing any more; workers write it at least once a second."""
@@ -99,23 +99,13 @@ def with_tally(status: Status, content: bytes) -> Status:
 
 def _read(path: str) -> bytes:
     try:
-        # O_NONBLOCK: opening a FIFO that somebody put there must not hang.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_plain_file(path, MAX_BYTES)
     except FileNotFoundError:
         raise StatusMissing("it has written no status file") from None
-    except OSError as error:
-        raise StatusUnknown(f"its status file cannot be opened ({error.strerror})") from None
-    try:
-        details = os.fstat(descriptor)
-        if not stat.S_ISREG(details.st_mode):
-            raise StatusUnknown("its status file is no plain file")
-        if details.st_size > MAX_BYTES:
-            raise StatusUnknown(f"its status file is larger than {MAX_BYTES} bytes")
-        return os.read(descriptor, MAX_BYTES)
+    except NotAPlainFile as reason:
+        raise StatusUnknown(f"its status file is not used: {reason}") from None
     except OSError as error:
         raise StatusUnknown(f"its status file cannot be read ({error.strerror})") from None
-    finally:
-        os.close(descriptor)
 
 
 def parse_status(content: bytes) -> Status:
@@ -208,6 +198,7 @@ def _seconds(values: dict[str, object], key: str) -> float:
 
 def _text(values: dict[str, object], key: str) -> str:
     value = values.get(key)
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+    # What is not printable could be an order to the terminal of whoever reads it.
+    if not isinstance(value, str) or len(value) > _MAX_TEXT or not value.isprintable():
         raise StatusUnknown(f"its status file has no usable {key}")
     return value

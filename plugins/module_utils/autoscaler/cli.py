@@ -25,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 
 REFUSED = 1
 FAILED = 2
@@ -179,9 +180,12 @@ def _complain(line: str) -> None:
 
 
 def _in_letters_of(stream: TextIO, line: str) -> str:
-    """Return the line with what the stream has no letters for, such as a name in a policy, spelled out."""
+    """Return the line with what the stream has no letters for, such as a name in a policy, spelled out.
+
+    So is what would be an order to a terminal: much of what is told comes from files that somebody else wrote.
+    """
     encoding = stream.encoding or "utf-8"
-    return line.encode(encoding, "backslashreplace").decode(encoding)
+    return printable(line, keep="\n\t").encode(encoding, "backslashreplace").decode(encoding)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ ASK = """
 import socket, sys
 way = socket.socket(socket.AF_UNIX)
 way.settimeout(60)
-way.connect("/run/celery-autoscaler/scale.sock")
+way.connect("/run/celery-autoscaler-scale.sock")
 way.sendall(sys.argv[1].encode() + b"\\n")
 answer = b""
 while not answer.endswith(b"\\n"):

@@ -62,9 +62,47 @@ def test_its_user_cannot_change_what_it_is_told_or_what_it_runs(deployed: Scaled
 
 
 def test_only_its_user_can_ask(deployed: Scaled) -> None:
-    connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/celery-autoscaler/scale.sock")'
+    connect = 'import socket; socket.socket(socket.AF_UNIX).connect("/run/celery-autoscaler-scale.sock")'
     assert "PermissionError" in deployed.run_as("celery", "python3", "-c", connect, check=False)
     assert deployed.host.output("stat", "--format=%a %U %G", CONFIG) == "640 root celery-autoscaler"
+
+
+def test_its_user_puts_nothing_in_the_place_of_what_root_makes(deployed: Scaled) -> None:
+    # systemd changes owner and mode of the socket by its path: a link there would change those of /etc/shadow.
+    places = ("/run/celery-autoscaler-scale.sock", "/run/celery-worker-locks/celery-worker-web.lock")
+    for place in places:
+        attack = f"for turn in 1 2 3; do rm -f {place}; ln -sf /etc/shadow {place} && echo linked; done"
+        assert "linked" not in deployed.run_as(USER, "sh", "-c", attack, check=False)
+    race = 'while :; do rm -f "$0"; ln -s /etc/shadow "$0"; done 2>/dev/null'
+    before = deployed.host.output("stat", "--format=%a %U %G", "/etc/shadow")
+    unit = f"--uid={USER}", "--unit=attacker", "--property=RuntimeMaxSec=60"
+    deployed.host.run("systemd-run", *unit, "sh", "-c", race, places[0])
+    try:
+        for _turn in range(3):
+            deployed.host.run("systemctl", "restart", "celery-autoscaler-scale.socket")
+    finally:
+        deployed.host.run("systemctl", "stop", "attacker.service", check=False)
+    assert deployed.host.output("stat", "--format=%a %U %G", "/etc/shadow") == before
+    assert deployed.ask(do="scale", fleet="web", workers=1)["ok"]
+
+
+def test_root_asks_for_the_status_of_a_hostile_service(deployed: Scaled) -> None:
+    status = "/run/celery-autoscaler/status.json"
+    deployed.host.run("systemctl", "kill", "--signal=STOP", SERVICE)
+    try:
+        for place in (f"mkfifo {status}", f"ln -s /dev/zero {status}", f"truncate -s 1T {status}"):
+            deployed.run_as(USER, "sh", "-c", f"rm -f {status}; {place}")
+            # In a directory with what Python would take for its own.
+            told = deployed.host.run(
+                "sh", "-c", "cd /tmp; echo 'print(666)' >json.py; timeout 20 celery-autoscaler status", check=False
+            )
+            assert told.returncode == 2, told.stdout + told.stderr
+            assert "666" not in told.stdout
+            assert "Could not read the status" in told.stderr
+    finally:
+        deployed.run_as(USER, "rm", "-f", status)
+        deployed.host.run("systemctl", "kill", "--signal=CONT", SERVICE)
+        deployed.host.run("rm", "-f", "/tmp/json.py")
 
 
 def test_the_scaler_scales_a_fleet_within_its_limits(scaled: Scaled) -> None:

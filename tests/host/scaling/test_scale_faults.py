@@ -151,12 +151,14 @@ def test_a_fleet_of_none_is_not_there_before_those_are_gone_that_others_told_to_
 
 def test_second_scaling_at_the_same_time_is_refused(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
-    fleet.host.run("systemd-run", "--unit=holder", "flock", "/run/lock/celery-worker-web.lock", "sleep", "infinity")
+    fleet.host.run(
+        "systemd-run", "--unit=holder", "flock", "/run/celery-worker-locks/celery-worker-web.lock", "sleep", "infinity"
+    )
     try:
         assert wait_until(
             lambda: (
                 fleet.host.run(
-                    "flock", "--nonblock", "/run/lock/celery-worker-web.lock", "true", check=False
+                    "flock", "--nonblock", "/run/celery-worker-locks/celery-worker-web.lock", "true", check=False
                 ).returncode
                 != 0
             ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_DIRECTORY, fleet_lock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 
@@ -55,12 +55,28 @@ def test_link_in_its_place_is_refused(tmp_path: Path) -> None:
     assert target.read_text() == "precious"
 
 
-def test_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a file of another user")
-    # Not in a sticky directory, where the kernel itself may refuse to open it.
-    path = tmp_path / "celery-worker-web.lock"
-    path.touch()
-    os.chown(path, 65534, 65534)
-    with pytest.raises(OperationError, match="no file of this user"), fleet_lock("web", directory=str(tmp_path)):
-        pytest.fail("somebody else's file was taken for a lock")
+def test_fifo_in_its_place_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "celery-worker-web.lock")
+    with pytest.raises(OperationError, match="no plain file"), fleet_lock("web", directory=str(tmp_path)):
+        pytest.fail("a FIFO was taken for a lock")
+
+
+def test_the_directory_is_made_for_root_alone(tmp_path: Path) -> None:
+    locks = tmp_path / "locks"
+    with fleet_lock("web", directory=str(locks)):
+        assert locks.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o702])
+def test_a_directory_that_others_write_to_holds_no_lock(tmp_path: Path, mode: int) -> None:
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    locks.chmod(mode)
+    with pytest.raises(OperationError, match=f"may write to {locks}"), fleet_lock("web", directory=str(locks)):
+        pytest.fail("anybody could hold this lock")
+
+
+def test_locks_are_in_a_directory_of_roots() -> None:
+    # Its parent is root's on every system; /run/lock, /tmp and /var/tmp are everybody's.
+    assert Path(LOCK_DIRECTORY).parent == Path("/run")
+    assert Path(LOCK_DIRECTORY) != Path("/run/lock")

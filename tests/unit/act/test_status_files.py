@@ -151,7 +151,7 @@ def test_link_is_not_followed(tmp_path: Path) -> None:
     secret.write_bytes(content())
     link = tmp_path / "status.json"
     link.symlink_to(secret)
-    with pytest.raises(StatusUnknown, match="cannot be opened"):
+    with pytest.raises(StatusUnknown, match="it is a link"):
         read_status(str(link))
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,69 @@ def test_the_status_file_is_read_back(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
     path.write_text("{", encoding="utf-8")
     with pytest.raises(OperationError):
+        read_status(str(path))
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J\u202e\nweb: all is well"
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        {**FLEET, "fleet": HOSTILE},
+        {**FLEET, "action": HOSTILE, "from": 1, "to": 1},
+        {**FLEET, "reasons": [HOSTILE]},
+        {**FLEET, "unknown": {HOSTILE: HOSTILE}},
+        {**FLEET, "stuck": {HOSTILE: 3}},
+        {**FLEET, "errors": {HOSTILE: 3}},
+        {**FLEET, "workers": HOSTILE},
+        {**FLEET, "reasons": [HOSTILE * 100_000], "fleet": HOSTILE * 100_000},
+    ],
+)
+def test_what_a_terminal_would_obey_is_spelled_out(fleet: dict[str, Any]) -> None:
+    lines = table({**STATUS, "mode": HOSTILE, "fleets": [fleet]}, now=1000).splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert "web: all is well" not in lines
+    assert max(map(len, lines)) < 10_000
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {**STATUS, "at": "yesterday"},
+        {**STATUS, "at": 10**400},
+        {**STATUS, "fleets": 3},
+        {**STATUS, "fleets": ["metrics"]},
+        {**STATUS, "fleets": [{"metrics": {}}]},
+        {**STATUS, "fleets": [{**FLEET, "metrics": {"cpu": 10**400}}]},
+        {**STATUS, "fleets": [{**FLEET, "metrics": {"cpu": "much"}}]},
+        {**STATUS, "fleets": [{**FLEET, "stuck": []}]},
+    ],
+)
+def test_a_status_of_another_form_is_refused(status: dict[str, Any]) -> None:
+    with pytest.raises(OperationError, match="not what the service writes"):
+        table(status, now=1000)
+
+
+def test_status_is_not_held_up_by_what_lies_in_the_files_place(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    os.mkfifo(path)
+    with pytest.raises(OperationError, match="no plain file"):
+        read_status(str(path))
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(OperationError, match="a link"):
+        read_status(str(path))
+    with pytest.raises(OperationError, match="no plain file"):
+        read_status("/dev/zero")
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(OperationError, match="larger than"):
+        read_status(str(path))
+    path.write_bytes(b"[" * 100_000)
+    with pytest.raises(OperationError, match=r"nested|not JSON|status\.json"):
         read_status(str(path))
 
 

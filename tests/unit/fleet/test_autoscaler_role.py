@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_DIRECTORY
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, problems
@@ -57,4 +58,17 @@ def test_the_program_looks_where_the_role_puts_things() -> None:
         autoscaling.SOCKET,
     )
     assert read("vars/main.yml")["__celery_autoscaler_config_path"] == CONFIGURATION_FILE
-    assert f"ListenStream={autoscaling.SOCKET}\n" in (ROLE / "templates/celery-autoscaler-scale.socket.j2").read_text()
+    assert read("vars/main.yml")["__celery_autoscaler_socket"] == autoscaling.SOCKET
+
+
+def test_root_makes_its_socket_and_locks_where_nobody_else_can_write() -> None:
+    # Directories of the service's user: systemd gives them to him.
+    service = (ROLE / "templates/celery-autoscaler.service.j2").read_text(encoding="utf-8")
+    his = re.findall(r"^(?:Runtime|State)Directory=(.*)$", service, re.M)
+    assert his == ["celery-autoscaler", "celery-autoscaler"]
+    assert Path(autoscaling.SOCKET).parent == Path("/run")
+    scaler = (ROLE / "templates/celery-autoscaler-scale@.service.j2").read_text(encoding="utf-8")
+    assert f"\nRuntimeDirectory={Path(LOCK_DIRECTORY).relative_to('/run')}\nRuntimeDirectoryMode=0700\n" in scaler
+    assert "ReadWritePaths" not in scaler
+    # What root does for this service, it does not do in those directories.
+    assert not re.search(r"^Exec\w+=[-@:!]*\+", service, re.M)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
 
 FORMAT = "muejam.celery autoscaler state"
 # Counts up when a field goes away or changes its meaning. One that is added with a default needs no new version.
@@ -129,19 +129,11 @@ def set_aside(path: str | os.PathLike[str]) -> Path:
 
 def _read(path: Path) -> str | None:
     try:
-        # A pipe in place of the file must not hold the reader for ever.
-        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return read_plain_file(path, _LARGEST).decode("utf-8")
     except FileNotFoundError:
-        if path.is_symlink():
-            raise
         return None
-    with os.fdopen(opened, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("it is not a regular file")
-        if found.st_size > _LARGEST:
-            raise ValueError(f"its {found.st_size} bytes are more than any state has")
-        return file.read().decode("utf-8")
+    except NotAPlainFile as reason:
+        raise ValueError(reason) from None
 
 
 def _memories(text: str) -> dict[str, FleetMemory]:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.st
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import who_else_writes
 
 DIRECTORY = "/var/lib/muejam-celery/autoscale"
 FORGET_AFTER = 3600.0
@@ -59,15 +58,15 @@ class TurnFile:
         tried = f"keep the state of fleet {self.fleet} in {self.path}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            details = folder.stat()
+            others = who_else_writes(folder)
         except OSError as error:
             raise OperationError(
                 tried, error, "Nothing was changed. Run the task as root, or name another state_path."
             ) from error
-        if details.st_uid not in (0, os.geteuid()) or details.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if others:
             raise OperationError(
                 tried,
-                f"others than root and this user may write to {folder}, and so decide how the fleet is scaled",
+                f"others than root and this user may write to {others}, and so decide how the fleet is scaled",
                 "Nothing was changed. Name a state_path in a directory that only this user may write to.",
             )
         with fleet_lock(self.fleet, directory=str(folder)):

@@ -9,26 +9,40 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import unusable
+from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
+
+WIDEST_CELL = 60
+LONGEST_NOTE = 1000
+"""Characters. The file is not the reader's own: what it makes somebody print has an end."""
+
 
 def table(status: Mapping[str, Any], now: float | None = None) -> str:
-    """Return the status file's content as text of several lines.
+    """Return the status file's content as text of several lines, fit for a terminal whatever is in it.
 
     :param now: seconds since the epoch.
+    :raises OperationError: when something is missing in it, or of another kind than the service writes.
     """
-    age = (time.time() if now is None else now) - status["at"]
-    lines = [f"mode {status['mode']}, every {status['interval']:g} s, last looked {age:.0f} s ago"]
+    try:
+        return "\n".join(_lines(status, time.time() if now is None else now))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise unusable(
+            f"it is not what the service writes ({type(error).__name__}: {printable(str(error))})"
+        ) from error
+
+
+def _lines(status: Mapping[str, Any], now: float) -> Iterator[str]:
+    age = now - status["at"]
+    yield _clipped(f"mode {status['mode']}, every {status['interval']:g} s, last looked {age:.0f} s ago", LONGEST_NOTE)
     if age > 3 * status["interval"] + 10:
-        lines.append("That is long ago: see systemctl status celery-autoscaler.")
+        yield "That is long ago: see systemctl status celery-autoscaler."
     if status.get("reload_failed"):
-        lines.append("The last configuration given was refused; the one before is in force.")
+        yield "The last configuration given was refused; the one before is in force."
     fleets = [fleet for fleet in status["fleets"] if "metrics" in fleet]
-    lines += [
-        "",
-        *_aligned([[title for title, _cell in _COLUMNS], *([cell(f) for _t, cell in _COLUMNS] for f in fleets)]),
-    ]
+    yield ""
+    yield from _aligned([[title for title, _cell in _COLUMNS], *([cell(f) for _t, cell in _COLUMNS] for f in fleets)])
     for fleet in fleets:
-        lines += _notes(fleet)
-    return "\n".join(lines)
+        yield from (_clipped(note, LONGEST_NOTE) for note in _notes(fleet))
 
 
 def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
@@ -49,9 +63,14 @@ def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
+    cells = [[_clipped(cell, WIDEST_CELL) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    for row in cells:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+
+
+def _clipped(text: str, most: int) -> str:
+    return printable(text if len(text) <= most else text[: most - 3] + "...")
 
 
 def _metric(fleet: Mapping[str, Any], name: str, form: str) -> str:

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
 
 VERSION = 1
+
+MOST_BYTES = 8 * 1024 * 1024
+"""A fleet takes about two thousand."""
 
 
 def write_status(path: str, status: Mapping[str, Any]) -> None:
@@ -27,21 +31,28 @@ def write_status(path: str, status: Mapping[str, Any]) -> None:
 
 
 def read_status(path: str) -> dict[str, Any]:
-    """Return what the service wrote last.
+    """Return what the service wrote last. Its user could have written anything: only its version is certain.
 
     :raises OperationError: when there is nothing, or nothing that makes sense.
     """
-    tried = "read the status of the autoscaler"
     try:
-        status = json.loads(Path(path).read_text(encoding="utf-8"))
+        status = json.loads(read_plain_file(path, MOST_BYTES))
     except FileNotFoundError as error:
-        raise OperationError(
-            tried, f"there is no {path}: it does not run", "See systemctl status celery-autoscaler."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise OperationError(tried, f"{path}: {error}", "See systemctl status celery-autoscaler.") from error
+        raise unusable(f"there is no {path}: it does not run") from error
+    except RecursionError as error:
+        raise unusable(f"{path}: it is nested without end") from error
+    except (OSError, ValueError, NotAPlainFile) as error:
+        raise unusable(f"{path}: {error}") from error
     if not isinstance(status, dict) or status.get("version") != VERSION:
         raise OperationError(
-            tried, f"{path} was written by another version", "Use the program of the version that runs."
+            _TRIED, f"{path} was written by another version", "Use the program of the version that runs."
         )
     return status
+
+
+def unusable(why: str) -> OperationError:
+    """Return the error for a status that cannot be used."""
+    return OperationError(_TRIED, why, "See systemctl status celery-autoscaler.")
+
+
+_TRIED = "read the status of the autoscaler"

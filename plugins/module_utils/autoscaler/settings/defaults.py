@@ -13,7 +13,9 @@ MODES = (OBSERVE, ADVISE, ACT)
 CONFIGURATION_FILE = "/etc/celery-autoscaler/config.json"
 STATE_FILE = "/var/lib/celery-autoscaler/state.json"
 STATUS_FILE = "/run/celery-autoscaler/status.json"
-SOCKET = "/run/celery-autoscaler/scale.sock"
+SOCKET = "/run/celery-autoscaler-scale.sock"
+"""Beside the service's own directory: systemd makes it and then changes its owner by its path, so nobody but root may
+write where it lies."""
 
 QUEUES = ("celery",)
 """What a fleet consumes from that names no queues: Celery's own default."""

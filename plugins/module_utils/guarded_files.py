@@ -1,0 +1,63 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of other users, read without harm, and directories that no other user can change.
+
+Whoever may write to a directory can put a link, a FIFO or an endless file in the place of what is expected there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+class NotAPlainFile(Exception):
+    """What lies there is no file that may be read; the text says why, for an operator."""
+
+
+def read_plain_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
+    """Return what is in a file: at once, without following a link in the last place, and not more than is wanted.
+
+    :raises NotAPlainFile: when it is a link, a FIFO, a directory or a device, or has more than C(most_bytes).
+    :raises OSError: when it cannot be opened or read.
+    """
+    # O_NONBLOCK: opening a FIFO would wait for somebody who writes into it.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        opened = os.open(path, flags)
+    except OSError:
+        if Path(path).is_symlink():
+            raise NotAPlainFile("it is a link") from None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise NotAPlainFile("it is no plain file")
+        # The size says nothing about a file that grows meanwhile.
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            found = file.read(most_bytes + 1)
+    finally:
+        os.close(opened)
+    if len(found) > most_bytes:
+        raise NotAPlainFile(f"it is larger than {most_bytes} bytes")
+    return found
+
+
+def who_else_writes(directory: str | os.PathLike[str]) -> str:
+    """Return the first directory on the way to this one, itself included, that another user can change; or nothing.
+
+    Root and the user who asks are trusted. A directory with the sticky bit, such as C(/tmp), lets others only add
+    names, which is harmless on the way, but not at its end.
+
+    :raises OSError: when one of them is not there.
+    """
+    end = Path(directory).resolve(strict=True)
+    for place in (*reversed(end.parents), end):
+        found = place.stat()
+        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if found.st_mode & stat.S_ISVTX and place != end:
+            others = 0
+        if others or found.st_uid not in (0, os.geteuid()):
+            return str(place)
+    return ""
