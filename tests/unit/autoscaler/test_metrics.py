@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import socket
-import urllib.request
 from pathlib import Path
 
-import pytest
 from prometheus_client import CollectorRegistry
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
@@ -17,7 +14,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.metrics import FleetMetrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
@@ -103,12 +99,3 @@ def test_what_is_unknown_is_absent(tmp_path: Path) -> None:
     assert "celery_task_wait_seconds" not in names
     unknown = {"fleet": "web", "metric": "queue_depth"}
     assert served.get_sample_value("celery_autoscaler_metric_unknown", unknown) == 1
-
-
-def test_who_connects_and_asks_nothing_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "PATIENCE", 2.0)
-    port = metrics.serve("127.0.0.1", 0, ())
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as idle:
-        assert idle.recv(1) == b""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        assert answer.status == 200

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
@@ -25,17 +24,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 
 try:
-    from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 except ImportError:
     # The caller says what is missing before it asks for anything here.
-    CollectorRegistry = start_http_server = CounterMetricFamily = GaugeMetricFamily = None
-
-AVAILABLE = start_http_server is not None
-"""Whether the library is there that serves metrics."""
-
-PATIENCE = 10.0
-"""Seconds for which the endpoint waits for what a client has to say."""
+    CounterMetricFamily = GaugeMetricFamily = None
 
 PHASES = (CONSUMING, STARTING, ENDING, DRAINING, DOWN)
 
@@ -76,36 +68,6 @@ class FleetMetrics:
         refused = _gauge("celery_autoscaler_reload_failed", "1 while the last configuration given was refused.")
         refused.add_metric([], float(self._daemon.reload_failed))
         yield refused
-
-
-def serve(address: str, port: int, collectors: Iterable[Any]) -> int:
-    """Serve metrics over HTTP in a thread of its own, and return the port, which is another one than 0.
-
-    :raises OSError: when nothing can listen there.
-    """
-    registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
-    server, _thread = start_http_server(port, address, registry)
-    server.RequestHandlerClass = _impatient(server.RequestHandlerClass)
-    return int(server.server_port)
-
-
-def _impatient(handler: Any) -> Any:
-    """Return the class of HTTP handlers C(handler), which wait C(PATIENCE) seconds for a request and no longer.
-
-    Each connection has a thread, of which the service may have a few only: those who connect and ask nothing
-    must not use them up.
-    """
-
-    class Impatient(handler):  # type: ignore[misc]  # known only where the library is there
-        timeout = PATIENCE
-
-        def handle(self) -> None:
-            with suppress(OSError):
-                super().handle()
-
-    return Impatient
 
 
 def _gauge(name: str, text: str, *labels: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics, metrics_server
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.streams import Streams
@@ -53,12 +53,12 @@ def _serve_metrics(daemon: Daemon, streams: Streams) -> None:
     if at is None:
         return
     tried = f"serve metrics at {at.address}:{at.port}"
-    if not metrics.AVAILABLE:
+    if not metrics_server.AVAILABLE:
         raise OperationError(
             tried, "the Python library prometheus-client is missing", "Install it, or set metrics to false."
         )
     try:
-        port = metrics.serve(at.address, at.port, (metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)))
+        port = metrics_server.serve(at.address, at.port, (metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)))
     except OSError as error:
         raise OperationError(tried, error, "Free the address, or choose another in metrics.") from error
     daemon.event("metrics_served", address=at.address, port=port)
