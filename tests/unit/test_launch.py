@@ -74,6 +74,17 @@ def test_arguments_and_exit_status_are_passed_on(tmp_path: Path) -> None:
     assert "Could not read the policy" in done.stderr
 
 
+@pytest.mark.parametrize("program", ["autoscaler.cli", "autoscaler.scaler", "autoscaler.service.run", "unit_hooks"])
+def test_what_runs_on_hosts_needs_no_ansible(program: str) -> None:
+    top = LIBRARY.parents[len(launch.PACKAGE.split(".")) - 1]
+    text = (
+        "import sys; sys.modules['ansible'] = None; "
+        f"sys.path.insert(0, {str(top)!r}); import {launch.PACKAGE}.{program}"
+    )
+    done = subprocess.run([sys.executable, "-I", "-B", "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def starts_of_python(text: str) -> list[str]:
     """The lines of a role that start a Python with a module or a program text, lists on several lines included."""
     joined = re.sub(r"\n\s+- (?=-|\"?\{\{)", ", ", text)
