@@ -16,8 +16,14 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 """Where cgroup v2 is mounted on a host that has nothing else."""
 
+V1_MEMORY = "memory"
+"""The hierarchy of the memory controller of cgroup v1 below C(ROOT), with groups of the same paths."""
+
 V1_NAMED = "systemd"
 """The hierarchy that systemd keeps below C(ROOT) for its own bookkeeping where the controllers are those of v1."""
+
+_V1_NO_LIMIT = 2**62
+"""Whole pages, as many as a number of the kernel can count, stand for none."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def read_group(path: str, root: Path = ROOT) -> GroupUsage:
     if not path.strip("/"):
         return GroupUsage(why="it has no control group")
     if not (root / "cgroup.controllers").is_file():
-        return GroupUsage(why="this host has no cgroup v2")
+        return _version_1(root / V1_MEMORY / path.strip("/"))
     group = root / path.strip("/")
     if not group.is_dir():
         return GroupUsage(why="its control group is gone")
@@ -63,6 +69,19 @@ def read_group(path: str, root: Path = ROOT) -> GroupUsage:
         cores=_least(_quota(level / "cpu.max") for level in levels),
         memory_max=_least(_number(level / "memory.max") for level in levels),
         why=f"its control group has no {' and no '.join(missing)}" if missing else "",
+    )
+
+
+def _version_1(group: Path) -> GroupUsage:
+    """Read what the memory controller of cgroup v1 knows. CPU time is seldom accounted for there."""
+    details = _table(group / "memory.stat")
+    current, inactive = _number(group / "memory.usage_in_bytes"), details.get("total_inactive_file")
+    memory = None if current is None or inactive is None else float(max(current - inactive, 0))
+    limit = details.get("hierarchical_memory_limit", _V1_NO_LIMIT)
+    return GroupUsage(
+        memory=memory,
+        memory_max=float(limit) if limit < _V1_NO_LIMIT else None,
+        why="this host has no cgroup v2" + (", and v1 does not account for its memory" if memory is None else ""),
     )
 
 

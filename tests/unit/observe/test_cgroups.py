@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,12 +96,34 @@ def test_groups_that_are_not_there(root: Path) -> None:
     assert processes_of("/system.slice/other.service", root) is None
 
 
-def test_version_1_tells_the_processes_alone(tmp_path: Path) -> None:
-    group = tmp_path / "systemd" / UNIT.strip("/")
-    group.mkdir(parents=True)
-    (group / "cgroup.procs").write_text("7\n")
+def version_1(root: Path, **files: str) -> None:
+    for hierarchy in ("systemd", "memory"):
+        (root / hierarchy / UNIT.strip("/")).mkdir(parents=True)
+    (root / "systemd" / UNIT.strip("/") / "cgroup.procs").write_text("7\n")
+    for name, text in files.items():
+        (root / "memory" / UNIT.strip("/") / f"memory.{name}").write_text(text)
+
+
+def test_version_1_tells_memory_and_processes(tmp_path: Path) -> None:
+    stat = f"inactive_file 0\nhierarchical_memory_limit {512 * MIB}\ntotal_inactive_file {60 * MIB}\n"
+    version_1(tmp_path, usage_in_bytes=f"{300 * MIB}\n", stat=stat)
     assert processes_of(UNIT, tmp_path) == (7,)
-    assert read_group(UNIT, tmp_path).cpu_seconds is None
+    usage = read_group(UNIT, tmp_path)
+    assert (usage.cpu_seconds, usage.memory, usage.memory_max) == (None, 240.0 * MIB, 512.0 * MIB)
+
+
+def test_version_1_without_a_limit(tmp_path: Path) -> None:
+    stat = f"hierarchical_memory_limit {2**63 - 4096}\ntotal_inactive_file 0\n"
+    version_1(tmp_path, usage_in_bytes=f"{300 * MIB}\n", stat=stat)
+    assert read_group(UNIT, tmp_path).memory_max is None
+
+
+@pytest.mark.parametrize("files", [{}, {"usage_in_bytes": "5\n"}, {"stat": "total_inactive_file 0\n"}])
+def test_version_1_without_accounting(tmp_path: Path, files: dict[str, str]) -> None:
+    version_1(tmp_path, **files)
+    usage = read_group(UNIT, tmp_path)
+    assert usage.memory is None
+    assert "v1 does not account for its memory" in usage.why
 
 
 BURN = "import sys, time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n"
@@ -115,24 +138,58 @@ def test_processes_are_added_up() -> None:
     try:
         assert child.stdout is not None
         assert child.stdout.readline() == b"burnt\n"
-        own, both = (processes.usage_of(each) for each in ([os.getpid()], [os.getpid(), child.pid]))
+        own, both = (processes.cpu_time_of(each).used or 0 for each in ([os.getpid()], [os.getpid(), child.pid]))
         assert child.pid in processes.ProcessTree().below(os.getpid())
-        assert (both.cpu_seconds or 0) >= (own.cpu_seconds or 0) + 0.25
-        assert (both.memory or 0) > (own.memory or 0) + MIB
+        assert both >= own + 0.25
+        burnt = both
+        own, both = (processes.memory_of(each).used or 0 for each in ([child.pid], [os.getpid(), child.pid]))
+        assert both > own + MIB
     finally:
         child.communicate()
     # Its time is its parent's now, and it is left out itself.
-    after = processes.usage_of([os.getpid(), child.pid])
-    assert (after.cpu_seconds or 0) >= (both.cpu_seconds or 0)
+    assert (processes.cpu_time_of([os.getpid(), child.pid]).used or 0) >= burnt
+
+
+def test_pages_that_processes_share_count_once() -> None:
+    pool = (
+        "import os, sys, time; block = bytearray(os.urandom(1024)) * (64 * 1024)\n"
+        "for _ in range(4):\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(600)\n"
+        "print('forked', flush=True); sys.stdin.read()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", pool], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"forked\n"
+        running = processes.ProcessTree().below(parent.pid)
+        assert len(running) == 5
+        # Five times 64 MiB and five Pythons, if what they share counted for each.
+        assert 64 * MIB < (processes.memory_of(running).used or 0) < 200 * MIB
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.communicate()
+
+
+def test_memory_that_may_not_be_told_apart_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: object) -> None:
+        raise processes.psutil.AccessDenied
+
+    monkeypatch.setattr(processes.psutil.Process, "memory_full_info", refuse)
+    assert processes.memory_of([os.getpid(), os.getppid()]).used is None
+    assert "cannot be read (AccessDenied)" in processes.memory_of([os.getpid(), os.getppid()]).why
+    assert (processes.memory_of([os.getpid()]).used or 0) > MIB
 
 
 def test_no_process_is_unknown() -> None:
-    assert processes.usage_of([]).why == "it has no process"
+    assert processes.cpu_time_of([]).why == processes.memory_of([]).why == "it has no process"
 
 
 def test_without_psutil_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "psutil", None)
-    assert processes.usage_of([os.getpid()]).why == processes.MISSING
+    assert processes.memory_of([os.getpid()]).why == processes.MISSING
     assert processes.host_totals() == processes.HostTotals()
     assert processes.ProcessTree().below(1) == (1,)
 

@@ -177,15 +177,17 @@ def _usage(unit: Unit, tree: processes.ProcessTree, groups: Path) -> _Usage:
     running = cgroups.processes_of(unit.control_group, groups)
     if running is None:
         running = tree.below(unit.main_pid) if unit.main_pid else ()
-    found = processes.usage_of(running)
+    cpu = processes.cpu_time_of(running) if group.cpu_seconds is None else processes.ProcessUsage(group.cpu_seconds)
+    memory = processes.memory_of(running) if group.memory is None else processes.ProcessUsage(group.memory)
+    missing = dict.fromkeys(filter(None, (cpu.why, memory.why)))
     return _Usage(
-        cpu_seconds=found.cpu_seconds if group.cpu_seconds is None else group.cpu_seconds,
-        memory=found.memory if group.memory is None else group.memory,
+        cpu_seconds=cpu.used,
+        memory=memory.used,
         cores=group.cores,
         memory_max=group.memory_max,
         # The main process of a pool of processes runs no tasks; one without others does.
         processes=float(max(len(running) - 1, 1)) if running else None,
-        why=f"{group.why}, and {found.why}" if found.why else "",
+        why=", and ".join((group.why, *missing)) if missing else "",
     )
 
 
