@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import pytest
 from deployment import PASSWORD, TOKEN, variables
 
+from muejam_bed import container
 from muejam_bed.shell import wait_until
 
 if TYPE_CHECKING:
@@ -26,6 +29,35 @@ def test_exposure(deployed: SystemdHost) -> None:
     found = re.search(r"exposure level for .*: ([0-9.]+)", report)
     assert found, report
     assert float(found.group(1)) <= EXPOSURE, report
+
+
+def test_the_sandbox_refuses_nothing_that_real_applications_do(deployed: SystemdHost) -> None:
+    # Under the worker's own unit, with another program in place of Celery.
+    program = "/opt/celery-demo/real_application.py"
+    source = Path(__file__).with_name("real_application.py").read_text(encoding="utf-8")
+    container.docker("exec", "--interactive", deployed.name, "tee", program, stdin=source)
+    deployed.run("chmod", "0644", program)
+    edits = (
+        f"s,^ExecStart=.*,ExecStart=/opt/celery-demo/venv/bin/python {program},",
+        "s,^Type=.*,Type=oneshot,",
+        # Else its end would take the directory of the worker that runs.
+        "s,^RuntimeDirectory=.*,RuntimeDirectory=real-application,",
+        "/^WatchdogSec=/d",
+        "/^Restart/d",
+    )
+    unit = "celery-worker-web@.service"
+    copy = "/run/systemd/system/real-application@.service"
+    deployed.run(
+        "sh", "-c", f"sed {' '.join(f'-e {quote(edit)}' for edit in edits)} /etc/systemd/system/{unit} >{copy}"
+    )
+    deployed.run("systemctl", "daemon-reload")
+    try:
+        done = deployed.run("systemctl", "start", "real-application@1.service", check=False)
+        said = deployed.output("journalctl", "--no-pager", "--output=cat", "--unit=real-application@1.service")
+        assert done.returncode == 0, said
+    finally:
+        deployed.run("rm", copy, program)
+        deployed.run("systemctl", "daemon-reload")
 
 
 @pytest.mark.parametrize(
