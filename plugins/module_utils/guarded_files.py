@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of other users, read without harm, and directories that no other user can change.
+"""Files of other users, read without harm.
 
 Whoever may write to a directory can put a link, a FIFO or an endless file in the place of what is expected there.
 """
@@ -42,22 +42,3 @@ def read_plain_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     if len(found) > most_bytes:
         raise NotAPlainFile(f"it is larger than {most_bytes} bytes")
     return found
-
-
-def who_else_writes(directory: str | os.PathLike[str]) -> str:
-    """Return the first directory on the way to this one, itself included, that another user can change; or nothing.
-
-    Root and the user who asks are trusted. A directory with the sticky bit, such as C(/tmp), lets others only add
-    names, which is harmless on the way, but not at its end.
-
-    :raises OSError: when one of them is not there.
-    """
-    end = Path(directory).resolve(strict=True)
-    for place in (*reversed(end.parents), end):
-        found = place.stat()
-        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if found.st_mode & stat.S_ISVTX and place != end:
-            others = 0
-        if others or found.st_uid not in (0, os.geteuid()):
-            return str(place)
-    return ""

@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import (
     NotAPlainFile,
     read_plain_file,
-    who_else_writes,
 )
 
 
@@ -42,25 +41,3 @@ def test_a_file_whose_size_says_nothing_is_bounded_too() -> None:
     # Such files tell a size of 0, whatever is in them.
     with pytest.raises(NotAPlainFile, match="larger than 10 bytes"):
         read_plain_file("/proc/self/maps", 10)
-
-
-def test_who_else_writes_to_a_directory(tmp_path: Path) -> None:
-    inner = tmp_path / "outer" / "inner"
-    inner.mkdir(parents=True)
-    assert who_else_writes(inner) == ""
-    for mode, told in ((0o755, ""), (0o1777, ""), (0o777, str(tmp_path / "outer"))):
-        inner.parent.chmod(mode)
-        assert who_else_writes(inner) == told
-    inner.parent.chmod(0o755)
-    for mode in (0o777, 0o1777):
-        inner.chmod(mode)
-        assert who_else_writes(inner) == str(inner)
-
-
-def test_a_directory_on_the_way_of_another_user_is_told(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a directory of another user")
-    (tmp_path / "his" / "mine").mkdir(parents=True)
-    os.chown(tmp_path / "his", 65534, 65534)
-    (tmp_path / "way").symlink_to(tmp_path / "his" / "mine")
-    assert who_else_writes(tmp_path / "way") == str(tmp_path / "his")

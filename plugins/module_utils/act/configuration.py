@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import StatusUnknown, read_status
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import Unit, parse_environment
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import status_path
+from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
 
 VARIABLE = "CELERY_LIFECYCLE_CONFIG"
 """Holds the fingerprint of the configuration that a worker was started with."""
@@ -110,11 +110,11 @@ def newest_change(unit: Unit) -> float | None:
 
 def _with_environment_files(unit: Unit, value: str | None) -> str | None:
     for path in unit.environment_files:
-        values: Mapping[str, str] = {}
         try:
-            values = parse_environment_file(Path(path).read_text(encoding="utf-8", errors="replace"))
-        except OSError:
+            text = read_plain_file(path, _MAX_ENVIRON_BYTES).decode("utf-8", "replace")
+        except (OSError, NotAPlainFile):
             continue
+        values = parse_environment_file(text)
         # What a file says wins over Environment=, and a later file over an earlier one.
         value = values.get(VARIABLE, value)
     return value

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import who_else_writes
+from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import who_else_writes
 
 LOCK_DIRECTORY = "/run/celery-worker-locks"
 """Root's alone. In C(/run/lock) every user could put something in a lock's place, and nothing would scale any more."""

@@ -32,6 +32,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
     unit_name,
     unit_template,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 SYSTEM_DIRECTORY = Path("/run/systemd/system")
@@ -226,7 +227,9 @@ class Systemd:
             answer = _call(["journalctl", "--no-pager", "--quiet", *arguments], COMMAND_TIMEOUT)
             # The journal takes a moment to get what a unit printed just before it died.
             if not failed or f"{unit}: Failed with result" in answer.output or time.monotonic() >= deadline:
-                return [redact(line.strip()) for line in reversed(answer.output.splitlines()) if line.strip()]
+                return [
+                    printable(redact(line.strip())) for line in reversed(answer.output.splitlines()) if line.strip()
+                ]
             time.sleep(_JOURNAL_POLL)
 
     def _signs(self, fleet: str) -> Signs | None:

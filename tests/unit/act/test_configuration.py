@@ -105,6 +105,14 @@ def test_wanted_comes_from_the_environment_files_first(tmp_path: Path) -> None:
     assert wanted_fingerprint(worker()) is None
 
 
+def test_an_environment_file_that_nobody_may_wait_for(tmp_path: Path) -> None:
+    fifo, endless = tmp_path / "fifo", tmp_path / "endless"
+    os.mkfifo(fifo)
+    endless.symlink_to("/dev/zero")
+    given = {"CELERY_LIFECYCLE_CONFIG": "from unit"}
+    assert wanted_fingerprint(worker(environment=given, environment_files=(str(fifo), str(endless)))) == "from unit"
+
+
 def test_wanted_on_disk() -> None:
     text = (
         "# /etc/systemd/system/celery-worker-web@.service\n[Service]\n"

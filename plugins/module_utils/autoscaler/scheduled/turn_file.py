@@ -22,7 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.st
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import who_else_writes
+from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import who_else_writes
 
 DIRECTORY = "/var/lib/muejam-celery/autoscale"
 FORGET_AFTER = 3600.0

@@ -1,0 +1,71 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whoever could change what root opens or runs is found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils import who_else_writes as program
+from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import place_of_others, who_else_writes
+
+
+def test_who_else_writes_to_a_directory(tmp_path: Path) -> None:
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    assert who_else_writes(inner) == ""
+    for mode, told in ((0o755, ""), (0o1777, ""), (0o777, str(tmp_path / "outer"))):
+        inner.parent.chmod(mode)
+        assert who_else_writes(inner) == told
+    inner.parent.chmod(0o755)
+    for mode in (0o777, 0o1777):
+        inner.chmod(mode)
+        assert who_else_writes(inner) == str(inner)
+
+
+def test_a_directory_on_the_way_of_another_user_is_told(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a directory of another user")
+    (tmp_path / "his" / "mine").mkdir(parents=True)
+    os.chown(tmp_path / "his", 65534, 65534)
+    (tmp_path / "way").symlink_to(tmp_path / "his" / "mine")
+    assert who_else_writes(tmp_path / "way") == str(tmp_path / "his")
+
+
+def test_a_virtualenv_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert place_of_others(tmp_path / "new" / "venv") == ""
+    tmp_path.chmod(0o777)
+    assert place_of_others(tmp_path / "new" / "venv") == str(tmp_path)
+
+
+def test_programs_in_a_virtualenv(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    pip = tmp_path / "bin" / "pip"
+    pip.touch(0o755)
+    assert place_of_others(tmp_path) == ""
+    pip.chmod(0o777)
+    assert place_of_others(tmp_path) == str(pip)
+
+
+def test_the_role_runs_it_as_a_text(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    text = Path(program.__file__).read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", text, "/usr/bin", str(tmp_path / "venv")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{tmp_path / 'venv'} ({tmp_path})\n"
+
+
+@pytest.mark.parametrize("where", ["/tmp", "/var/tmp", "/dev/shm"])
+def test_directories_of_everybody(where: str) -> None:
+    assert place_of_others(Path(where, "celery-venv-that-is-not-there")) in (where, os.path.realpath(where))
