@@ -65,6 +65,7 @@ def test_from_start_to_stop(workers: Workers, broker_url: str, abstract: bool) -
         "pool": "prefork",
         "concurrency": 2,
         "config": "a-fingerprint",
+        "blocked": False,
     }
     assert abs(status["at"] - time.time()) < 3
     assert stat.S_IMODE(worker.status_file.stat().st_mode) == 0o644
@@ -97,6 +98,21 @@ def test_a_stuck_loop_sends_no_pings(workers: Workers, redis_server: RedisServer
     since = time.monotonic()
     worker.wait(lambda: worker.manager.pings(since) >= 2, 10, "pings after the fault")
     assert worker.age() < 4
+
+
+def test_a_full_pool_of_greenlets_is_no_stuck_loop(workers: Workers, redis_server: RedisServer) -> None:
+    """The main loop stands still until a greenlet is free; a drain begins no task that waited for that."""
+    worker = workers.start_ready(redis_server.url, "--pool", "gevent", "--concurrency", "1")
+    with sender(redis_server.url) as app:
+        for number in range(3):
+            app.send_task("work", [number, 10.0])
+    worker.wait(lambda: worker.status()["reserved"] == 1, 10, "one runs, one waits for it")
+    since = time.monotonic()
+    worker.wait(lambda: worker.manager.pings(since) >= 10, 8, "pings")
+    worker.term()
+    assert worker.wait_exit(20) == 0
+    assert workers.journal("begun") == ["0"]
+    assert redis_server.cli("LLEN", "celery") == "2"
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"] if os.environ.get("LIFECYCLE_FULL") else ["prefork"])
