@@ -82,7 +82,9 @@ class RemoteControl:
         if self._on_redis:
             # With it, a kombu channel that consumes would now and then give back messages unacknowledged for
             # longer than *our* visibility timeout, which may be shorter than the app's: running tasks would run twice.
-            connection.transport_options = {**(connection.transport_options or {}), "ack_emulation": False}
+            # Behind sentinels, workers with a kombu older than 5.4 listen under another name, which this one calls too.
+            ours = {"ack_emulation": False, "sentinel_fanout_compat": True}
+            connection.transport_options = {**(connection.transport_options or {}), **ours}
         self._mailbox = Mailbox(exchange, type="fanout", connection=connection)
         self._rounds: dict[str, tuple[Round, str]] = {}
         self._consumer: Any = None
@@ -140,11 +142,20 @@ class RemoteControl:
         return True
 
     def listeners(self) -> int | None:
-        """Count the nodes that hear a broadcast now, frozen ones included; None where the broker does not tell.
+        """Count the nodes that surely hear a broadcast now, frozen ones included; None where the broker does not tell.
 
         Redis tells by the answer to PUBLISH (workers subscribe by pattern, which PUBSUB
         NUMSUB leaves out). The message is empty: kombu's readers skip empty ones.
         """
+        counts = self._listeners_by_topic()
+        return None if counts is None else max(counts)
+
+    def most_listeners(self) -> int | None:
+        """Count the nodes that may hear a broadcast: those under two names twice, as they may be others."""
+        counts = self._listeners_by_topic()
+        return None if counts is None else sum(counts)
+
+    def _listeners_by_topic(self) -> list[int] | None:
         if not self._on_redis:
             return None
         name = self._mailbox.exchange.name
@@ -154,7 +165,7 @@ class RemoteControl:
             else [self._channel._get_publish_topic(name, "")]
         )
         with self._channel.conn_or_acquire() as client:
-            return max(int(client.publish(topic, "")) for topic in topics)
+            return [int(client.publish(topic, "")) for topic in topics]
 
     def bound_nodes(self) -> frozenset[str] | None:
         """Names of the nodes that have a mailbox on Redis; None where the broker does not tell.
@@ -187,7 +198,7 @@ class RemoteControl:
         """
         if not self.has_mailbox(node):
             return False
-        listening = self.listeners()
+        listening = self.most_listeners()
         if listening is None:
             return True
         everybody = self.ask(["ping"], seconds=seconds)

@@ -58,7 +58,7 @@ def main(
     except ValueError as error:
         parser.error(str(error))
     try:
-        _say(_in_time(options, connect, main_process_ended(variables.get("MAINPID", ""))))
+        _say(_in_time(options, connect, _ended(options.action, variables)))
     except OperationError as error:
         _say(str(error))
         return 1
@@ -67,6 +67,15 @@ def main(
         _say(str(OperationError(f"{options.action} worker {options.node}", repr(error), "This is a fault of ours.")))
         return 1
     return 0
+
+
+def _ended(action: str, variables: Mapping[str, str]) -> Callable[[], bool]:
+    """Return what tells whether the worker's process has ended, as far as the service manager tells of it."""
+    number = variables.get("MAINPID", "")
+    if action == "drain" and not number and variables.get("INVOCATION_ID"):
+        # systemd leaves the number out once there is no main process.
+        return lambda: True
+    return main_process_ended(number)
 
 
 def main_process_ended(number: str) -> Callable[[], bool]:
@@ -102,9 +111,9 @@ def _run(options: argparse.Namespace, connect: Connect, ended: Callable[[], bool
     if options.action == "ready":
         queues = wait_until_consuming(connect, options.node, options.timeout, options.control_exchange, ended)
         return f"Worker {options.node} consumes from {', '.join(queues)}."
-    drained = drain(connect, options.node, options.timeout, options.control_exchange)
+    drained = drain(connect, options.node, options.timeout, options.control_exchange, ended)
     if not drained.there:
-        return f"Worker {options.node} is not connected to the broker: nothing to drain."
+        return f"The process of worker {options.node} has ended: nothing to drain."
     return f"Worker {options.node} has finished its tasks."
 
 

@@ -37,6 +37,15 @@ REPEAT_OPTIONS = (
 )
 """What to try when a worker is not heard that may well be there."""
 
+NOT_HEARD = (
+    "A worker is not heard either when its app sets worker_enable_remote_control to false, or a control_exchange of its "
+    "own, or uses another broker"
+)
+"""Why else a worker that runs is not heard."""
+
+UNHEARD_SECONDS = 5.0
+"""How long a drain looks for a worker that runs and is not heard: it may just be connecting again."""
+
 UNREACHABLE_SECONDS = 15.0
 """How long a drain waits for a broker that is gone: a worker without a broker is not given tasks either."""
 
@@ -103,34 +112,55 @@ def wait_until_consuming(
                 raise OperationError(
                     f"see worker {node} consuming",
                     why,
-                    f"Look at the worker's log, and check that it uses this broker. {REPEAT_OPTIONS}.",
+                    f"Look at the worker's log. {NOT_HEARD}. {REPEAT_OPTIONS}.",
                 )
             _pause(control, deadline)
 
     return _persist(connect, exchange, deadline, watch, check=check)
 
 
-def drain(connect: Connect, node: str, timeout: float, exchange: str = CONTROL_EXCHANGE) -> Drained:
+def drain(
+    connect: Connect,
+    node: str,
+    timeout: float,
+    exchange: str = CONTROL_EXCHANGE,
+    ended: Callable[[], bool] = lambda: False,
+) -> Drained:
     """Make a worker stop consuming and return when it has finished all it had received.
 
     Tasks with a later start time stay with the worker; the broker gets them back when it stops.
 
     :param node: node name such as C(web-1@host1).
     :param timeout: seconds.
+    :param ended: tells whether the worker's process has ended: one that is merely not heard may be at work.
     :raises OperationError: not within C(timeout). The worker goes on with its tasks and does not take new ones.
     """
     deadline = time.monotonic() + timeout
+    unheard_until: float | None = None
     cancelled: set[str] = set()
     commands = ("active_queues", "active", "reserved")
 
     def empty(control: RemoteControl) -> Drained:
+        nonlocal unheard_until
         idle = 0
         held: tuple[int | None, int | None] = (None, None)
         answered = False
         while True:
             answers = _ask(control, node, commands, deadline)
             if not answers and not control.is_there(node, min(ANSWER_SECONDS, deadline - time.monotonic())):
-                return Drained(there=bool(cancelled), queues=tuple(sorted(cancelled)))
+                if ended():
+                    return Drained(there=bool(cancelled), queues=tuple(sorted(cancelled)))
+                unheard_until = unheard_until or min(deadline, time.monotonic() + UNHEARD_SECONDS)
+                if time.monotonic() >= unheard_until:
+                    raise OperationError(
+                        f"drain worker {node}",
+                        "nothing is heard of it at the broker, and nothing says that its process has ended",
+                        f"{NOT_HEARD}. {REPEAT_OPTIONS}. Its signal stops it all the same.",
+                    )
+                idle = 0
+                _pause(control, unheard_until)
+                continue
+            unheard_until = None
             queues = _names(answers.get("active_queues"))
             for queue in queues:
                 cancelled.add(queue)

@@ -18,9 +18,17 @@ _LOGIN = (
     "Check the user and the password in broker_url (percent-encode special characters) against those of the broker."
 )
 _REDIS_RIGHTS = (
-    "Grant the user what reading takes, for example with ACL SETUSER <user> +@read +@connection +ping +select +eval "
-    "and the key patterns of the queues, '_kombu.*' and 'unacked*'."
+    "Grant the user what reading queues, workers and events takes: ACL SETUSER <user> +@read +@connection +@transaction "
+    "+@pubsub +@scripting +brpop +sadd +srem +zadd +zrem +del +time '~*' '&*'. For fewer keys and channels name those of "
+    "the queues, _kombu.*, unacked* and *.pidbox, each behind '~', and the channels '&/*', with global_keyprefix before "
+    "each."
 )
+_MASTER_NAME = (
+    "Give master_name in transport_options as the sentinels know it, and check that they see a master and as many other "
+    "sentinels as min_other_sentinels says."
+)
+# A script of kombu's that calls what the user may not is told of in other words.
+_NO_RIGHTS = ("no permissions", "can't run this command", "can't access at least one of the keys")
 _AMQP_RIGHTS = (
     "Grant the user the virtual host, for example with rabbitmqctl set_permissions -p <vhost> <user> '' '' '.*'."
 )
@@ -67,9 +75,11 @@ def _next_step(error: BaseException, opening: bool) -> str:
     names, text = _names(error), _why(error)
     if "BusyLoadingError" in names or text.startswith("LOADING"):
         return "The server is still loading its data; try again when it has finished."
-    if "MasterNotFoundError" in names or "master_name" in text:
-        return "Give master_name in transport_options as the sentinels know it, and check that they see a master."
-    if "NoPermissionError" in names or "NOPERM" in text or "no permissions" in text.lower():
+    if "MasterNotFoundError" in names or "SENTINEL" in text:
+        return _next_step_of_sentinels(text)
+    if "master_name" in text:
+        return _MASTER_NAME
+    if "NoPermissionError" in names or "NOPERM" in text or any(part in text.lower() for part in _NO_RIGHTS):
         return _REDIS_RIGHTS
     if "AuthenticationError" in names or "WRONGPASS" in text or "NOAUTH" in text:
         return _LOGIN
@@ -90,6 +100,20 @@ def _next_step(error: BaseException, opening: bool) -> str:
             "'databases'."
         )
     return _next_step_of_network(error, opening)
+
+
+def _next_step_of_sentinels(text: str) -> str:
+    if "AuthenticationError" in text or "NOAUTH" in text or "WRONGPASS" in text:
+        return "The sentinels want a login of their own: give username and password as sentinel_kwargs in transport_options."
+    # redis-py lists what each sentinel did instead of answering.
+    if "ConnectionError" in text or "TimeoutError" in text:
+        return (
+            "Not every sentinel answered, and none that did knows a master. Check that the sentinels run, and that "
+            "host and port of each in broker_url are right (theirs is mostly 26379) and open to this host."
+        )
+    if "unknown command" in text:
+        return "There is a Redis server there and no sentinel: name the sentinels in broker_url, or write redis://."
+    return _MASTER_NAME
 
 
 def _next_step_of_network(error: BaseException, opening: bool) -> str:

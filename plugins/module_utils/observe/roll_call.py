@@ -42,6 +42,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.remote_control impor
 HEARTBEAT_MARGIN = 1.25
 """Part of a heartbeat's interval within which the next one is sure to have come."""
 
+NOBODY = (
+    "No worker hears a call at this broker. Those are not seen whose app sets worker_enable_remote_control to false, or "
+    "another control_exchange, or transport options that are not repeated in transport_options"
+)
+
 QUIET_SECONDS = 0.4
 """Silence on the connection after which it is worth asking the broker whether anybody is still to come."""
 
@@ -120,7 +125,8 @@ def call_roll(
     if not wanted:
         # Whether a worker without a name matches a pattern cannot be told.
         workers += [Worker(name=None, state=SILENT)] * found.nameless
-    return RollCall(tuple(workers), found.warnings)
+    nobody = not found.workers and not found.nameless
+    return RollCall(tuple(workers), (*found.warnings, NOBODY) if nobody else found.warnings)
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ def _call_by_name(control: RemoteControl, names: Collection[str], deadline: floa
             waiting.difference_update(_absent(control, waiting - set(asked.answers)))
             if waiting and everybody is None and control.counts_listeners:
                 # When all who listen have answered, who is still missing is but a name left behind.
-                listening = control.listeners() or 0
+                listening = control.most_listeners() or 0
                 everybody = control.ask(["ping"])
         all_called = everybody is None or len(everybody.answers) >= listening
         if everybody is not None and all_called:
@@ -159,6 +165,8 @@ def _call_on_redis(control: RemoteControl, deadline: float) -> _Found:
     listening = control.listeners() or 0
     if not listening:
         return _Found(())
+    # Behind sentinels, old and new workers may listen under two names, and one worker under both.
+    most = control.most_listeners() or 0
     asked = control.ask(COMMANDS)
     # Asked last: who has answered this has no other answer on its way, or never will (a beat answers nothing else).
     roll = control.ask(["ping"])
@@ -171,7 +179,7 @@ def _call_on_redis(control: RemoteControl, deadline: float) -> _Found:
         if quiet:
             # Somebody who left meanwhile will not answer, and somebody who came was not asked.
             listening = min(listening, control.listeners() or 0)
-        everybody = len(answered()) >= listening
+        everybody = len(answered()) >= (listening if quiet else max(listening, most))
         complete = all(_is_complete(asked, name) and name in roll.answers for name in asked.answers)
         return everybody and complete and (quiet or set(roll.answers) <= set(asked.answers))
 

@@ -14,8 +14,15 @@ from collections.abc import Callable
 import pytest
 from broker_servers import RabbitServer, RedisServer, wait_until
 from celery import Celery
+from redis.exceptions import NoPermissionError
 from task_sender import sender
 from worker_processes import Workers
+
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
+from ansible_collections.muejam.celery.plugins.module_utils.observe.roll_call import read_workers
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 PROGRAM = "ansible_collections.muejam.celery.plugins.module_utils.unit_hooks"
 
@@ -132,11 +139,40 @@ def test_a_drain_that_takes_too_long_says_what_is_left(broker_url: str, workers:
 
 
 def test_nothing_to_drain_is_no_failure(broker_url: str, workers: Workers) -> None:
-    expected = (0, "Worker b@h is not connected to the broker: nothing to drain.\n")
-    assert run(broker_url, "drain", "--node", "b@h", "--timeout", "30") == expected
+    expected = (0, "The process of worker b@h has ended: nothing to drain.\n")
     killed = workers.start(broker_url, "a@h", "b@h")[1]
+    number = str(killed.process.pid)
     killed.kill()
-    assert run(broker_url, "drain", "--node", "b@h", "--timeout", "30") == expected
+    assert run(broker_url, "drain", "--node", "b@h", "--timeout", "30", MAINPID=number) == expected
+
+
+def test_the_rights_that_are_advised_are_enough(redis_server: RedisServer, workers: Workers) -> None:
+    workers.start(redis_server.url, "a@h")
+    refused = NoPermissionError("this user has no permissions to run the 'publish' command")
+    advice = explain(refused, "read", opening=False, hide=Hide()).next_step
+    rights = advice.partition("<user> ")[2].partition(". ")[0].replace("'", "").split()
+    redis_server.cli("ACL", "SETUSER", "u", "reset", "on", ">not-a-real-password", *rights)
+    url = redis_server.url.replace("redis://", "redis://u:not-a-real-password@")
+    told: list[str] = []
+    with open_broker(url) as broker:
+        assert [worker.state for worker in read_workers(broker).workers] == ["online"]
+        assert [queue.name for queue in read_queues(broker, warn=told.append)] == ["celery"]
+    assert told == []
+    stream = EventStream(url, {"web": ["celery"]})
+    stream.start()
+    try:
+        wait_until(lambda: stream.snapshot().health.connected, 10, "the stream listens")
+    finally:
+        stream.stop()
+    assert run(url, "drain", "--node", "a@h", "--timeout", "60")[0] == 0
+
+
+def test_a_worker_that_cannot_be_called_is_not_said_to_be_gone(broker_url: str, workers: Workers) -> None:
+    (deaf,) = workers.start(broker_url, "a@h", settings={"worker_enable_remote_control": False})
+    number = str(deaf.process.pid)
+    code, said = run(broker_url, "drain", "--node", "a@h", "--timeout", "30", MAINPID=number)
+    assert code == 1
+    assert "worker_enable_remote_control" in said
 
 
 def test_a_frozen_worker_is_not_drained(broker_url: str, workers: Workers) -> None:
