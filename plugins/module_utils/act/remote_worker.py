@@ -38,8 +38,8 @@ REPEAT_OPTIONS = (
 """What to try when a worker is not heard that may well be there."""
 
 NOT_HEARD = (
-    "A worker is not heard either when its app sets worker_enable_remote_control to false, or a control_exchange of its "
-    "own, or uses another broker"
+    "A worker is not heard either when its app sets worker_enable_remote_control to false, or a control_exchange of "
+    "its own, or uses another broker"
 )
 """Why else a worker that runs is not heard."""
 

@@ -18,14 +18,14 @@ _LOGIN = (
     "Check the user and the password in broker_url (percent-encode special characters) against those of the broker."
 )
 _REDIS_RIGHTS = (
-    "Grant the user what reading queues, workers and events takes: ACL SETUSER <user> +@read +@connection +@transaction "
-    "+@pubsub +@scripting +brpop +sadd +srem +zadd +zrem +del +time '~*' '&*'. For fewer keys and channels name those of "
-    "the queues, _kombu.*, unacked* and *.pidbox, each behind '~', and the channels '&/*', with global_keyprefix before "
-    "each."
+    "Grant the user what reading queues, workers and events takes: ACL SETUSER <user> +@read +@connection "
+    "+@transaction +@pubsub +@scripting +brpop +sadd +srem +zadd +zrem +del +time '~*' '&*'. For fewer keys and "
+    "channels name those of the queues, _kombu.*, unacked* and *.pidbox, each behind '~', and the channels '&/*', with "
+    "global_keyprefix before each."
 )
 _MASTER_NAME = (
-    "Give master_name in transport_options as the sentinels know it, and check that they see a master and as many other "
-    "sentinels as min_other_sentinels says."
+    "Give master_name in transport_options as the sentinels know it, and check that they see a master and as many "
+    "other sentinels as min_other_sentinels says."
 )
 # A script of kombu's that calls what the user may not is told of in other words.
 _NO_RIGHTS = ("no permissions", "can't run this command", "can't access at least one of the keys")
@@ -104,7 +104,7 @@ def _next_step(error: BaseException, opening: bool) -> str:
 
 def _next_step_of_sentinels(text: str) -> str:
     if "AuthenticationError" in text or "NOAUTH" in text or "WRONGPASS" in text:
-        return "The sentinels want a login of their own: give username and password as sentinel_kwargs in transport_options."
+        return "The sentinels want a login of their own: give it as sentinel_kwargs in transport_options."
     # redis-py lists what each sentinel did instead of answering.
     if "ConnectionError" in text or "TimeoutError" in text:
         return (

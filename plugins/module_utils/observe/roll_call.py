@@ -43,8 +43,8 @@ HEARTBEAT_MARGIN = 1.25
 """Part of a heartbeat's interval within which the next one is sure to have come."""
 
 NOBODY = (
-    "No worker hears a call at this broker. Those are not seen whose app sets worker_enable_remote_control to false, or "
-    "another control_exchange, or transport options that are not repeated in transport_options"
+    "No worker hears a call at this broker. Those are not seen whose app sets worker_enable_remote_control to false, "
+    "or another control_exchange, or transport options that are not repeated in transport_options"
 )
 
 QUIET_SECONDS = 0.4

@@ -106,9 +106,9 @@ def test_old_and_new_workers_behind_sentinels_are_both_called() -> None:
             return {"/0.celery.pidbox": 2, "/{db}.celery.pidbox": 1}[topic]
 
     class Connection:
-        transport_options: Mapping[str, Any] = {}  # noqa: RUF012 (a fake)
+        transport_options: Mapping[str, Any] = {}
 
-        class transport:  # noqa: N801
+        class transport:
             driver_type = "redis"
 
         def channel(self) -> Channel:
