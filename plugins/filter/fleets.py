@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     fingerprint,
     names,
     needs,
+    placeholders,
     problems,
     rules,
     spec,
@@ -78,6 +79,7 @@ def fleet_service(fleet: spec.Fleet, facts: Mapping[str, Any] | None = None) -> 
         "unit_environment": environment.unit_lines(fleet),
         "file_environment": environment.file_lines(fleet),
         "reading": reading,
+        "control_exchange": systemd_text.argument(placeholders.literal(reading["control_exchange"])),
         "visibility_timeout": rules.visibility_timeout(fleet) if is_redis(fleet["broker_url"]) else None,
         "probe": {
             "app": fleet["app"],

@@ -21,7 +21,9 @@ NAMES_OF_LISTS = ("global_keyprefix", "sep", "priority_steps")
 
 OF_WORKERS = (*NAMES_OF_LISTS, "queue_order_strategy", "visibility_timeout")
 
-_KEPT = ("app", "transport_options", "queues", "remote_control", "sets_priorities")
+_KEPT = (
+    "app", "transport_options", "queues", "remote_control", "sets_priorities", "control_exchange", "event_exchange"
+)  # fmt: skip
 
 
 def updated(known: Mapping[str, Any], results: Iterable[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:
@@ -52,6 +54,8 @@ def reading(fleet: Mapping[str, Any], facts: Mapping[str, Any] | None = None) ->
         # Empty where nobody knows.
         "queues": list(fleet["queues"] or known.get("queues", [])),
         "remote_control": known.get("remote_control", True),
+        "control_exchange": known.get("control_exchange", "celery"),
+        "event_exchange": known.get("event_exchange", "celeryev"),
     }
 
 

@@ -290,6 +290,8 @@ def tell_facts(app, request, answer):
         queue.name for queue in app.amqp.queues.values() if getattr(queue.exchange, "type", None) != "fanout"
     ]
     answer["remote_control"] = bool(conf.worker_enable_remote_control)
+    answer["control_exchange"] = str(conf.get("control_exchange") or "celery")
+    answer["event_exchange"] = str(conf.get("event_exchange") or "celeryev")
     answer["sets_priorities"] = sets_priorities(app)
     answer["other_broker"] = other_broker(conf, request)
 

@@ -19,6 +19,8 @@ FACTS: dict[str, Any] = {
     "queues": ["shop"],
     "remote_control": True,
     "sets_priorities": False,
+    "control_exchange": "shop",
+    "event_exchange": "shopev",
 }
 ANSWER: dict[str, Any] = {**FACTS, "problems": [], "other_broker": None}
 SETTINGS = {
@@ -63,6 +65,8 @@ def test_workers_without_the_module_are_asked_as_their_app_speaks() -> None:
     # The module takes the app's own by itself.
     assert not told(filters.fleet_service(fleet(), FACTS))
     assert filters.fleet_service(fleet(), FACTS)["reading"]["queues"] == ["shop"]
+    exchanges = [filters.fleet_service(fleet(notify=False), facts)["control_exchange"] for facts in (FACTS, None)]
+    assert exchanges == ["shop", "celery"]
 
 
 def test_what_was_found_is_kept_until_something_else_is_found() -> None:

@@ -196,6 +196,7 @@ DJANGO = (
     "    CELERY_TASK_DEFAULT_QUEUE = 'shop'\n"
     "    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False\n"
     "    CELERY_TASK_DEFAULT_PRIORITY = 4\n"
+    "    CELERY_CONTROL_EXCHANGE = 'control'\n"
     "    CELERY_BROKER_TRANSPORT_OPTIONS = {'sep': ':', 'priority_steps': range(0, 9, 4), \n"
     "        'global_keyprefix': 'shop:',\n"
     "        'visibility_timeout': 99, 'queue_order_strategy': 'priority',\n"
@@ -224,6 +225,7 @@ def test_an_app_tells_what_it_sets_for_the_transport(tmp_path: Path) -> None:
     assert (answer["queues"], answer["remote_control"], answer["sets_priorities"]) == (["shop"], False, True)
     assert answer["other_broker"] == "redis://shop.example.com:6379/3"
     assert (answer["app_visibility_timeout"], answer["app"]) == (99, "proj")
+    assert (answer["control_exchange"], answer["event_exchange"]) == ("control", "celeryev")
 
 
 def test_a_plain_app_tells_that_it_sets_nothing(tmp_path: Path) -> None:
