@@ -83,10 +83,11 @@ broker: venv servers ## Tests with real brokers
 .PHONY: molecule
 molecule: venv image $(SCENARIOS:%=molecule-%) ## Every molecule scenario, on real systemd hosts
 
+# Left to itself molecule keeps its files in one place for all checkouts of the same name.
 .PHONY: $(SCENARIOS:%=molecule-%)
 $(SCENARIOS:%=molecule-%): molecule-%: venv image
 	@$(WITH_COLLECTION) MUEJAM_HOSTS="$$($(PY) tests/bed/host.py prefix)" \
-		$(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
+		MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/.cache/molecule/$*" $(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
 
 # In the order of their folders: left to itself pytest-xdist begins with the files of the most tests, which are not
 # those that take longest.
