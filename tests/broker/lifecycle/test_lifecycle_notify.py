@@ -59,6 +59,7 @@ def test_from_start_to_stop(workers: Workers, broker_url: str, abstract: bool) -
         "state": "consuming",
         "active": 0,
         "reserved": 0,
+        "scheduled": 0,
         "processed": 1,
         "finished": 1,
         "taken": {"celery": 1, "high": 0},
