@@ -74,6 +74,7 @@ WRITE_INTERVAL = 1.0  # seconds between two status files
 STALE_AFTER = 5.0  # seconds without a pulse after which the event loop counts as stuck; more with a long watchdog
 STALL_AFTER = 30.0  # seconds in which a connected consumer on Redis asks for no message, or gets no answer
 ACKNOWLEDGE_WITHIN = 2.0  # seconds to wait for acknowledgements that may never come (a terminated task has none)
+GIVE_BACK_FOR = 0.5  # seconds at a time that a draining worker's loop gives tasks back
 PUBLISH_WITHIN = 2.0  # seconds that the worker itself waits for the broker to take or confirm a message
 CLOSE_WITHIN = 5.0  # ... and to answer a farewell
 REFUSE_FOR = 10.0  # seconds in which nothing but events is tried again after that
@@ -779,7 +780,7 @@ class Lifecycle:
             consumer.cancel_task_queue(name)
         self.look(consumer)
         self.giving_back.give_back(consumer)
-        if self.drain.is_over(consumer, self.beat):
+        if self.drain.is_over(consumer, self.beat) and not self.giving_back.waiting:
             logger.warning(
                 "Drained in %.1f seconds; %d tasks went back to the broker",
                 self.beat - self.drain.began,
@@ -855,6 +856,7 @@ class GivingBack:
         self.worker = worker
         self.draining = draining
         self.kept = []  # strong references: Celery's own sets have weak ones
+        self.waiting = []  # taken for the broker, the last one is the next to go
         self.given = 0
         self.handing_over = 0
         self.process_task = worker._process_task
@@ -888,33 +890,41 @@ class GivingBack:
         request.on_accepted(pid, time_accepted)
 
     def give_back(self, consumer):
-        """Give back what has not begun. Runs in the main loop, as acknowledgements do."""
+        """Give back what has not begun, for as long as the main loop can do without us. Runs there."""
         try:
-            reserved = list(worker_state.reserved_requests)
+            found = list(worker_state.reserved_requests)
         except RuntimeError:
-            return  # a pool thread changed it meanwhile: at the next look
+            found = []  # a pool thread changed it meanwhile: at the next look
         self.empty_buffer(getattr(self.worker.pool, "_pool", None))
-        waiting = [*self.kept, *self.scheduled(consumer), *self.limited(consumer), *reserved]
-        # The last one first, because each goes to the front.
-        for request in sorted(waiting, key=lambda request: request.__dict__.get(PLACE_OF_REQUEST, 0), reverse=True):
-            if not request.acknowledged and take(request, BROKER):
-                # What came by a connection that is lost goes back by itself.
-                if request.message.channel is consumer.task_consumer.channel:
-                    return_to_front(request.message)
-                request.acknowledged = True
-                worker_state.task_ready(request)
+        found += self.scheduled(consumer) + self.limited(consumer)
+        while self.kept:
+            found.append(self.kept.pop())
+        new = [request for request in found if HOLDER_OF_REQUEST not in request.__dict__ and take(request, BROKER)]
+        if new:
+            # The last one goes first, because each goes to the front.
+            self.waiting = sorted({*self.waiting, *new}, key=lambda one: one.__dict__.get(PLACE_OF_REQUEST, 0))
+        until = time.monotonic() + GIVE_BACK_FOR
+        while self.waiting and time.monotonic() < until:
+            request = self.waiting.pop()
+            # What came by a connection that is lost goes back by itself.
+            if not request.acknowledged and request.message.channel is consumer.task_consumer.channel:
+                return_to_front(request.message)
                 self.given += 1
-        self.kept.clear()
+            request.acknowledged = True
+            worker_state.task_ready(request)
 
     def scheduled(self, consumer):
         """Cancel the timers that would start tasks (ETA, rate limit) and return their requests."""
         names = ("apply_eta_task", "_limit_post_eta", "_schedule_bucket_request")
         starters = [getattr(consumer, name, None) for name in names]
+        schedule = consumer.timer.schedule
         found = []
-        for waiting in list(consumer.timer.schedule.queue):
-            if waiting.entry.fun in starters:
+        # Its "queue" would sort them all.
+        for waiting in list(getattr(schedule, "_queue", None) or schedule.queue):
+            if not waiting.entry.canceled and waiting.entry.fun in starters:
                 found += [given for given in waiting.entry.args if isinstance(given, Request)]
-                # gevent's timers are greenlets, which are cancelled themselves; the others cancel the entry.
+                waiting.entry.cancel()
+                # gevent's timers are greenlets, which are cancelled themselves.
                 getattr(waiting, "cancel", waiting.entry.cancel)()
         return found
 

@@ -17,6 +17,7 @@ import pytest
 from celery.concurrency import prefork, thread
 from celery.worker import state as worker_state
 from celery.worker.request import Request
+from kombu.asynchronous import timer as kombu_timer
 
 FILES = Path(__file__).parents[3] / "roles" / "worker" / "files"
 sys.path.insert(0, str(FILES))
@@ -54,6 +55,10 @@ class Fakes:
             task_buckets={},
         )
         self.tasks = [Task(number, self.channel) for number in range(1, 5)]
+
+    def start(self, task: Request) -> None:
+        worker_state.task_reserved(task)
+        self.worker._process_task(task)
 
     def drain(self) -> list[int]:
         self.draining = True
@@ -124,6 +129,22 @@ def test_what_came_by_a_lost_connection_is_not_given_back_twice() -> None:
     fakes.consumer.task_consumer.channel = object()
     assert fakes.drain() == []
     assert not worker_state.reserved_requests
+
+
+def test_many_are_given_back_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop has to turn meanwhile; what waits its turn does not run here."""
+    fakes = Fakes(thread.TaskPool)
+    entries = [SimpleNamespace(entry=kombu_timer.Entry(fakes.start, (task,))) for task in fakes.tasks]
+    fakes.consumer.timer.schedule.queue = entries
+    fakes.consumer.apply_eta_task = fakes.start
+    monkeypatch.setattr(lifecycle, "GIVE_BACK_FOR", 0.0)
+    assert fakes.drain() == []
+    assert all(each.entry.canceled for each in entries)
+    assert len(fakes.giving.waiting) == 4
+    fakes.start(fakes.tasks[3])
+    monkeypatch.setattr(lifecycle, "GIVE_BACK_FOR", 60.0)
+    assert fakes.drain() == [4, 3, 2, 1]
+    assert (fakes.giving.waiting, fakes.giving.given, fakes.pooled) == ([], 4, [])
 
 
 def publishing(task: object = None, attached: bool = True) -> Any:
