@@ -167,6 +167,25 @@ def test_the_rights_that_are_advised_are_enough(redis_server: RedisServer, worke
     assert run(url, "drain", "--node", "a@h", "--timeout", "60")[0] == 0
 
 
+def test_workers_of_an_old_kombu_are_called_behind_sentinels(
+    start_redis: Callable[..., RedisServer], workers: Workers
+) -> None:
+    master = start_redis()
+    sentinel = start_redis(sentinel=True, settings={"sentinel monitor": f"shop 127.0.0.1 {master.port} 1"})
+    url = f"sentinel://127.0.0.1:{sentinel.port}/0"
+    # What kombu before 5.4 makes of the prefix: it does not fill the database in.
+    old = {"master_name": "shop", "fanout_prefix": "/{{db}}."}
+    workers.start(url, "old@h", settings={"broker_transport_options": old})
+    workers.start(url, "new@h", settings={"broker_transport_options": {"master_name": "shop"}})
+    with open_broker(url, {"master_name": "shop"}) as broker:
+        found = read_workers(broker).workers
+    assert [(worker.name, worker.state) for worker in found] == [("new@h", "online"), ("old@h", "online")]
+    options = json.dumps({"master_name": "shop"})
+    for node in ("old@h", "new@h"):
+        code, said = run(url, "drain", "--node", node, "--timeout", "60", CELERY_LIFECYCLE_TRANSPORT_OPTIONS=options)
+        assert (code, said) == (0, f"Worker {node} has finished its tasks.\n")
+
+
 def test_a_worker_that_cannot_be_called_is_not_said_to_be_gone(broker_url: str, workers: Workers) -> None:
     (deaf,) = workers.start(broker_url, "a@h", settings={"worker_enable_remote_control": False})
     number = str(deaf.process.pid)
