@@ -49,6 +49,7 @@ class World:
         self.monotonic = 500.0
         self.set_meanwhile = 0.0
         self.waiting: int | None = 0
+        self.blocked = ""
         self.workers: int | None = 2
         self.idle = True
         self.more: tuple[WorkerReading, ...] = ()
@@ -100,7 +101,7 @@ class World:
     def read(self, queues: Sequence[str]) -> QueuesReading:
         if self.waiting is None:
             return QueuesReading(self.wall, None, problem="connection refused")
-        return QueuesReading(self.wall, dict.fromkeys(queues, self.waiting), 0)
+        return QueuesReading(self.wall, dict.fromkeys(queues, self.waiting), 0, blocked=self.blocked)
 
     def close(self) -> None:
         pass
@@ -237,6 +238,21 @@ def test_an_unreadable_broker_or_host_changes_nothing(world: World) -> None:
     lines = world.turns(daemon, 2)
     assert [(line["action"], line["to"]) for line in lines] == [("hold", None)] * 2
     assert world.requests == []
+    assert same(world)
+
+
+def test_a_broker_that_takes_no_tasks_shrinks_nothing_and_is_an_event(world: World) -> None:
+    daemon = world.daemon()
+    world.workers, world.blocked = 6, "Redis is full"
+    lines = world.turns(daemon, 60)
+    assert {line["action"] for line in lines} == {"hold"}
+    assert {line["blocked"] for line in lines} == {"Redis is full"}
+    assert daemon.status()["fleets"][0]["blocked"] == "Redis is full"
+    assert [event for event in world.events() if "blocked" in event] == ["broker_blocked"]
+    world.blocked = ""
+    lines = world.turns(daemon, 60)
+    assert "down" in {line["action"] for line in lines}
+    assert [event for event in world.events() if "blocked" in event] == ["broker_blocked", "broker_blocked_no_more"]
     assert same(world)
 
 
