@@ -1056,6 +1056,11 @@ class Publishing:
                 self.refuse_until = time.monotonic() + REFUSE_FOR
                 connection.collect()
             raise HeldUp(f"the broker has not confirmed a message in {PUBLISH_WITHIN:g} seconds") from error
+        except Exception as error:
+            if isinstance(error.__context__, socket.timeout):
+                # Written in part, so nothing that follows would be understood; the next use connects again.
+                connection.collect()
+            raise
 
     def send_event(self, function, dispatcher, event, producer, args, kwargs):
         if producer is None or os.getpid() != self.lifecycle.pid:

@@ -180,6 +180,20 @@ def test_the_loop_waits_once_for_a_broker_that_confirms_nothing() -> None:
     assert ours.is_held_up()
 
 
+def test_a_connection_with_half_a_message_is_given_up() -> None:
+    channel, ours = Channel(), publishing()
+
+    def publish(channel: Channel, **options: object) -> None:
+        try:
+            raise TimeoutError
+        except TimeoutError:
+            raise RuntimeError("basic_publish: timed out")  # noqa: B904  (as amqp does)
+
+    with pytest.raises(RuntimeError):
+        ours.publish(publish, channel, (), {})
+    assert channel.collected
+
+
 @pytest.mark.parametrize(("task", "attached"), [(object(), True), (None, False)])
 def test_tasks_and_a_start_may_wait(task: object, attached: bool) -> None:
     channel, ours = Channel(), publishing(task, attached)
