@@ -13,9 +13,15 @@ import os
 import time
 
 from celery import Celery
+from kombu.transport.redis import SentinelChannel
+
+settings = json.loads(os.environ.get("WORKER_SETTINGS", "{}"))
+if settings.pop("as_kombu_before_5_4", False):
+    # It did not fill the database into the names by which workers behind sentinels are called.
+    SentinelChannel._get_pool = SentinelChannel._sentinel_managed_pool
 
 app = Celery("worker_app")
-app.conf.update(broker_connection_retry_on_startup=True, **json.loads(os.environ.get("WORKER_SETTINGS", "{}")))
+app.conf.update(broker_connection_retry_on_startup=True, **settings)
 
 
 @app.task(name="work")
