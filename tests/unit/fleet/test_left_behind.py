@@ -1,0 +1,47 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet that left the inventory is named, with what removes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role:
+        name: muejam.celery.worker
+        tasks_from: left_behind
+"""
+
+
+def test_a_fleet_that_the_inventory_does_not_name_is_told(tmp_path: Path) -> None:
+    for name in ("web", "web-old", "gone"):
+        (tmp_path / f"celery-worker-{name}@.service").touch()
+    (tmp_path / "celery-worker-web@1.service").touch()
+    (tmp_path / "play.yml").write_text(PLAY)
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "__celery_worker_unit_directory": str(tmp_path),
+        "celery_worker_fleets": [{"name": "web"}, {"name": "gone", "state": "absent"}],
+    }
+    command = [
+        "ansible-playbook",
+        "-c",
+        "local",
+        "-i",
+        "localhost,",
+        "-e",
+        json.dumps(given),
+        str(tmp_path / "play.yml"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "There is a fleet web-old on localhost" in done.stdout
+    assert "{name: web-old, state: absent}" in done.stdout
+    assert done.stdout.count("There is a fleet") == 1

@@ -1,0 +1,69 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks take empty inputs as not given, and leave their results behind."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROOT = Path(__file__).parents[3]
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+VARIABLES = yaml.safe_load((ROOT / "playbooks/autoscale.yml").read_text())[0]["vars"]
+
+
+def rendered(variable: str, **given: Any) -> Any:
+    variables = {"autoscale_fleet": {"policy": {"target": {"wait_time": "30s"}}}, **given}
+    return Templar(DataLoader(), variables=variables).template(trust_as_template(VARIABLES[variable]))
+
+
+@pytest.mark.parametrize(
+    ("given", "applies"),
+    [
+        ({}, True),
+        ({"apply": ""}, True),
+        ({"apply": None}, True),
+        ({"apply": True}, True),
+        ({"apply": "no"}, False),
+        ({"apply": "false"}, False),
+        ({"apply": False}, False),
+        ({"apply": 0}, False),
+        ({"apply": "0"}, False),
+    ],
+)
+def test_a_turn_is_applied_unless_told_otherwise(given: dict[str, Any], applies: bool) -> None:
+    assert rendered("autoscale_applies", **given) is applies
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [
+        ({}, {"target": {"wait_time": "30s"}}),
+        ({"policy": ""}, {"target": {"wait_time": "30s"}}),
+        ({"policy": " "}, {"target": {"wait_time": "30s"}}),
+        ({"policy": None}, {"target": {"wait_time": "30s"}}),
+        ({"policy": {}}, {}),
+        ({"policy": "limits: {max_workers: 4}"}, "limits: {max_workers: 4}"),
+    ],
+)
+def test_the_fleets_policy_holds_unless_another_is_given(given: dict[str, Any], policy: object) -> None:
+    assert rendered("autoscale_policy", **given) == policy
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: str(path.stem))
+def test_every_playbook_leaves_the_result_that_the_readme_tells(playbook: Path) -> None:
+    *_, last = yaml.safe_load(playbook.read_text())
+    tasks = [*last["tasks"], *last.get("post_tasks", [])]
+    [result] = [task for task in tasks if task.get("ansible.builtin.import_tasks") == "tasks/result.yml"]
+    [row] = re.findall(
+        rf"^\| `{playbook.stem}` \| .*$", (ROOT / "README.md").read_text().split("| Playbooks |")[1], re.M
+    )
+    told = row.rstrip(" |").rsplit("|", 1)[1]
+    assert all(f"`{key}`" in told for key in result["vars"]["result"])
