@@ -5,17 +5,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.plugin_utils import broker_role, templated
+
+_NO_COLLECTION = (
+    "celery_broker_type is rabbitmq, whose virtual host and user are made with the collection community.rabbitmq, "
+    "which is not there: run ansible-galaxy collection install 'community.rabbitmq:>=1.3.0'."
+)
 
 
 @templated.takes_undefined
 def broker_problems(settings: Mapping[str, Any]) -> list[str]:
     """Every fault of the role's own variables."""
     given, undefined = templated.settings(settings, "celery_broker_")
-    return [*undefined, *broker_role.problems(given)]
+    missing = [_NO_COLLECTION] if given.get("type") == "rabbitmq" and not _has_rabbitmq_modules() else []
+    return [*undefined, *broker_role.problems(given), *missing]
+
+
+def _has_rabbitmq_modules() -> bool:
+    try:
+        return importlib.util.find_spec("ansible_collections.community.rabbitmq") is not None
+    except ImportError:
+        return False
 
 
 class FilterModule:

@@ -15,6 +15,7 @@ from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     app_facts,
+    arguments,
     command,
     environment,
     fingerprint,
@@ -125,6 +126,11 @@ def fleet_reading(fleet: Mapping[str, Any], facts: Mapping[str, Any] | None = No
     return app_facts.reading(fleet, facts)
 
 
+def fleet_file_problems(fleet: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Faults of the variables in a fleet's environment files, by their names."""
+    return arguments.of_files(dict(fleet), names)
+
+
 class FilterModule:
     """Ansible's way to find filters."""
 
@@ -140,4 +146,5 @@ class FilterModule:
             "fleet_app_problems": fleet_app_problems,
             "fleet_reading": fleet_reading,
             "fleet_config_id": fleet_config_id,
+            "fleet_file_problems": fleet_file_problems,
         }

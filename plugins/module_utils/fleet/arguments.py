@@ -28,7 +28,16 @@ _VARIABLES = {
 }
 """What `celery` itself takes from the environment, over the variables that the role sets."""
 
-_SAME_IN_COMMAND = ("queues", "time_limit", "soft_time_limit", "user", "group", "working_directory", "result_backend")
+_SAME_IN_COMMAND = (
+    "queues",
+    "prefetch_multiplier",
+    "time_limit",
+    "soft_time_limit",
+    "user",
+    "group",
+    "working_directory",
+    "result_backend",
+)
 
 
 def faults(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
@@ -36,6 +45,25 @@ def faults(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     yield from _extra_args(fleet)
     yield from _command(fleet, own)
     yield from _environment(fleet, own)
+
+
+def of_files(fleet: spec.Fleet, names: Sequence[str]) -> list[str]:
+    """Faults of the variables that the fleet's `environment_files` set, by their names alone.
+
+    Those that the role sets itself win over the files.
+    """
+    found = []
+    flags = {f"CELERY_WORKER_{flag.variable}": flag for flag in celery_names.WORKER if flag.refused}
+    for name in sorted(names):
+        if name in flags and not (fleet["command"] and celery_words.celery_in(fleet["command"]) is None):
+            found.append(f"environment_files: Celery takes {name} as {flags[name].name}, and {flags[name].refused}")
+        elif name in ("CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
+            found.append(f"environment_files: {name} is taken in place of the key broker_url, remove it")
+        elif name == "PYTHONPATH" and fleet["notify"] and name not in fleet["environment"]:
+            found.append(
+                "environment_files: PYTHONPATH is set by the role, which adds that of the key environment: move it"
+            )
+    return found
 
 
 def of_beats(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:

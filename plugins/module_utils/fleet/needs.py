@@ -14,13 +14,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
 def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Users, virtualenvs, programs and directories of resolved fleets that are to be present.
 
-    `programs` and `directories` are those that somebody else has to have put there. `brokers` names one fleet for
-    each different broker.
+    `brought` are the programs, directories and files that somebody else has to have put there. `brokers` names one
+    fleet for each different broker.
     """
     users: dict[str, dict[str, str]] = {}
     virtualenvs: dict[str, dict[str, Any]] = {}
     brokers: dict[str, str] = {}
-    programs, directories, own_directories = [], [], []
+    brought: list[dict[str, str]] = []
+    own_directories = []
     for fleet in fleets:
         name = fleet["name"]
         users.setdefault(fleet["user"], {"name": fleet["user"], "group": fleet["group"]})
@@ -30,13 +31,16 @@ def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
             )
             made["packages"] += [package for package in fleet["packages"] if package not in made["packages"]]
         elif fleet["command"]:
-            programs.append({"fleet": name, "path": fleet["command"][0]})
+            brought.append({"fleet": name, "kind": "program", "path": fleet["command"][0]})
         else:
-            programs.append({"fleet": name, "path": f"{fleet['virtualenv']}/bin/celery"})
+            brought.append({"fleet": name, "kind": "program", "path": f"{fleet['virtualenv']}/bin/celery"})
         own = names.state_directory(name)
         if fleet["working_directory"] != own:
-            directories.append({"fleet": name, "path": fleet["working_directory"]})
-        directories += [{"fleet": name, "path": path} for path in fleet["read_write_paths"] if path != own]
+            brought.append({"fleet": name, "kind": "directory", "path": fleet["working_directory"]})
+        brought += [
+            {"fleet": name, "kind": "directory", "path": path} for path in fleet["read_write_paths"] if path != own
+        ]
+        brought += [{"fleet": name, "kind": "file", "path": path} for path in fleet["environment_files"]]
         own_directories.append({"path": own, "user": fleet["user"], "group": fleet["group"]})
         way = fleet["broker_url"], fleet["broker_transport_options"], fleet["broker_use_ssl"]
         brokers.setdefault(repr(way), name)
@@ -45,8 +49,7 @@ def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         "users": list(users.values()),
         "groups": sorted({fleet["group"] for fleet in fleets}),
         "virtualenvs": list(virtualenvs.values()),
-        "programs": [program for program in programs if not program["path"].startswith(made_here)],
-        "directories": directories,
+        "brought": [one for one in brought if one["kind"] != "program" or not one["path"].startswith(made_here)],
         "own_directories": own_directories,
         "brokers": list(brokers.values()),
     }

@@ -213,6 +213,9 @@ def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
 
 
 def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    for key, meaning in (("queues", "the app's own"), ("command", "the app")):
+        if own.get(key) == []:
+            yield f"{key}: is empty, and nothing could be meant by it: leave the key out, or set null, for {meaning}"
     seen = set()
     for index, queue in enumerate(fleet["queues"]):
         if queue in seen:

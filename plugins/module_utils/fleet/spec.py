@@ -52,6 +52,7 @@ KEYS: dict[str, Key] = {
     "user": Key("text", "celery"),
     "group": Key("text"),
     "environment": Key("mapping"),
+    "environment_files": Key("texts"),
     "broker_url": Key("text"),
     "result_backend": Key("text"),
     "broker_transport_options": Key("transport"),

@@ -228,6 +228,7 @@ TEXTS: Mapping[str, CheckText] = {
 }
 LISTS: Mapping[str, CheckText] = {
     "command": argument,
+    "environment_files": path,
     "extra_args": argument,
     "packages": package,
     "queues": queue,

@@ -10,6 +10,8 @@ from .shell import CHECKOUT
 
 APP = "/opt/celery-demo"
 LEDGERS = "/var/lib/celery-demo"
+VARIABLES_FILE = f"{APP}/variables.env"
+"""Variables that the application brings along."""
 
 
 def bring(name: str) -> None:
@@ -19,3 +21,4 @@ def bring(name: str) -> None:
     # The checkout may be for its owner's eyes alone; the workers run as somebody else.
     container.execute(name, ["chmod", "-R", "u=rwX,go=rX", APP])
     container.execute(name, ["install", "-d", "-m", "0777", LEDGERS])
+    container.execute(name, ["sh", "-c", f"echo 'DEMO_GREETING=\"from a file\"' > {VARIABLES_FILE}"])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from muejam_bed import demo_app
+
 PASSWORD = "not-a-real-password-5f2c"
 TOKEN = "not-a-real-token-81d7"
 BROKER_URL = f"redis://:{PASSWORD}@127.0.0.1:6379/0"
@@ -27,6 +29,7 @@ VARIABLES: dict[str, Any] = {
             "result_backend": f"redis://:{PASSWORD}@127.0.0.1:6379/1",
             "broker_transport_options": {"socket_keepalive": True},
             "environment": {"API_TOKEN": TOKEN},
+            "environment_files": [demo_app.VARIABLES_FILE],
             "concurrency": 1,
             "soft_time_limit": 20,
             "time_limit": 30,

@@ -37,6 +37,11 @@ def refusal(host: SystemdHost, changed: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"unit_options": {"NoSuchDirective": 1}}, ["fleet web: line", "NoSuchDirective"]),
+        (
+            {"environment_files": ["/etc/no-such.env"], "working_directory": "/no/such"},
+            ["no file /etc/no-such.env", "no directory /no/such"],
+        ),
         ({"broker_url": "redis://:not-the-password@127.0.0.1:6379/0"}, ["password"]),
         ({"broker_url": f"redis://:{PASSWORD}@127.0.0.1:6399/0"}, ["127.0.0.1:6399", "refused"]),
         ({"broker_url": f"redis://:{PASSWORD}@127.0.0.1:6379/99"}, ["99", "database"]),
@@ -44,7 +49,16 @@ def refusal(host: SystemdHost, changed: dict[str, Any]) -> str:
         ({"app": "celery_broken"}, ["not_installed_anywhere"]),
         ({"pool": "gevent", "soft_time_limit": None, "time_limit": None}, ["gevent"]),
     ],
-    ids=["wrong password", "broker unreachable", "wrong database", "no such app", "app does not import", "no gevent"],
+    ids=[
+        "wrong directive",
+        "missing file",
+        "wrong password",
+        "broker unreachable",
+        "wrong database",
+        "no such app",
+        "app does not import",
+        "no gevent",
+    ],
 )
 def test_found_out_by_trying(deployed: SystemdHost, changes: dict[str, Any], words: list[str]) -> None:
     broken = "from not_installed_anywhere import thing"

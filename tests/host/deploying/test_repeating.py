@@ -27,3 +27,9 @@ def test_draining_twice(deployed: SystemdHost) -> None:
         assert play(deployed, "drain", fleet="all")["changed"] == 0
     finally:
         assert play(deployed, "scale", fleet="web", workers=1)["changed"] == 1
+
+
+def test_what_a_file_of_variables_says_reaches_the_workers(deployed: SystemdHost) -> None:
+    pid = deployed.output("systemctl", "show", "--property=MainPID", "--value", "celery-worker-web@1.service").strip()
+    environment = deployed.output("sh", "-c", f"tr '\\0' '\\n' < /proc/{pid}/environ").splitlines()
+    assert "DEMO_GREETING=from a file" in environment

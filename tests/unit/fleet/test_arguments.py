@@ -14,7 +14,13 @@ from celery.bin.worker import worker as celery_worker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, celery_words, problems
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
+    arguments,
+    celery_names,
+    celery_words,
+    problems,
+    spec,
+)
 
 CELERY = ["/srv/venv/bin/celery", "-A", "proj", "worker"]
 NODE = ["-n", "web-%i@%H"]
@@ -256,3 +262,11 @@ def test_words_are_read_as_click_reads_them(words: list[str]) -> None:
         name: value for name, value in ours.items() if value is not None
     }
     assert [word.value for word in celery_words.options(words) if not word.written] == rest
+
+
+def test_files_of_variables_break_no_promise() -> None:
+    [resolved] = spec.resolve([fleet(environment_files=["/etc/shop"])])
+    names = ["SHOP_DEBUG", "CELERY_BROKER_URL", "CELERY_WORKER_PURGE", "CELERY_BROKER_READ_URL", "PYTHONPATH"]
+    found = arguments.of_files(resolved, names)
+    assert [name for fault in found for name in names if name in fault] == [names[3], names[2], names[4]]
+    assert faults_of(environment_files=["etc/shop"])[0].startswith("celery_worker_fleets[0].environment_files[0]: ")

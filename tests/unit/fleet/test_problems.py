@@ -135,6 +135,7 @@ def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
         ({"queues": ["a,b"]}, ".queues[0]", "no commas"),
         ({"queues": ["a", "a"]}, ".queues[1]", "twice"),
         ({"queues": "celery"}, ".queues", "a list of texts"),
+        ({"queues": []}, ".queues", "is empty"),
         ({"environment": {"A-B": "1"}}, ".environment.A-B", "no name"),
         ({"environment": {"A": "x\0y"}}, ".environment.A", "control character"),
         ({"environment": {"A": "x\ry"}}, ".environment.A", "control character"),

@@ -183,8 +183,10 @@ def test_shared_things_are_needed_once() -> None:
     )
     needed = needs.of_fleets(fleets)
     assert needed["virtualenvs"] == [{"path": "/v", "python": None, "packages": ["x", "y", "z"]}]
-    assert needed["programs"] == [{"fleet": "d", "path": "/w/bin/celery"}]
-    assert needed["directories"] == [{"fleet": "c", "path": "/srv"}]
+    assert needed["brought"] == [
+        {"fleet": "c", "kind": "directory", "path": "/srv"},
+        {"fleet": "d", "kind": "program", "path": "/w/bin/celery"},
+    ]
     assert needed["users"] == [{"name": "celery", "group": "celery"}, {"name": "d", "group": "d"}]
     assert needed["brokers"] == ["a", "c"]
 

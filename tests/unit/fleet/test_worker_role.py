@@ -44,3 +44,18 @@ def test_the_examples_of_the_readme_are_good() -> None:
     assert problems.find(variables["celery_worker_fleets"], variables["celery_worker_fleet_defaults"]) == []
     fleet = {**own["celery_worker_fleets"][0], "broker_url": "redis://h"}
     assert problems.find([fleet]) == []
+
+
+def test_the_examples_for_applications_are_short_and_good() -> None:
+    text = (ROLE.parents[1] / "docs/your-application.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    assert len(examples) == 4
+    for example in examples:
+        assert len(example.splitlines()) <= 12
+        rendered = example.replace("{{ broker_password }}", "not-a-real-password")
+        assert problems.find(yaml.safe_load(rendered)["celery_worker_fleets"]) == []
+
+
+def test_environment_files_stand_before_the_fleets_own() -> None:
+    unit = (ROLE / "templates/worker.service.j2").read_text(encoding="utf-8")
+    assert unit.index("EnvironmentFile={{ path }}") < unit.index("EnvironmentFile={{ __celery_worker_service")
