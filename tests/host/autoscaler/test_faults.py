@@ -289,6 +289,20 @@ def test_a_broker_that_is_gone_shrinks_nothing(calm: Autoscaled) -> None:
     assert set(calm.load.sent) <= {run["id"] for run in calm.load.runs()}
 
 
+def test_a_worker_that_somebody_else_ended_is_started_again(calm: Autoscaled) -> None:
+    running = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", "celery-worker-web@*"]
+    unit = calm.host.output(*running).split()[0]
+    since = calm.cursor()
+    # Not by systemd, and with exit code 0, as Flower's shutdown button does: systemd leaves it at that.
+    calm.host.run("systemctl", "kill", "--kill-whom=main", "--signal=TERM", unit)
+    assert len(calm.wait_for_event("workers_ended", since, 60)["workers"]) == 1
+    (why,) = calm.wait_for_event("started_again", since, 60)["workers"].values()
+    assert why == "dead, success"
+    assert wait_until(lambda: unit in calm.host.output(*running), 60)
+    calm.wait_for_workers(FLOOR)
+    assert not any(line.get("draining") for line in calm.log(since))
+
+
 def test_a_frozen_worker_is_told_of_and_nothing_shrinks_meanwhile(calm: Autoscaled) -> None:
     # The one that is left at the floor may have any number.
     running = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", "celery-worker-web@*"]
@@ -299,7 +313,7 @@ def test_a_frozen_worker_is_told_of_and_nothing_shrinks_meanwhile(calm: Autoscal
     calm.host.run("kill", "-STOP", pid)
     assert wait_until(lambda: f"web-{number}@" in calm.last()["unknown"].get("running", ""), 20), calm.last()
     assert calm.last()["action"] in ("hold", "bounds")
-    # systemd's watchdog ends it, by force after the drain timeout as it cannot hear, and meanwhile another one starts.
+    # systemd's watchdog ends it, by force after the drain timeout as it cannot hear, and starts it again.
     assert wait_until(lambda: calm.host.run("test", "-e", f"/proc/{pid}", check=False).returncode != 0, 120)
     assert wait_until(lambda: "running" in calm.last()["metrics"], 60), calm.last()
 
