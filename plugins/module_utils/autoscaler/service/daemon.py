@@ -367,7 +367,7 @@ class Daemon:
         for worker in look.workers:
             last = known.get(worker.name)
             if last is not None and _ended(last, worker):
-                ended[worker.name] = worker.state or "it was started again"
+                ended[worker.name] = worker.state or ("it ends" if worker.phase == ENDING else "it was started again")
         if ended:
             watch.ended += len(ended)
             self.event("workers_ended", fleet=watch.fleet.name, workers=ended)
