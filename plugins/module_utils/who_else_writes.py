@@ -49,7 +49,7 @@ def main() -> None:
     for given in sys.argv[1:]:
         place = place_of_others(Path(given))
         if place:
-            print(f"{given} ({place})")
+            sys.stdout.write(f"{given} ({place})\n")
 
 
 if __name__ == "__main__":
