@@ -160,7 +160,7 @@ def test_the_last_worker_leaving_is_noticed(redis_server: RedisServer, workers: 
     assert states(read(redis_server.url)) == {"a@h": "online"}
     worker.stop()
     found, seconds = timed(redis_server.url, timeout=20)
-    assert (found.workers, found.warnings) == ((), ())
+    assert found == RollCall((), (NOBODY,))
     assert seconds < 10
 
 

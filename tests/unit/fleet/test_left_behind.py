@@ -31,7 +31,7 @@ def test_a_fleet_that_the_inventory_does_not_name_is_told(tmp_path: Path) -> Non
         "celery_worker_fleets": [{"name": "web"}, {"name": "gone", "state": "absent"}],
     }
     command = [
-        "ansible-playbook",
+        str(Path(sys.executable).with_name("ansible-playbook")),
         "-c",
         "local",
         "-i",

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
+from celery.app import builtins
 from kombu import Queue
 from kombu.common import Broadcast
 
@@ -29,6 +30,9 @@ REQUEST: dict[str, Any] = {"app": "proj", "queues": [], "environment": {"CELERY_
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
+    # Tasks that another test's app shares with every app of this process are not this one's.
+    finalizers = {one for one in _state._on_app_finalizers if one.__module__ == builtins.__name__}
+    monkeypatch.setattr(_state, "_on_app_finalizers", finalizers)
     return Celery("proj", set_as_current=False)
 
 
