@@ -475,7 +475,7 @@ def turn_of_all(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at
     readings = read_given(given["hosts"], at)
     capacities = capacities_of(given["capacities"], given["hosts"])[0]
     outcome = asked.take(at, readings, queues, room=room_on(readings, capacities))
-    placement = place(outcome.decision, readings, capacities)
+    placement = place(outcome.turn, readings, capacities)
     left_over = outcome.turn.left_over
     warnings = list(outcome.warnings)
     if left_over > 0:

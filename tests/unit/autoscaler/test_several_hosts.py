@@ -27,7 +27,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     room_on,
     told_by,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered, Turn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 
 AT = 1767225600.0
 
@@ -43,8 +45,9 @@ def answer(host: str, *phases: str, **more: Any) -> dict[str, Any]:
     return result
 
 
-def decision(before: int | None, after: int | None) -> Decision:
-    return Decision(AT, Action.UP, before, after, ())
+def turn(before: int | None, after: int | None, ceiling: int = 9) -> Turn:
+    decided = Decision(AT, Action.UP, before, after, ())
+    return Turn(Observation(AT, before), decided, Remembered(), Remembered(), ceiling=ceiling)
 
 
 def test_what_a_host_told_is_read_again_under_the_name_of_the_inventory() -> None:
@@ -113,10 +116,29 @@ def test_draining_workers_are_no_current_ones() -> None:
 
 def test_workers_are_placed_evenly_within_capacities() -> None:
     readings = [reading("a", CONSUMING), reading("b", CONSUMING)]
-    assert place(decision(2, 6), readings, {}).workers == {"a": 3, "b": 3}
-    placed = place(decision(2, 6), readings, {"a": 2, "b": 3, "elsewhere": 1})
+    assert place(turn(2, 6), readings, {}).workers == {"a": 3, "b": 3}
+    placed = place(turn(2, 6), readings, {"a": 2, "b": 3, "elsewhere": 1})
     assert (placed.workers, placed.left_over) == ({"a": 2, "b": 3}, 1)
     assert placed.current == {"a": 1, "b": 1}
+
+
+def test_a_fleet_that_shrinks_loses_those_that_do_not_run_first_on_whichever_host() -> None:
+    readings = [reading("a", *[CONSUMING] * 4), reading("b", *[DOWN] * 4)]
+    placed = place(turn(4, 3), readings, {})
+    assert (placed.current, placed.workers) == ({"a": 4, "b": 4}, {"a": 3, "b": 0})
+
+
+def test_those_that_are_down_do_not_come_back_above_the_ceiling() -> None:
+    readings = [reading("a", CONSUMING, DOWN), reading("b", CONSUMING, DOWN)]
+    assert place(turn(2, 2, ceiling=2), readings, {}).workers == {"a": 1, "b": 1}
+    assert place(turn(2, 2, ceiling=3), readings, {}).workers == {"a": 2, "b": 1}
+    assert place(turn(2, 2), readings, {}).workers == {"a": 2, "b": 2}
+
+
+def test_one_that_systemd_tries_again_counts_as_running() -> None:
+    retried = WorkerReading("celery-worker-web@1.service", DOWN, retried=True)
+    readings = [HostReading("a", AT, (retried,)), reading("b", CONSUMING, DOWN)]
+    assert place(turn(2, 2, ceiling=2), readings, {}).workers == {"a": 1, "b": 1}
 
 
 def test_there_is_as_much_room_as_all_hosts_have() -> None:
@@ -128,8 +150,8 @@ def test_there_is_as_much_room_as_all_hosts_have() -> None:
 
 def test_nothing_is_placed_while_the_number_is_unknown() -> None:
     readings = [reading("a", CONSUMING, CONSUMING), HostReading("b", AT, None, "gone")]
-    for decided in (decision(None, None), decision(2, 6)):
-        placed = place(decided, readings, {"a": 1})
+    for taken in (turn(None, None), turn(2, 6)):
+        placed = place(taken, readings, {"a": 1})
         assert (placed.current, placed.workers, placed.left_over) == ({"a": 2, "b": None}, {"a": 2}, 0)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import HostReading
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.down import is_down
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import DRAINING, HostReading
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Turn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -64,19 +65,20 @@ def current_workers(readings: Sequence[HostReading]) -> dict[str, int | None]:
     return {reading.host: reading.wanted for reading in readings}
 
 
-def place(decision: Decision, readings: Sequence[HostReading], capacities: Mapping[str, int]) -> Placement:
+def place(turn: Turn, readings: Sequence[HostReading], capacities: Mapping[str, int]) -> Placement:
     """Return where the workers that were decided on go.
 
     :param capacities: the most workers of a host, for those that have such a limit.
     """
     current = current_workers(readings)
     known = {host: workers for host, workers in current.items() if workers is not None}
-    if decision.after is None or decision.before is None:
+    wanted = sum(known.values())
+    workers = turn.workers_to_have(wanted if len(known) == len(current) else None)
+    if workers is None:
         return Placement(current, known)
-    # Unless the fleet is to shrink, those that are down stay wanted, and scaling starts them again.
-    workers = decision.after if decision.after < decision.before else max(decision.after, sum(known.values()))
-    there = {host: most for host, most in capacities.items() if host in current}
-    found = spread(workers, current, there)
+    # Where some have to go, those that do not run go first, on whichever host they are.
+    here = _running(readings) if workers < wanted else current
+    found = spread(workers, here, {host: most for host, most in capacities.items() if host in current})
     return Placement(current, found.workers, found.left_over)
 
 
@@ -107,6 +109,13 @@ def capacities_of(raw: Mapping[str, Any], hosts: Mapping[str, Any]) -> tuple[dic
         else:
             found[host] = number
     return found, problems
+
+
+def _running(readings: Sequence[HostReading]) -> dict[str, int | None]:
+    return {
+        reading.host: sum(worker.phase != DRAINING and not is_down(worker) for worker in reading.workers or ())
+        for reading in readings
+    }
 
 
 def _reading_of(host: str, answer: object, at: float) -> HostReading | None:
