@@ -106,9 +106,14 @@ def _pool(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         yield f"watchdog: {fleet['watchdog']} s is shorter than a busy worker's loop may take, use 10 or more, or 0"
 
 
-def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any], whole: bool = False) -> Iterator[str]:
+    """The chain of timeouts.
+
+    :param whole: whether an app's own values are among these; else it may have another multiplier and timeout.
+    """
     soft, hard, drain = fleet["soft_time_limit"], fleet["time_limit"], fleet["drain_timeout"]
     longest = hard or soft
+    whole = whole or not fleet["app"]
     for key in ("soft_time_limit", "time_limit", "drain_timeout", "start_timeout", "visibility_timeout"):
         if fleet[key] is not None and fleet[key] <= 0:
             yield f"{key}: must be more than 0 seconds"
@@ -119,22 +124,29 @@ def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
             f"drain_timeout: {drain} s is under the time limit of {longest} s, so a stop could kill a task: "
             f"use {longest if fleet['notify'] else _fetched_ahead(fleet, longest) or longest} or more"
         )
-    elif longest and not fleet["notify"]:
+    elif longest and not fleet["notify"] and (whole or fleet["prefetch_multiplier"] is not None):
         yield from _drain_of_fetched(fleet, longest)
     if not is_redis(fleet["broker_url"]):
         if fleet["visibility_timeout"] is not None and own.get("visibility_timeout") is not None:
             yield "visibility_timeout: only Redis has one, remove it"
-        return
+    elif longest:
+        yield from _visibility(fleet, longest, whole)
+
+
+def _visibility(fleet: spec.Fleet, longest: float, whole: bool) -> Iterator[str]:
+    """Whether Redis would deliver a task again that is still here."""
     visible = visibility_timeout(fleet)
-    if not longest or visible is None:
+    if visible is None:
         return
+    is_given = _fleets_visibility_timeout(fleet) is not None
+    knows_both = whole or (is_given and fleet["prefetch_multiplier"] is not None)
     needed = _fetched_ahead(fleet, longest)
     if needed is None:
         yield (
             "prefetch_multiplier: 0 lets a worker fetch all that waits, and on Redis no visibility_timeout is long "
             "enough for the last of it: use 1 or more"
         )
-    elif visible <= needed:
+    elif (knows_both and visible <= needed) or (is_given and visible <= longest):
         fits = max((many for many in range(100) if (1 + many) * longest < visible), default=0)
         fewer = f", or prefetch_multiplier {fits}" if fits else ""
         yield (
@@ -179,18 +191,25 @@ def _ahead(fleet: spec.Fleet, longest: float) -> str:
 
 def visibility_timeout(fleet: spec.Fleet) -> float | None:
     """Seconds after which Redis delivers an unacknowledged message again, as far as the fleet's own values tell."""
-    if fleet["visibility_timeout"] is not None:
-        return plain_values.number(fleet["visibility_timeout"])
-    option = fleet["broker_transport_options"].get("visibility_timeout")
-    return spec.REDIS_VISIBILITY_TIMEOUT if option is None else plain_values.number(option)
+    given = _fleets_visibility_timeout(fleet)
+    return spec.REDIS_VISIBILITY_TIMEOUT if given is None else plain_values.number(given)
+
+
+def _fleets_visibility_timeout(fleet: spec.Fleet) -> object:
+    own = fleet["visibility_timeout"]
+    return fleet["broker_transport_options"].get("visibility_timeout") if own is None else own
 
 
 def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
     """Faults that show only when the app's own settings fill in what the fleet leaves open.
 
     :param answer: what the probe of the app found: `app_time_limit`, `app_soft_time_limit` and
-        `app_visibility_timeout`, each a number of seconds or `None`, and `app_prefetch_multiplier`.
+        `app_visibility_timeout`, each a number of seconds or `None`, and `app_prefetch_multiplier`. Empty where
+        nobody asks the app; Celery's own values count then.
     """
+    if answer and "app_time_limit" not in answer:
+        # It could not be loaded, which is told: what it leaves open is not known.
+        return []
     unsuitable = spec.unsuitable_keys(fleet["pool"])
     merged = dict(fleet)
     for key in ("time_limit", "soft_time_limit"):
@@ -204,10 +223,11 @@ def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
             **options,
             "visibility_timeout": answer.get("app_visibility_timeout"),
         }
+    origin = "the app's" if answer else "Celery's, as celery_worker_check_app is off"
     known = set(_timeouts(fleet, {}))
     return [
-        f"{fault} (limits that the fleet does not set are the app's)"
-        for fault in _timeouts(merged, {})
+        f"{fault} (limits that the fleet does not set are {origin})"
+        for fault in _timeouts(merged, {}, whole=True)
         if fault not in known
     ]
 

@@ -70,3 +70,33 @@ def test_limits_of_the_app_count_where_the_fleet_has_none() -> None:
     assert (
         rules.of_app(resolved({"app": "p", "pool": "solo", "broker_url": "redis://h"}), {"app_time_limit": 600}) == []
     )
+
+
+DEFAULTS = {"app_time_limit": None, "app_visibility_timeout": None, "app_prefetch_multiplier": 4}
+
+
+def test_what_only_the_app_knows_is_judged_when_it_was_asked() -> None:
+    fleet = resolved({"app": "proj", "broker_url": "redis://h", "time_limit": 1800, "drain_timeout": 1800})
+    assert rules.of_app(fleet, {**DEFAULTS, "app_visibility_timeout": 43200}) == []
+    assert rules.of_app({**fleet, "time_limit": 1799}, {**DEFAULTS, "app_prefetch_multiplier": 1}) == []
+    (found,) = rules.of_app(fleet, DEFAULTS)
+    assert found.startswith("visibility_timeout: 3600 s is not above 9000 s")
+    assert "use more than 9000 (" in found
+    # An app that could not be loaded said nothing.
+    assert rules.of_app(fleet, {"problems": ["app: no module"], "celery": "5.6.3"}) == []
+
+
+def test_celerys_own_values_count_where_nobody_asks_the_app() -> None:
+    fleet = resolved({"app": "proj", "broker_url": "redis://h", "time_limit": 1800, "drain_timeout": 1800})
+    (found,) = rules.of_app(fleet, {})
+    assert "use more than 9000 (" in found
+    assert "celery_worker_check_app is off" in found
+    command = {**fleet, "app": None, "command": ["/bin/x", "%i"]}
+    assert rules.of_app(command, {}) == []
+
+
+def test_a_drain_without_the_lifecycle_module_is_judged_by_the_apps_multiplier() -> None:
+    fleet = resolved({"app": "p", "broker_url": "amqp://h", "notify": False, "time_limit": 100, "drain_timeout": 200})
+    assert rules.of_app(fleet, {**DEFAULTS, "app_prefetch_multiplier": 1}) == []
+    (found,) = rules.of_app(fleet, DEFAULTS)
+    assert "use 500 or more" in found
