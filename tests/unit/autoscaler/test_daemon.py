@@ -358,6 +358,19 @@ def test_a_stuck_worker_is_told_of_and_restarted_where_that_is_asked_for(
     assert restarts == (wanted if restarted else [])
 
 
+def test_nobody_is_stuck_while_the_broker_takes_no_tasks(world: World) -> None:
+    fleet = replace(world.configuration.fleets[0], stuck=StuckRule(after=10, restart=True))
+    world.configuration = replace(world.configuration, fleets=(fleet,))
+    world.waiting, world.blocked = 5, "Redis is full"
+    daemon = world.daemon()
+    world.turns(daemon, 6)
+    assert "stuck" not in world.events()
+    assert world.requests == []
+    world.blocked = ""
+    world.turns(daemon, 3)
+    assert "stuck" in world.events()
+
+
 def test_runs_begin_anew_after_a_time_without_a_policy(world: World) -> None:
     daemon = world.daemon()
     world.turns(daemon, 1)

@@ -95,6 +95,8 @@ class FleetWatch:
         host = read_host(self.fleet.name)
         policy = None if mode == OBSERVE else self.fleet.policy
         turn = take_turn(policy, self.remembered, at, (host,), queues, heartbeats)
-        self.idle = self.idle.then(monotonic, turn.seen.value(QUEUE_DEPTH), host.workers or ())
+        # Of a broker that takes nothing nobody knows what it would hand out.
+        waiting = None if turn.seen.blocked else turn.seen.value(QUEUE_DEPTH)
+        self.idle = self.idle.then(monotonic, waiting, host.workers or ())
         self.last = Look(turn, host, queues, monotonic, self.idle.stuck(monotonic, self.fleet.stuck.after))
         return self.last
