@@ -59,3 +59,11 @@ def test_the_examples_for_applications_are_short_and_good() -> None:
 def test_environment_files_stand_before_the_fleets_own() -> None:
     unit = (ROLE / "templates/worker.service.j2").read_text(encoding="utf-8")
     assert unit.index("EnvironmentFile={{ path }}") < unit.index("EnvironmentFile={{ __celery_worker_service")
+
+
+def test_root_runs_python_isolated_and_nothing_in_the_applications_environment() -> None:
+    for tasks in sorted(ROLE.parent.glob("*/tasks/*.yml")):
+        for first in re.findall(r"\['python'\]\['executable'\], ('-\w+')", tasks.read_text(encoding="utf-8")):
+            assert first == "'-I'", tasks
+    [reading] = [task for task in read("tasks/environment_files.yml") if task["name"].endswith("| Read")]
+    assert "'--property=DynamicUser=yes'" in reading["ansible.builtin.command"]["argv"]
