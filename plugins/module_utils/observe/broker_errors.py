@@ -19,9 +19,9 @@ _LOGIN = (
 )
 _REDIS_RIGHTS = (
     "Grant the user what reading queues, workers and events takes: ACL SETUSER <user> +@read +@connection "
-    "+@transaction +@pubsub +@scripting +brpop +sadd +srem +zadd +zrem +del +time '~*' '&*'. For fewer keys and "
-    "channels name those of the queues, _kombu.*, unacked* and *.pidbox, each behind '~', and the channels '&/*', with "
-    "global_keyprefix before each."
+    "+@transaction +@pubsub +@scripting +brpop +lpushx +sadd +srem +zadd +zrem +del +time '~*' '&*'. For fewer keys "
+    "and channels name those of the queues with '*' behind each, _kombu.*, unacked* and *.pidbox, each behind '~', and "
+    "the channels '&/*', with global_keyprefix before each."
 )
 _MASTER_NAME = (
     "Give master_name in transport_options as the sentinels know it, and check that they see a master and as many "

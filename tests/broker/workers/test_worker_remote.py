@@ -18,7 +18,11 @@ from redis.exceptions import NoPermissionError
 from task_sender import sender
 from worker_processes import Workers
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (
+    open_broker,
+    publishers_blocked,
+    read_queues,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.observe.roll_call import read_workers
@@ -157,7 +161,9 @@ def test_the_rights_that_are_advised_are_enough(redis_server: RedisServer, worke
     with open_broker(url) as broker:
         assert [worker.state for worker in read_workers(broker).workers] == ["online"]
         assert [queue.name for queue in read_queues(broker, warn=told.append)] == ["celery"]
+        assert publishers_blocked(broker, ["celery"]) == ""
     assert told == []
+    assert "lpushx" not in redis_server.cli("ACL", "LOG"), "whether tasks are taken was asked"
     stream = EventStream(url, {"web": ["celery"]})
     stream.start()
     try:

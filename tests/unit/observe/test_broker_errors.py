@@ -27,6 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hid
         (ResponseError("unknown command 'SENTINEL', with args beginning with: 'masters'"), "no sentinel"),
         (NoPermissionError("this user has no permissions to run the 'publish' command"), "+@pubsub"),
         (NoPermissionError("No permissions to access a channel"), "'&*'"),
+        (NoPermissionError("this user has no permissions to run the 'lpushx' command"), "+lpushx"),
         (ResponseError("The user executing the script can't run this command or subcommand script"), "+@scripting"),
     ],
 )
