@@ -358,6 +358,26 @@ def test_a_stuck_worker_is_told_of_and_restarted_where_that_is_asked_for(
     assert restarts == (wanted if restarted else [])
 
 
+def test_a_stuck_worker_of_a_fleet_that_somebody_else_holds_waits_and_is_told_of_once(world: World) -> None:
+    fleet = replace(world.configuration.fleets[0], stuck=StuckRule(after=10, restart=True))
+    world.configuration = replace(world.configuration, fleets=(fleet,))
+    world.waiting, world.busy = 5, True
+    daemon = world.daemon()
+    world.turns(daemon, 6)
+    assert world.events().count("fleet_busy") == 1
+    assert "restart_failed" not in world.events()
+    assert daemon.watches["web"].errors["restart"] == 0
+    world.busy, world.refuses = False, True
+    world.turns(daemon, 1)
+    assert world.events()[-2:] == ["fleet_busy_any_more", "restart_failed"]
+    assert world.lines[-1]["worker"] == "web-1@a"
+    world.refuses, world.busy = False, True
+    world.turns(daemon, 1)
+    world.busy = False
+    world.turns(daemon, 1)
+    assert world.events()[-3:] == ["fleet_busy", "fleet_busy_any_more", "stuck_restarted"]
+
+
 def test_nobody_is_stuck_while_the_broker_takes_no_tasks(world: World) -> None:
     fleet = replace(world.configuration.fleets[0], stuck=StuckRule(after=10, restart=True))
     world.configuration = replace(world.configuration, fleets=(fleet,))

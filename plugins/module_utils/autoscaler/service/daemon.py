@@ -351,14 +351,14 @@ class Daemon:
         starts = {name: turn.after.observed.down[name].starts for name in due}
         self.event("started_again", fleet=watch.fleet.name, workers=why, starts=starts)
 
-    def _note_failure(self, watch: FleetWatch, what: str, event: str, error: OperationError) -> None:
+    def _note_failure(self, watch: FleetWatch, what: str, event: str, error: OperationError, **details: str) -> None:
         """Count and tell what could not be done; that somebody else is at the fleet is no failure, and told once."""
         if error.details.get("busy"):
             self._note_problem(BUSY, str(error), watch.fleet.name)
             return
         self._note_problem(BUSY, "", watch.fleet.name)
         watch.errors[what] += 1
-        self.event(event, fleet=watch.fleet.name, error=str(error))
+        self.event(event, fleet=watch.fleet.name, **details, error=str(error))
 
     def _tell_of_ends(self, watch: FleetWatch, before: Look | None, look: Look) -> None:
         """Tell of workers that ended since the look before without having been told to."""
@@ -382,10 +382,10 @@ class Daemon:
         worker = max(look.stuck, key=lambda name: look.stuck[name])
         try:
             scaler.restart(watch.fleet.name, unit_of_node(worker))
+            self._note_problem(BUSY, "", watch.fleet.name)
             self.event("stuck_restarted", fleet=watch.fleet.name, worker=worker, idle=look.stuck[worker])
         except OperationError as error:
-            watch.errors["restart"] += 1
-            self.event("restart_failed", fleet=watch.fleet.name, worker=worker, error=str(error))
+            self._note_failure(watch, "restart", "restart_failed", error, worker=worker)
 
     def _time_of_day(self) -> float:
         """Return the seconds since the epoch by the clock as it was at the beginning of this turn.
