@@ -256,6 +256,20 @@ def test_a_broker_that_takes_no_tasks_shrinks_nothing_and_is_an_event(world: Wor
     assert same(world)
 
 
+def test_a_broker_that_takes_no_tasks_and_is_then_lost_does_not_take_them_again(world: World) -> None:
+    daemon = world.daemon()
+    world.blocked = "Redis is full"
+    world.turns(daemon, 1)
+    world.waiting = None
+    world.turns(daemon, 2)
+    world.waiting = 0
+    world.turns(daemon, 1)
+    assert [event for event in world.events() if "blocked" in event] == ["broker_blocked"]
+    world.blocked = ""
+    world.turns(daemon, 1)
+    assert [event for event in world.events() if "blocked" in event] == ["broker_blocked", "broker_blocked_no_more"]
+
+
 def test_cooldowns_survive_a_restart_and_runs_do_not(world: World) -> None:
     world.waiting = 50
     daemon = world.daemon()

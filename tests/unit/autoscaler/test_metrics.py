@@ -84,6 +84,7 @@ def test_numbers(tmp_path: Path) -> None:
     for name, value in (("active", 1), ("idle", 1), ("unknown", 1), ("stuck", 0)):
         assert served.get_sample_value(f"celery_workers_{name}", {"fleet": "web"}) == value
     assert served.get_sample_value("celery_workers", {"fleet": "web", "state": "draining"}) == 1
+    assert served.get_sample_value("celery_autoscaler_broker_blocked", {"fleet": "web"}) == 0
     assert served.get_sample_value("celery_autoscaler_current_workers", {"fleet": "web"}) == 3
     assert served.get_sample_value("celery_autoscaler_desired_workers", {"fleet": "web"}) == 3
     assert served.get_sample_value("celery_autoscaler_max_workers", {"fleet": "web"}) == 9
@@ -97,5 +98,6 @@ def test_what_is_unknown_is_absent(tmp_path: Path) -> None:
     names = {sample.name for family in served.collect() for sample in family.samples}
     assert "celery_queue_length" not in names
     assert "celery_task_wait_seconds" not in names
+    assert "celery_autoscaler_broker_blocked" not in names
     unknown = {"fleet": "web", "metric": "queue_depth"}
     assert served.get_sample_value("celery_autoscaler_metric_unknown", unknown) == 1

@@ -275,7 +275,8 @@ class Daemon:
             line["withdrawn"] = True
         watch.fresh, watch.withdrawn, watch.state_lost = turn.decision is None, False, False
         self._tell(line)
-        self._note_blocked(watch, turn.seen.blocked)
+        if look.broker_told:
+            self._note_blocked(watch, turn.seen.blocked)
         self._tell_of_ends(watch, before, look)
         if set(look.stuck) != watch.stuck:
             watch.stuck = set(look.stuck)

@@ -60,6 +60,11 @@ class Look:
         """How many workers there shall be; None where nobody says."""
         return None if self.turn.decision is None else self.turn.decision.after
 
+    @property
+    def broker_told(self) -> bool:
+        """Whether it is known if the broker takes tasks: one that was not read is not one that takes them."""
+        return bool(self.queues.blocked) or self.queues.waiting is not None
+
 
 @dataclass
 class FleetWatch:

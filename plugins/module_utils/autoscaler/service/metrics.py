@@ -184,7 +184,8 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
             for side, number in (("at_least", bounds.at_least), ("at_most", bounds.at_most)):
                 if number is not None:
                     bound.add_metric([name, metric, side], number)
-        blocked.add_metric([name], float(bool(observation.blocked)))
+        if look.broker_told:
+            blocked.add_metric([name], float(bool(observation.blocked)))
         waited = observation.value(WAIT_TIME)
         if waited is not None:
             wait.add_metric([name], waited)
