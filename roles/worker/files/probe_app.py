@@ -286,9 +286,10 @@ def tell_facts(app, request, answer):
         if isinstance(options.get(name), (bool, int, float, str, list))
     }
     # Those that a worker consumes from when it is told of none; each worker has a list of its own for a broadcast.
-    answer["queues"] = [
+    # Sorted, as an app may name them as a set, which has another order in each process.
+    answer["queues"] = sorted(
         queue.name for queue in app.amqp.queues.values() if getattr(queue.exchange, "type", None) != "fanout"
-    ]
+    )
     answer["remote_control"] = bool(conf.worker_enable_remote_control)
     answer["control_exchange"] = str(conf.get("control_exchange") or "celery")
     answer["event_exchange"] = str(conf.get("event_exchange") or "celeryev")

@@ -94,6 +94,8 @@ def test_an_app_that_sets_priorities_is_known(
         ({"task_default_queue": "shop"}, ["shop"]),
         ({"task_queues": [Queue("a"), Queue("b"), Broadcast("all")]}, ["a", "b"]),
         ({"task_queues": {"a": {"exchange": "x"}}}, ["a"]),
+        # An app may name them as a set, of which the order is another in each process.
+        ({"task_queues": [Queue("c"), Queue("a"), Queue("b")]}, ["a", "b", "c"]),
     ],
 )
 def test_queues_that_a_worker_consumes_from_by_itself(app: Celery, settings: dict[str, Any], queues: list[str]) -> None:
