@@ -126,9 +126,9 @@ def fleet_reading(fleet: Mapping[str, Any], facts: Mapping[str, Any] | None = No
     return app_facts.reading(fleet, facts)
 
 
-def fleet_file_problems(fleet: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Faults of the variables in a fleet's environment files, by their names."""
-    return arguments.of_files(dict(fleet), names)
+def fleet_file_problems(fleet: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
+    """Faults of the variables in a fleet's environment files."""
+    return arguments.of_files(dict(fleet), variables)
 
 
 class FilterModule:

@@ -12,9 +12,12 @@ from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     celery_names,
     celery_words,
+    command,
+    environment,
     placeholders,
     policies,
     spec,
+    values,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_words import Word
 
@@ -44,26 +47,45 @@ def faults(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     """Faults of one resolved fleet; `own` is what the user wrote for it, without defaults."""
     yield from _extra_args(fleet)
     yield from _command(fleet, own)
-    yield from _environment(fleet, own)
+    yield from _variables(fleet, own, fleet["environment"], "environment.")
 
 
-def of_files(fleet: spec.Fleet, names: Sequence[str]) -> list[str]:
-    """Faults of the variables that the fleet's `environment_files` set, by their names alone.
+def of_files(fleet: spec.Fleet, variables: Mapping[str, str]) -> list[str]:
+    """Faults of the variables that the fleet's `environment_files` set.
 
-    Those that the role sets itself win over the files.
+    What the role sets itself wins over the files, and so does an option in the command line.
     """
+    ours = environment.variables(fleet)
+    rest = {}
     found = []
-    flags = {f"CELERY_WORKER_{flag.variable}": flag for flag in celery_names.WORKER if flag.refused}
-    for name in sorted(names):
-        if name in flags and not (fleet["command"] and celery_words.celery_in(fleet["command"]) is None):
-            found.append(f"environment_files: Celery takes {name} as {flags[name].name}, and {flags[name].refused}")
-        elif name in ("CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"):
-            found.append(f"environment_files: {name} is taken in place of the key broker_url, remove it")
-        elif name == "PYTHONPATH" and fleet["notify"] and name not in fleet["environment"]:
-            found.append(
-                "environment_files: PYTHONPATH is set by the role, which adds that of the key environment: move it"
-            )
-    return found
+    for name, value in sorted(variables.items()):
+        place = f"environment_files: {name}"
+        refused = values.variable(name, "")
+        if name == "PYTHONPATH" and fleet["notify"] and name not in fleet["environment"]:
+            found.append(f"{place} is set by the role, which adds that of the key environment: move it")
+        elif name in ours and placeholders.uses_number(ours[name]):
+            found.append(f"{place} would win over that of the role or of the key environment, which has %i: remove it")
+        elif name in ours or name in _overruled(fleet):
+            continue
+        elif refused:
+            found.append(f"{place} {refused}")
+        elif name == "CELERY_WORKER_STATEDB" and value and policies.most_workers(fleet) > 1:
+            found.append(f"{place}: workers cannot share the file: move it to environment, with %i in its name")
+        else:
+            rest[name] = value
+    own = {"pool": fleet["pool"]} if fleet["pool"] != spec.PREFORK else {}
+    return found + list(_variables(fleet, own, rest, "environment_files: "))
+
+
+def _overruled(fleet: spec.Fleet) -> set[str]:
+    """Variables in whose place Celery takes what stands in the fleet's command line."""
+    line = celery_words.celery_in(command.argv(fleet))
+    if line is None:
+        return set()
+    keys = {word.flag.key for word in line.main if word.flag}
+    return {f"CELERY_WORKER_{word.flag.variable}" for word in line.words if word.flag} | {
+        name for name, key in _VARIABLES.items() if key in keys
+    }
 
 
 def of_beats(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
@@ -114,15 +136,15 @@ def _command(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         yield f"command: names no node, and the tools look for this one: add --hostname={fleet['name']}-%i@%H"
 
 
-def _environment(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+def _variables(fleet: spec.Fleet, own: Mapping[str, Any], variables: Mapping[str, Any], where: str) -> Iterator[str]:
     """Celery's command line takes options from variables such as `CELERY_WORKER_PURGE` too."""
     if fleet["command"] and celery_words.celery_in(fleet["command"]) is None:
         return
     flags = {f"CELERY_WORKER_{flag.variable}": flag for flag in celery_names.WORKER if flag.name != "--help"}
     flags["CELERY_VERSION"] = {flag.name: flag for flag in celery_names.MAIN}["--version"]
-    for name, value in fleet["environment"].items():
+    for name, value in variables.items():
         text = str(value)
-        place = f"environment.{name}"
+        place = f"{where}{name}"
         key = _VARIABLES.get(name)
         if key and text and text != fleet[key]:
             yield f"{place}: Celery would take it in place of the key {key}: remove it, or give both the same"

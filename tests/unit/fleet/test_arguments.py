@@ -264,9 +264,70 @@ def test_words_are_read_as_click_reads_them(words: list[str]) -> None:
     assert [word.value for word in celery_words.options(words) if not word.written] == rest
 
 
-def test_files_of_variables_break_no_promise() -> None:
-    [resolved] = spec.resolve([fleet(environment_files=["/etc/shop"])])
-    names = ["SHOP_DEBUG", "CELERY_BROKER_URL", "CELERY_WORKER_PURGE", "CELERY_BROKER_READ_URL", "PYTHONPATH"]
-    found = arguments.of_files(resolved, names)
-    assert [name for fault in found for name in names if name in fault] == [names[3], names[2], names[4]]
+def of_files(variables: dict[str, str], **keys: Any) -> list[str]:
+    [resolved] = spec.resolve([fleet(environment_files=["/etc/shop"], **keys)])
+    return arguments.of_files(resolved, variables)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "keys", "says"),
+    [
+        ("CELERY_WORKER_PURGE", "1", {}, "erase"),
+        ("CELERY_BROKER_READ_URL", "redis://h", {}, "use the key broker_url"),
+        ("PYTHONPATH", "/srv/shop", {}, "key environment: move it"),
+        ("BROKER_URL", "redis://:not-a-real-password@h", {}, "in place of the key broker_url: remove it"),
+        ("BROKER_URL", "redis://h", {"command": [*CELERY, *NODE]}, "in place of the key broker_url: remove it"),
+        ("CELERY_BROKER", "redis://h", {}, "in place of the key broker_url: remove it"),
+        ("RESULT_BACKEND", "redis://h", {}, "in place of the key result_backend: remove it"),
+        ("CELERY_WORKDIR", "/elsewhere", {}, "in place of the key working_directory: remove it"),
+        ("CELERY_WORKER_QUEUES", "a", {}, "use the key"),
+        ("CELERY_WORKER_EXCLUDE_QUEUES", "a", {"queues": ["a", "b"]}, "key queues says: use the key"),
+        ("CELERY_WORKER_CONCURRENCY", "8", {}, "key concurrency says: use the key"),
+        ("CELERY_WORKER_AUTOSCALE", "8,1", {"concurrency": 2}, "key autoscale says: use the key"),
+        ("CELERY_WORKER_TIME_LIMIT", "5", {}, "key time_limit says: use the key"),
+        ("CELERY_WORKER_PREFETCH_MULTIPLIER", "4", {"prefetch_multiplier": 0}, "use the key"),
+        ("CELERY_WORKER_BEAT", "1", {"workers": 2}, "up to 2 workers"),
+        ("CELERY_WORKER_STATEDB", "/srv/%i", {"workers": 2}, "move it to environment"),
+        ("CELERY_WORKER_HEARTBEAT_INTERVAL", "60", {}, "heartbeats"),
+        ("CELERY_WORKER_QUEUES", "a", {"command": [*CELERY, *NODE], "queues": ["b"]}, "give both the same"),
+        ("CELERY_WORKER_POOL", "solo", {"command": [*CELERY, *NODE], "pool": "threads"}, "give both the same"),
+        ("NOTIFY_SOCKET", "/x", {}, "not yours to set"),
+        ("CELERY_LIFECYCLE_STATUS_FILE", "/x", {}, "remove it"),
+        ("CELERY_LIFECYCLE_PRIORITY", "low_first", {}, "set by the role"),
+        ("SHOP_WORKER", "one", {"environment": {"SHOP_WORKER": "worker-%i"}}, "which has %i: remove it"),
+    ],
+)
+def test_files_of_variables_break_no_promise(name: str, value: str, keys: dict[str, Any], says: str) -> None:
+    [found] = of_files({"SHOP_DEBUG": "1", name: value}, **keys)
+    assert found.startswith(f"environment_files: {name}")
+    assert says in found
+    assert "password" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "keys"),
+    [
+        ("CELERY_BROKER_URL", "redis://h", {}),
+        ("CELERY_RESULT_BACKEND", "redis://h", {"result_backend": "redis://h/1"}),
+        ("BROKER_URL", "redis://10.0.0.5/0", {}),
+        ("BROKER_URL", "redis://h", {"command": [*CELERY[:1], "-b", "redis://10.0.0.5/0", *CELERY[1:], *NODE]}),
+        ("BROKER_URL", "redis://h", {"command": ["/srv/run", "--app"]}),
+        ("CELERY_WORKER_PURGE", "0", {}),
+        ("CELERY_WORKER_HOSTNAME", "other", {}),
+        ("CELERY_WORKER_LOGLEVEL", "DEBUG", {}),
+        ("CELERY_WORKER_INCLUDE", "more", {}),
+        ("CELERY_WORKER_QUEUES", "a", {"queues": ["b"]}),
+        ("CELERY_WORKER_QUEUES", "", {}),
+        ("CELERY_WORKER_QUEUES", "a", {"command": [*CELERY, *NODE, "-Qb"], "queues": ["b"]}),
+        ("CELERY_WORKER_CONCURRENCY", "8", {"concurrency": 2}),
+        ("CELERY_WORKER_BEAT", "1", {}),
+        ("CELERY_WORKER_OPTIMIZATION", "fair", {}),
+        ("PYTHONPATH", "/srv/shop", {"environment": {"PYTHONPATH": "/srv/more"}}),
+    ],
+)
+def test_what_is_overruled_or_harmless_may_stand_in_files(name: str, value: str, keys: dict[str, Any]) -> None:
+    assert of_files({name: value}, **keys) == []
+
+
+def test_a_path_of_an_environment_file_is_whole() -> None:
     assert faults_of(environment_files=["etc/shop"])[0].startswith("celery_worker_fleets[0].environment_files[0]: ")
