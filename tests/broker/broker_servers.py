@@ -303,14 +303,6 @@ class RabbitServer:
         path = f"permissions/{quote(vhost, safe='')}/{quote(user, safe='')}"
         self.api("PUT", path, {"configure": configure, "write": write, "read": read})
 
-    def ctl(self, *arguments: str) -> None:
-        """Run rabbitmqctl against the node."""
-        lines = Path(f"/proc/{self.process.pid}/environ").read_text().split("\0")
-        environment = dict(line.split("=", 1) for line in lines if "=" in line)
-        command = [str(RABBITMQ_BIN / "rabbitmqctl"), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-
     @property
     def log(self) -> str:
         """What the node wrote, for the message of a failing test."""
@@ -319,7 +311,7 @@ class RabbitServer:
     def control(self, *arguments: str) -> None:
         """Run rabbitmqctl on the node."""
         command = [str(RABBITMQ_BIN / "rabbitmqctl"), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
     @contextlib.contextmanager

@@ -8,12 +8,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils import who_else_writes as program
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import place_of_others, who_else_writes
+
+
+@pytest.fixture(autouse=True)
+def usual_umask() -> Iterator[None]:
+    """Whoever runs the tests may have one that lets the group write."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def test_who_else_writes_to_a_directory(tmp_path: Path) -> None:
@@ -90,7 +99,7 @@ def test_a_virtualenv_that_is_not_there_yet(tmp_path: Path) -> None:
 
 def test_programs_in_a_virtualenv(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "bin" / "python").symlink_to("/usr/bin/env")
     pip = tmp_path / "bin" / "pip"
     pip.touch(0o755)
     assert place_of_others(tmp_path) == ""

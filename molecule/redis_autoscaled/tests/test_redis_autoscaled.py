@@ -24,8 +24,8 @@ def test_the_service_runs_and_comes_back_after_a_reboot(host: Host) -> None:
 
 def test_load_grows_the_fleet_and_calm_shrinks_it(host: Host, fleet: Callable[[str], Fleet]) -> None:
     web = fleet("web")
-    answers = web.look("web", count=60, seconds=0.5)
-    assert len(answers) == 60
+    answers = web.look("web", count=110, seconds=0.5)
+    assert len(answers) == 110
     assert len({one["node"] for one in answers}) == MOST
     assert eventually(lambda: len(web.units()) == FEWEST, 60)
     assert web.enabled() == web.units()

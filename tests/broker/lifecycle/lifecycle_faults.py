@@ -28,7 +28,7 @@ else:
 # The tests need not wait as long as a real service manager should.
 muejam_celery_lifecycle.STALE_AFTER = 3.0
 muejam_celery_lifecycle.STALL_AFTER = 1.0
-muejam_celery_lifecycle.LAST_STEPS_WITHIN = 3.0
+muejam_celery_lifecycle.LAST_STEPS_WITHIN = float(os.environ.get("LIFECYCLE_LAST_STEPS", "30"))
 
 FAULT = Path(os.environ["LIFECYCLE_FAULT"])
 

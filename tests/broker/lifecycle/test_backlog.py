@@ -67,11 +67,13 @@ def test_backlog_means_the_same_everywhere(workers: Workers, broker_url: str, la
         # Two run; with early acknowledgement two more are reserved, and the rest waits.
         for number in range(10, 20):
             app.send_task("work", [number, LONG])
-        worker.wait(lambda: look(worker, link).value("running") == 2, 20, "two run")
-        worker.wait(lambda: look(worker, link).value("backlog") == 12, 20, "twelve to do")
-        seen = look(worker, link)
-        assert (seen.value("running"), seen.value("scheduled")) == (2, 3)
-        assert seen.value("queue_depth") == (8 if late else 6)
+        wanted = {"running": 2, "scheduled": 3, "queue_depth": 8 if late else 6, "backlog": 12}
+
+        def seen() -> bool:
+            now = look(worker, link)
+            return {name: now.value(name) for name in wanted} == wanted
+
+        worker.wait(seen, 20, str(wanted))
 
 
 @pytest.mark.parametrize("pool", ["gevent", "threads", "solo"])

@@ -83,7 +83,7 @@ def test_after_an_alarm_all_is_as_before(workers: Workers, rabbitmq_server: Rabb
 
 
 def test_last_steps_that_hang_are_cut_short(workers: Workers, redis_server: RedisServer) -> None:
-    worker = workers.start_ready(redis_server.url, *POOLS["prefork"])
+    worker = workers.start_ready(redis_server.url, *POOLS["prefork"], environment={"LIFECYCLE_LAST_STEPS": "3"})
     worker.fault_file.write_text("endless")
     worker.term()
     assert worker.wait_exit(30) == 0

@@ -16,7 +16,7 @@ import signal
 import time
 
 import pytest
-from broker_servers import RedisServer
+from broker_servers import RedisServer, wait_until
 from lifecycle_worker import Worker, Workers
 from task_sender import sender
 
@@ -92,17 +92,17 @@ def test_a_draining_worker_says_so_and_takes_nothing(workers: Workers, broker_ur
     worker = workers.start_ready(broker_url, *POOLS["prefork"], settings={"worker_prefetch_multiplier": 2})
     with sender(broker_url) as app:
         for number in range(4):
-            app.send_task("work", [number, 6.0 if number < 2 else 0.1])
+            app.send_task("work", [number, 15.0 if number < 2 else 0.1])
         worker.wait(lambda: worker.status()["active"] == 2, 10, "two tasks run")
         worker.wait(lambda: worker.status()["reserved"] == 2, 10, "two tasks are reserved")
         worker.term()
         worker.wait_state("draining")
-        worker.wait(lambda: worker.manager.said("STATUS=draining: 2 running, 0 reserved"), 5, "status line")
+        worker.wait(lambda: worker.manager.said("STATUS=draining: 2 running, 0 reserved"), 10, "status line")
         inspect = app.control.inspect(destination=[worker.node], timeout=1, limit=1)
-        worker.wait(lambda: inspect.active_queues() == {worker.node: []}, 3, "an answer: consuming from nothing")
+        worker.wait(lambda: inspect.active_queues() == {worker.node: []}, 10, "an answer: consuming from nothing")
         app.send_task("work", [99])
         since = time.monotonic()
-        worker.wait(lambda: worker.manager.pings(since) >= 3, 5, "pings while draining")
+        worker.wait(lambda: worker.manager.pings(since) >= 3, 10, "pings while draining")
         assert not worker.manager.said("STOPPING=1")
     assert worker.wait_exit(30) == 0
     worker.wait_said("STOPPING=1")
@@ -144,17 +144,16 @@ def test_what_has_not_begun_goes_back(
             app.send_task("work", [number, 5.0])
         first.wait(lambda: len(workers.journal("begun")) == busy, 20, "all processes are busy")
         for number in waiting:
-            app.send_task("work", [number, 5.0])
+            app.send_task("work", [number, 60.0])
     if pool in ("prefork", "threads"):
         first.wait(lambda: first.status()["reserved"] > 0, 10, "some are reserved")
-    began = time.monotonic()
     first.term()
-    assert first.wait_exit(20) == 0
-    # One after the other, those that wait would have taken ten seconds and more.
-    assert time.monotonic() - began < 9.5, first.log
+    # One of those that wait would have taken a minute.
+    assert first.wait_exit(45) == 0, first.log
     assert workers.counted() == dict.fromkeys(range(busy), 1), first.log
     done = [int(number) for number in workers.journal() if int(number) >= 30]
-    assert left_behind(request, broker_url) == len(waiting) + len(later) + len(limited) - len(done)
+    expected = len(waiting) + len(later) + len(limited) - len(done)
+    wait_until(lambda: left_behind(request, broker_url) == expected, 10, "what has not begun is back")
 
 
 def test_a_task_goes_back_to_its_place(workers: Workers, redis_server: RedisServer) -> None:
@@ -287,7 +286,7 @@ def test_a_remote_shutdown_drains(workers: Workers, redis_server: RedisServer) -
     worker = workers.start_ready(redis_server.url, *POOLS["prefork"], settings=settings)
     with sender(redis_server.url) as app:
         for number in range(4):
-            app.send_task("work", [number, 6.0 if number < 2 else 0.1])
+            app.send_task("work", [number, 15.0 if number < 2 else 0.1])
         worker.wait(lambda: worker.status()["reserved"] == 2, 10, "tasks are reserved")
         answers = app.control.broadcast("shutdown", destination=[worker.node], reply=True, timeout=10)
         assert list(answers[0][worker.node]) == ["ok"]

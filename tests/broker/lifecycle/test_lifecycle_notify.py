@@ -106,12 +106,12 @@ def test_a_full_pool_of_greenlets_is_no_stuck_loop(workers: Workers, redis_serve
     worker = workers.start_ready(redis_server.url, "--pool", "gevent", "--concurrency", "1")
     with sender(redis_server.url) as app:
         for number in range(3):
-            app.send_task("work", [number, 10.0])
+            app.send_task("work", [number, 20.0])
     worker.wait(lambda: worker.status()["reserved"] == 1, 10, "one runs, one waits for it")
     since = time.monotonic()
-    worker.wait(lambda: worker.manager.pings(since) >= 10, 8, "pings")
+    worker.wait(lambda: worker.manager.pings(since) >= 10, 15, "pings")
     worker.term()
-    assert worker.wait_exit(20) == 0
+    assert worker.wait_exit(45) == 0
     assert workers.journal("begun") == ["0"]
     assert redis_server.cli("LLEN", "celery") == "2"
 

@@ -32,14 +32,11 @@ def name_of(vhost_url: str) -> str:
 def test_an_alarm_of_rabbitmq(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
     with link_to(rabbitmq_vhost) as blocked:
         assert blocked() == ""
-        rabbitmq_server.ctl("set_vm_memory_high_watermark", "absolute", "1000")
-        try:
+        with rabbitmq_server.memory_alarm():
             wait_until(blocked, 10, "the alarm is seen")
             assert "blocks publishers" in blocked(), "still"
             with link_to(rabbitmq_vhost) as other:
                 assert "blocks publishers" in other(), "by one that comes later, too"
-        finally:
-            rabbitmq_server.ctl("set_vm_memory_high_watermark", "0.6")
         wait_until(lambda: not blocked(), 10, "the end of it is seen")
         assert blocked() == ""
     queues = [queue["name"] for queue in rabbitmq_server.api("GET", f"queues/{name_of(rabbitmq_vhost)}")]

@@ -21,9 +21,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.roll_call im
 from ansible_collections.muejam.celery.plugins.module_utils.observe.workers import Worker
 
 TIMEOUT = 6.0
-# What a busy machine may take on top of the limit. Without the limit a reading would not end at all.
 SLACK = 10.0
-"""Seconds that a busy machine may take on top of a limit."""
+"""Seconds that a busy machine may take on top of a limit. Without the limit a reading would not end at all."""
 
 
 def read(url: str, *wanted: str, timeout: float = TIMEOUT, options: dict[str, Any] | None = None) -> RollCall:

@@ -232,7 +232,7 @@ def test_a_broker_that_freezes_does_not_hold_the_drain(
 def test_transport_options_come_by_the_environment(redis_server: RedisServer, workers: Workers) -> None:
     options = {"global_keyprefix": "shop-"}
     workers.start(redis_server.url, "a@h", settings={"broker_transport_options": options})
-    arguments = ("ready", "--node", "a@h", "--timeout", "5")
+    arguments = ("ready", "--node", "a@h", "--timeout", "20")
     assert run(redis_server.url, *arguments, CELERY_LIFECYCLE_TRANSPORT_OPTIONS=json.dumps(options))[0] == 0
     assert run(redis_server.url, "ready", "--node", "a@h", "--timeout", "1")[0] == 1
 
@@ -261,7 +261,7 @@ def test_no_password_is_told(start_redis: Callable[..., RedisServer]) -> None:
 def test_a_worker_with_another_separator_is_not_harmed(redis_server: RedisServer, workers: Workers) -> None:
     options = json.dumps({"sep": ":"})
     workers.start(redis_server.url, "a@h", settings={"broker_transport_options": {"sep": ":"}})
-    code, said = run(redis_server.url, "ready", "--node", "a@h", "--timeout", "2")
+    code, said = run(redis_server.url, "ready", "--node", "a@h", "--timeout", "5")
     assert (code, "Give sep: ':' in the transport options" in said) == (1, True), said
     # It answers as before, at once.
     ready = ("ready", "--node", "a@h", "--timeout", "15")

@@ -43,11 +43,11 @@ FLEET: dict[str, Any] = {
     "queues": ["own"],
     "environment": {"DEMO_LEDGER": f"{demo_app.LEDGERS}/own.jsonl", "PYTHONPATH": demo_app.APP},
     "read_write_paths": [demo_app.LEDGERS],
-    "drain_timeout": 120,
+    "drain_timeout": 300,
     "memory_max": "300M",
     "cpu_quota": "50%",
 }
-SECONDS = 90.0  # longer than it takes until workers are told to stop, and shorter than a drain may take
+SECONDS = 120.0  # longer than it takes until workers are told to stop, and shorter than a drain may take
 TRACES = ("/etc/systemd/system/celery-worker-own@.service", "/etc/celery-worker/own.env", "/var/lib/celery-worker/own")
 
 
@@ -101,7 +101,7 @@ class Shop:
         load.send(2, SECONDS, SECONDS)
         assert wait_until(lambda: self.active() == 2, 45), self.told()
         yield
-        assert wait_until(lambda: load.left() == 0, 180), load.evidence()
+        assert wait_until(lambda: load.left() == 0, 360), load.evidence()
         assert sorted(run["id"] for run in load.runs()) == sorted(load.sent)
         stopped = self.host.output(
             "sh", "-c", "journalctl -u 'celery-worker-own@*' -o short-unix | grep Stopping | tail -n 1 | cut -d' ' -f1"

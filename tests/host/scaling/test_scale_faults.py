@@ -139,12 +139,12 @@ def test_a_fleet_of_none_is_not_there_before_those_are_gone_that_others_told_to_
     fleet_of: Callable[[int], Fleet],
 ) -> None:
     fleet = fleet_of(1)
-    fleet.hold("slow")
+    fleet.hold("slow to go")
     fleet.host.run("systemctl", "disable", "--now", "--no-block", unit(1))
     early = fleet.scale(0, drain_timeout=1, check=False)
     assert (early["after"], early["draining"]) == (0, [unit(1)])
     assert "1 of 1 stopped workers still drain" in early["msg"]
-    fleet.release("slow")
+    fleet.release("slow to go")
     late = fleet.scale(0)
     assert (late["after"], late["draining"], fleet.active()) == (0, [], [])
 

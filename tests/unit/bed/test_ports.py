@@ -25,7 +25,11 @@ def test_two_processes_are_not_given_the_same_port(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ports.random, "randrange", own_draw.randrange)
     first = ports.free_port()
     done = subprocess.run(
-        [sys.executable, "-c", ASK, seed], env={"PYTHONPATH": str(BED)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", ASK, seed],
+        env={**os.environ, "PYTHONPATH": str(BED)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert int(done.stdout) != first
 
@@ -33,7 +37,7 @@ def test_two_processes_are_not_given_the_same_port(monkeypatch: pytest.MonkeyPat
 def test_a_port_is_free_again_when_its_process_ended() -> None:
     """Nothing is left behind that would have to be cleaned up."""
     seed = str(os.getpid() + 1_000_000)
-    environment = {"PYTHONPATH": str(BED)}
+    environment = {**os.environ, "PYTHONPATH": str(BED)}
     runs = [
         subprocess.run([sys.executable, "-c", ASK, seed], env=environment, capture_output=True, text=True, check=True)
         for _run in range(2)
