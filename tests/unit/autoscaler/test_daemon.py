@@ -482,6 +482,21 @@ def test_the_floor_means_workers_that_run(world: World) -> None:
     assert same(world)
 
 
+def test_a_decision_that_nobody_carries_out_is_not_counted_at_each_look(world: World) -> None:
+    world.workers, world.more, world.stays = 0, (down(1),), True
+    daemon = world.daemon()
+    world.turns(daemon, 4)
+    assert [request["workers"] for request in world.requests] == [1]
+    assert daemon.watches["web"].decisions == {"bounds": 1}
+    world.workers, world.more, world.waiting, world.refuses = 2, (), 50, True
+    world.turns(daemon, 10)
+    assert world.events().count("scale_failed") > 1
+    assert daemon.watches["web"].decisions["up"] == 0
+    world.refuses, world.stays = False, False
+    world.turns(daemon, 1)
+    assert daemon.watches["web"].decisions["up"] == 1
+
+
 def test_a_fleet_grows_past_a_worker_that_is_down(world: World) -> None:
     world.workers, world.more, world.waiting, world.stays = 3, (down(4),), 50, True
     line = world.turns(world.daemon(), 1)[0]

@@ -281,14 +281,15 @@ class Daemon:
         if set(look.stuck) != watch.stuck:
             watch.stuck = set(look.stuck)
             self.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
-        if turn.decision:
-            watch.decisions[turn.decision.action.value] += 1
         watch.remembered = turn.after
         if self.configuration.mode == ACT:
             self._act(watch, look)
         elif turn.decision and turn.decision.after != turn.decision.before:
             # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
             watch.remembered, watch.withdrawn = turn.if_withdrawn, True
+        # One that was to be carried out and was not is made anew at each look.
+        if turn.decision and not (watch.withdrawn and self.configuration.mode == ACT):
+            watch.decisions[turn.decision.action.value] += 1
 
     def _note_blocked(self, watch: FleetWatch, why: str) -> None:
         """Write down when the broker begins to take no tasks, and when it takes them again."""
