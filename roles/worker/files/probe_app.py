@@ -249,11 +249,9 @@ def look(app, request, answer, say):
     try:
         connection = app.connection_for_read()
         connection.transport  # noqa: B018  (needs the client library of this broker)
-        if places(conf.broker_read_url) != places(request["environment"]["CELERY_BROKER_URL"]):
-            say(
-                f"broker_url: the app insists on another broker, {connection.as_uri()}: remove broker_read_url from "
-                "its settings"
-            )
+        own = conf.broker_read_url
+        if not_encoded(own) or places(own) != places(request["environment"]["CELERY_BROKER_URL"]):
+            say(f"broker_url: the app insists on another broker, {told(own)}: remove broker_read_url from its settings")
     except Exception as error:
         say(f"broker_url: the app's virtualenv cannot use this broker: {reason(error, request)}")
     if request["include"]:
@@ -326,16 +324,35 @@ def other_broker(conf, request):
         try:
             # `conf.broker_url` would be the fleet's, by the environment.
             own = conf.first(name, "broker_host") if name == "broker_url" else conf.get(name)
-            if own and not places(own) & places(request["environment"]["CELERY_BROKER_URL"]):
-                return "; ".join("{}://{}:{}/{}".format(*place) for place in sorted(places(own), key=str))
+            if own and (not_encoded(own) or not places(own) & places(request["environment"]["CELERY_BROKER_URL"])):
+                return told(own)
         except Exception as error:
             return f"which cannot be read: {reason(error, request)}"
     return None
 
 
-def listed(urls):
-    """The URLs of a setting, which is a list, or a text that joins them by semicolons."""
-    return [one for one in (urls.split(";") if isinstance(urls, str) else urls) if one]
+def parts(urls):
+    """The scheme, the login and the place of each URL of a setting, which is a list, or a text joined by semicolons.
+
+    The last "@" ends a login, however it is written: kombu takes the end of a password for a host, a port or a path.
+    """
+    for text in [urls] if isinstance(urls, str) else urls:
+        for url in re.split(r";(?=[A-Za-z][A-Za-z0-9+.-]*://)", text):
+            scheme, way, rest = url.partition("://")
+            login, _at, found = rest.rpartition("@") if way else ("", "", url)
+            for one in filter(None, found.split(";") if way else [found]):
+                yield scheme + way if way else "", login, one
+
+
+def not_encoded(urls):
+    """Whether a login has signs in it that end it for kombu, which then goes elsewhere."""
+    return any(re.search("[/?#]", login) for _scheme, login, _place in parts(urls))
+
+
+def told(urls):
+    """Where URLs lead to, without their logins."""
+    text = "; ".join("{}://{}:{}/{}".format(*found) for found in sorted(places(urls), key=str))
+    return text + (" (percent-encode / ? # in its login, or it is read as another place)" if not_encoded(urls) else "")
 
 
 def places(urls):
@@ -343,8 +360,8 @@ def places(urls):
     from kombu import Connection
 
     found = set()
-    for url in listed(urls):
-        connection = Connection(url)
+    for start, _login, rest in parts(urls):
+        connection = Connection(start + rest)
         scheme = {"rediss": "redis", "amqps": "amqp", "pyamqp": "amqp"}.get(
             connection.transport_cls, connection.transport_cls
         )

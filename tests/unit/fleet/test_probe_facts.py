@@ -26,6 +26,8 @@ _spec.loader.exec_module(probe)
 
 REQUEST: dict[str, Any] = {"app": "proj", "queues": [], "environment": {"CELERY_BROKER_URL": "redis://:x@127.0.0.1/0"}}
 
+ENCODE = " (percent-encode / ? # in its login, or it is read as another place)"
+
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
@@ -49,11 +51,25 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
         ("redis://h1/0;redis://127.0.0.1/0", None),
         (["redis://h1/0", "redis://h2/0"], "redis://h1:6379/0; redis://h2:6379/0"),
         ("amqp://guest:secret@127.0.0.1//", "amqp://127.0.0.1:5672//"),
+        ("redis://user:12/34secret@h/0", f"redis://h:6379/0{ENCODE}"),
+        ("redis://user:12/34secret@127.0.0.1/0", f"redis://127.0.0.1:6379/0{ENCODE}"),
+        ("redis://h1/0;redis://user:1#;2secret@h2/0", f"redis://h1:6379/0; redis://h2:6379/0{ENCODE}"),
+        (["amqp://guest:1/secretpart@h//"], f"amqp://h:5672//{ENCODE}"),
     ],
 )
 def test_another_broker_is_told_without_its_login(app: Celery, key: str, own: Any, other: str | None) -> None:
     app.conf[key] = own
     assert probe.other_broker(app.conf, REQUEST) == other
+
+
+@pytest.mark.parametrize("own", ["redis://user:12/34secret@h/0", ["redis://user:12/34secret@127.0.0.1/0"]])
+def test_a_broker_that_the_app_insists_on_is_told_without_its_login(app: Celery, own: str | list[str]) -> None:
+    app.conf.broker_read_url = own
+    said: list[str] = []
+    probe.look(app, {**REQUEST, "settings": {}, "setting_arguments": [], "include": None}, {}, said.append)
+    assert ["secret" in text or "@" in text for text in said] == [False]
+    assert said[0].startswith("broker_url: ")
+    assert "percent-encode" in said[0]
 
 
 def by_task(app: Celery) -> None:
