@@ -201,8 +201,14 @@ def diff_of(result: ScaleResult) -> dict[str, str]:
     }
 
 
-def undone_by_the_daemon(given: Mapping[str, Any]) -> Iterator[str]:
-    """What to know of a number that is set by hand where the daemon sets it as well."""
+def undone_by_the_daemon(given: Mapping[str, Any], done: bool) -> Iterator[str]:
+    """What to know of a number that is set by hand where the daemon sets it as well.
+
+    :param done: whether workers were started or stopped. In a rehearsal none are, and nothing tells whether the daemon
+        would be told to let go before.
+    """
+    if not done:
+        return
     fleet = given["fleet"]
     try:
         # Who keeps what there is leaves the number to the autoscaler.
@@ -252,7 +258,7 @@ def main() -> None:
         result = scale(request, Systemd(), module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
-    for warning in [*result.warnings, *undone_by_the_daemon(given)]:
+    for warning in [*result.warnings, *undone_by_the_daemon(given, result.changed and not module.check_mode)]:
         module.warn(warning)
     returned = {
         "changed": result.changed,

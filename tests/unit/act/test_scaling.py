@@ -91,11 +91,20 @@ def test_a_fleet_that_keeps_workers_waits_only_for_those_that_it_stops() -> None
     assert scale(ScaleRequest("web", 1), systemd, check_mode=False).draining == [unit_name("web", 2)]
 
 
-@pytest.mark.parametrize(("keep", "sized", "warns"), [(False, True, True), (True, True, False), (False, False, False)])
+@pytest.mark.parametrize(
+    ("keep", "sized", "done", "warns"),
+    [
+        (False, True, True, True),
+        (True, True, True, False),
+        (False, False, True, False),
+        # In check mode, or where the number was right, nothing is undone.
+        (False, True, False, False),
+    ],
+)
 def test_a_number_set_by_hand_where_the_daemon_sizes_the_fleet_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, keep: bool, sized: bool, warns: bool
+    monkeypatch: pytest.MonkeyPatch, keep: bool, sized: bool, done: bool, warns: bool
 ) -> None:
     monkeypatch.setattr(scale_module, "daemon_sizes", lambda fleet: sized)
-    told = list(scale_module.undone_by_the_daemon({"fleet": "web", "keep": keep}))
+    told = list(scale_module.undone_by_the_daemon({"fleet": "web", "keep": keep}, done))
     assert bool(told) is warns
     assert all("celery_autoscaler_mode: advise" in warning for warning in told)
