@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a unit runs after its worker starts and before it stops, where the worker cannot load our lifecycle module.
 
-    python -m ansible_collections.muejam.celery.plugins.module_utils.unit_hooks ready --node web-1@a --timeout 60
+    python -I -B launch.py unit_hooks ready --node web-1@a --timeout 60
 
 It reads the broker's URL from CELERY_BROKER_URL and, as JSON, its transport options and
 how to speak TLS with it from CELERY_LIFECYCLE_TRANSPORT_OPTIONS and

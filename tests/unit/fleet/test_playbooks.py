@@ -14,6 +14,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.muejam.celery.plugins.filter import fleets as fleet_filters
+
 ROOT = Path(__file__).parents[3]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 VARIABLES = yaml.safe_load((ROOT / "playbooks/autoscale.yml").read_text())[0]["vars"]
@@ -55,6 +57,37 @@ def test_a_turn_is_applied_unless_told_otherwise(given: dict[str, Any], applies:
 )
 def test_the_fleets_policy_holds_unless_another_is_given(given: dict[str, Any], policy: object) -> None:
     assert rendered("autoscale_policy", **given) == policy
+
+
+@pytest.mark.parametrize(
+    ("fleets", "told"),
+    [
+        ([{"name": "web", "app": "proj"}], True),
+        ([{"name": "web", "app": "other"}], False),
+        # What is known is of the app that it had before.
+        ([{"name": "web", "command": ["/bin/x", "%i"]}], False),
+        ([], False),
+    ],
+)
+def test_the_status_speaks_of_the_app_that_the_fleet_has(fleets: list[dict[str, Any]], told: bool) -> None:
+    here = {
+        "celery_worker_fleets": fleets,
+        "fleets_here": ["web"],
+        "apps_here": {"web": {"app": "proj", "remote_control": False}},
+        "status_units": {"stdout": "[]"},
+        "status_wanted": {"files": []},
+        "status_workers": {},
+        "status_queues": {},
+    }
+    variables = {"ansible_play_hosts": ["a"], "hostvars": {"a": here}}
+    text = (ROOT / "playbooks/templates/status.txt.j2").read_text()
+    templar = Templar(DataLoader(), variables=variables)
+    environment = templar.environment if hasattr(templar, "environment") else templar._engine.environment
+    for name, function in fleet_filters.FilterModule().filters().items():
+        environment.filters[f"muejam.celery.{name}"] = function
+    shown = templar.template(trust_as_template(text))
+    assert "web on a: 0 wanted" in shown
+    assert ("worker_enable_remote_control off" in shown) is told
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: str(path.stem))
