@@ -504,6 +504,29 @@ def test_a_fleet_grows_past_a_worker_that_is_down(world: World) -> None:
     assert world.requests == [{"do": "scale", "fleet": "web", "workers": 5, "expected_workers": 4}]
 
 
+def test_those_that_are_down_and_started_by_growth_are_told_of_and_remembered(world: World) -> None:
+    world.workers, world.more, world.waiting, world.stays = 3, (down(4),), 50, True
+    daemon = world.daemon()
+    world.refuses = True
+    world.turns(daemon, 1)
+    assert "started_again" not in world.events()
+    world.refuses = False
+    world.turns(daemon, 1)
+    assert world.events()[-2:] == ["scaled", "started_again"]
+    assert (world.lines[-1]["workers"], world.lines[-1]["starts"]) == (
+        {"web-4@a": "failed, exit-code"},
+        {"web-4@a": 1},
+    )
+    assert daemon.watches["web"].started_again == 1
+    # It stays down: the pause began with that start.
+    world.waiting = 5
+    world.turns(daemon, 5)
+    assert starts(world) == 2
+    world.turns(daemon, 2)
+    assert starts(world) == 3
+    assert same(world)
+
+
 def test_growth_that_only_takes_those_that_are_down_starts_no_cooldown_before_they_are_started(world: World) -> None:
     world.workers, world.more, world.waiting, world.stays = 1, (down(2), down(3)), 50, True
     lines = world.turns(world.daemon(), 4)

@@ -319,20 +319,23 @@ class Daemon:
             watch.remembered, watch.withdrawn = look.turn.if_withdrawn, True
 
     def _scale(self, watch: FleetWatch, turn: Turn, scaler: ScalerClient, workers: int, wanted: int) -> None:
+        # A fleet that grows takes along those that are down, due or not.
+        again = list(turn.seen.down) if workers > wanted else []
+        noted = turn.started_again(again)
+        watch.remembered = noted.after
         # Before it is done: who is killed in the middle must find the cooldown begun.
         self._save()
         try:
             done = scaler.scale(watch.fleet.name, workers, wanted)
-            self._note_problem(BUSY, "", watch.fleet.name)
-            self.event(
-                "scaled",
-                fleet=watch.fleet.name,
-                **{key: done.get(key) for key in ("before", "after", "started", "stopped")},
-            )
         except OperationError as error:
             if error.details.get("nothing_done"):
                 watch.remembered, watch.withdrawn = turn.if_withdrawn, True
             self._note_failure(watch, "scale", "scale_failed", error)
+            return
+        self._note_problem(BUSY, "", watch.fleet.name)
+        told = {key: done.get(key) for key in ("before", "after", "started", "stopped")}
+        self.event("scaled", fleet=watch.fleet.name, **told)
+        self._tell_started_again(watch, noted, again)
 
     def _start_again(self, watch: FleetWatch, look: Look, scaler: ScalerClient, wanted: int) -> None:
         """Have the workers started again that are wanted and down: who asks for as many as are wanted gets them."""
@@ -348,9 +351,15 @@ class Daemon:
             self._note_failure(watch, "start_again", "start_again_failed", error)
             return
         self._note_problem(BUSY, "", watch.fleet.name)
-        watch.started_again += len(due)
-        why = {name: look.turn.seen.down[name] for name in due}
-        starts = {name: turn.after.observed.down[name].starts for name in due}
+        self._tell_started_again(watch, turn, due)
+
+    def _tell_started_again(self, watch: FleetWatch, turn: Turn, names: Sequence[str]) -> None:
+        """Count and tell of workers that were started again, if any."""
+        if not names:
+            return
+        watch.started_again += len(names)
+        why = {name: turn.seen.down[name] for name in names}
+        starts = {name: turn.after.observed.down[name].starts for name in names}
         self.event("started_again", fleet=watch.fleet.name, workers=why, starts=starts)
 
     def _note_failure(self, watch: FleetWatch, what: str, event: str, error: OperationError, **details: str) -> None:
