@@ -80,3 +80,8 @@ def test_environment_files_are_read_with_a_message_bus_and_a_failure_is_told() -
     assert "stderr" in telling["ansible.builtin.debug"]["msg"]
     assert "no_log" not in telling
     assert telling["failed_when"] == "not ansible_check_mode"
+
+
+def test_what_fleets_bring_may_be_a_link() -> None:
+    [look] = [task for task in read("tasks/preflight.yml") if task.get("register") == "__celery_worker_brought"]
+    assert look["ansible.builtin.stat"]["follow"] is True
