@@ -118,13 +118,18 @@ def _extra_args(fleet: spec.Fleet) -> Iterator[str]:
 
 
 def _command(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
-    found = celery_words.celery_in(fleet["command"])
-    if found is None:
-        return
-    if found.command in ("multi", "beat"):
-        yield f"command: celery {found.command} is no worker that systemd can watch: use celery worker"
-    if found.command != "worker":
-        return
+    lines = celery_words.all_in(fleet["command"])
+    for line in lines:
+        if line.command == "worker":
+            yield from _worker(fleet, own, line)
+        elif line.command:
+            yield (
+                f"command: celery {line.command} is no worker that systemd can watch, and would run whenever one "
+                "starts: use celery worker alone"
+            )
+
+
+def _worker(fleet: spec.Fleet, own: Mapping[str, Any], found: celery_words.CommandLine) -> Iterator[str]:
     words = [*found.main, *found.words]
     for word in words:
         if word.flag:

@@ -10,13 +10,40 @@ are never shortened, an option takes the next word whatever it is, and after `--
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_names import MAIN, WORKER, Flag
 
-_SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh")
+_PROGRAM = re.compile(r"(-\w*m)?celery(-?[0-9][0-9.]*|\.__main__|\.bin\.celery)?")
+_TAKES_A_SCRIPT = re.compile(r"-[a-zA-Z]*[cS][a-zA-Z]*|--command|--split-string")
+_SCRIPT_IN_WORD = re.compile(r"(?:--command=|--split-string=|-S)(?=.*\s)")
+_NEXT_COMMAND = re.compile(r"[;|&()]+")
+
+COMMANDS = (
+    "amqp",
+    "beat",
+    "call",
+    "control",
+    "events",
+    "flower",
+    "graph",
+    "inspect",
+    "list",
+    "logtool",
+    "migrate",
+    "multi",
+    "purge",
+    "report",
+    "result",
+    "shell",
+    "status",
+    "upgrade",
+    "worker",
+)
+"""Commands of Celery's program. Another word after `celery` tells that this one is a user, a file or a package."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +82,55 @@ def options(words: Sequence[str], start: int = 0) -> list[Word]:
 
 
 def celery_in(command: Sequence[str]) -> CommandLine | None:
-    """Celery's own command line within `command`, also behind a wrapper or in a shell's `-c`, or `None`.
+    """Celery's own command line within `command`: that of the worker where there are several, or `None`."""
+    found = all_in(command)
+    return next((line for line in found if line.command == "worker"), found[0] if found else None)
+
+
+def all_in(command: Sequence[str]) -> list[CommandLine]:
+    """Every command line of Celery within `command`, also behind wrappers and in scripts such as those of `sh -c`.
 
     Airflow's command of the same name has options of its own.
     """
-    words = list(command)
-    if len(words) > 2 and posixpath.basename(words[0]) in _SHELLS and words[1] in ("-c", "-ec", "-lc"):
-        try:
-            words = shlex.split(words[2])
-        except ValueError:
-            return None
-    for place, word in enumerate(words):
-        before = posixpath.basename(words[place - 1]) if place else ""
-        if posixpath.basename(word) == "celery" and before != "airflow":
-            return _command_line(words, place + 1)
-    return None
+    found = []
+    for words in _commands(list(command)):
+        for place, word in enumerate(words):
+            before = posixpath.basename(words[place - 1]) if place else ""
+            if _PROGRAM.fullmatch(posixpath.basename(word)) and before != "airflow":
+                line = _command_line(words, place + 1)
+                if not line.command or line.command in COMMANDS:
+                    found.append(line)
+                if line.command in COMMANDS:
+                    break
+    return found
+
+
+def _commands(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The words themselves, and those of each command in the scripts among them."""
+    yield words
+    takes_script = False
+    for word in words:
+        inside = _SCRIPT_IN_WORD.match(word)
+        if inside or (takes_script and any(letter.isspace() for letter in word)):
+            yield from _commands_of_script(word[inside.end() :] if inside else word)
+        takes_script = takes_script or bool(_TAKES_A_SCRIPT.fullmatch(word))
+
+
+def _commands_of_script(script: str) -> Iterator[Sequence[str]]:
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    command: list[str] = []
+    try:
+        for word in lexer:
+            if _NEXT_COMMAND.fullmatch(word):
+                yield from _commands(command)
+                command = []
+            else:
+                command.append(word)
+    except ValueError:
+        # A quote has no end: what was read so far still counts.
+        pass
+    yield from _commands(command)
 
 
 def shortened(written: str, flags: Iterable[Flag]) -> str | None:

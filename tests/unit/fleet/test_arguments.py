@@ -24,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
 
 CELERY = ["/srv/venv/bin/celery", "-A", "proj", "worker"]
 NODE = ["-n", "web-%i@%H"]
+SHELL = "celery -A proj worker -n web-%i@%H"
 
 
 def fleet(**keys: Any) -> dict[str, Any]:
@@ -135,6 +136,34 @@ def test_one_worker_alone_may_send_what_is_scheduled() -> None:
         (["/srv/venv/bin/celery", "-b", "redis://other/0", "worker", *NODE], "another broker"),
         (["/srv/venv/bin/celery", "--workdir=/srv", "-Aproj", "worker", *NODE], "working_directory"),
         (["/srv/venv/bin/celery", "multi", "start", "web-%i@%H"], "no worker that systemd can watch"),
+        (["/srv/venv/bin/celery", "-A", "proj", "purge", "-f"], "celery purge is no worker"),
+        (["/usr/bin/setpriv", "--reuid", "celery", *CELERY, *NODE, "--purge"], "erase"),
+        (["/usr/bin/sudo", "-u", "celery", "-g", "celery", *CELERY, *NODE, "--purge"], "erase"),
+        (["/sbin/runuser", "-u", "celery", "--", *CELERY, *NODE, "-D"], "systemd"),
+        (["/sbin/runuser", "celery", "-s", "/bin/sh", "-c", f"exec {SHELL} --purge"], "erase"),
+        (["/bin/su", "celery", f"--command={SHELL} --purge"], "erase"),
+        (["/usr/bin/flock", "/run/celery", *CELERY, *NODE, "--purge"], "erase"),
+        (["/usr/bin/uv", "run", "--with", "celery", "celery", "-A", "proj", "worker", *NODE, "-B"], "up to 2 workers"),
+        (["/usr/bin/celery3", "-A", "proj", "worker", *NODE, "--purge"], "erase"),
+        (["/usr/bin/celery-3.11", "-A", "proj", "worker", *NODE, "--purge"], "erase"),
+        (["/opt/v/bin/python", "-mcelery", "-A", "proj", "worker", *NODE, "--purge"], "erase"),
+        (["/opt/v/bin/python", "-m", "celery.__main__", "-A", "proj", "worker", *NODE, "--purge"], "erase"),
+        (["/bin/bash", "-l", "-c", f"exec {SHELL} --purge"], "erase"),
+        (["/bin/bash", "-exc", f"exec {SHELL} --purge"], "erase"),
+        (["/bin/bash", "-c", "-e", f"exec {SHELL} --purge"], "erase"),
+        (["/usr/bin/env", "bash", "-c", f"exec {SHELL} --purge"], "erase"),
+        (["/usr/bin/env", "-S", f"{SHELL} --purge"], "erase"),
+        (["/bin/sh", "-c", f"cd /srv/celery && exec {SHELL} --purge"], "erase"),
+        (["/bin/sh", "-c", f". /x;{SHELL} --purge"], "erase"),
+        (["/bin/sh", "-c", f"{SHELL} --purge; true"], "erase"),
+        (["/bin/sh", "-c", f"{SHELL} --purge;true"], "erase"),
+        (["/bin/sh", "-c", f"(cd /srv/celery; {SHELL} --purge)"], "erase"),
+        (["/bin/sh", "-c", f"{SHELL} 2>&1 --purge"], "erase"),
+        (["/bin/sh", "-c", f"bash -c '{SHELL} --purge'"], "erase"),
+        (["/bin/sh", "-c", f"{SHELL} --purge; echo it's over"], "erase"),
+        (["/bin/sh", "-c", f"celery -A proj purge -f; exec {SHELL}"], "celery purge is no worker"),
+        (["/bin/sh", "-c", f"celery -A proj amqp queue.purge a && exec {SHELL}"], "celery amqp is no worker"),
+        (["/bin/sh", "-c", f"{SHELL} & celery -A proj beat"], "celery beat is no worker"),
     ],
 )
 def test_a_command_is_read_as_celery_reads_it(command: list[str], says: str) -> None:
@@ -151,6 +180,10 @@ def test_a_command_is_read_as_celery_reads_it(command: list[str], says: str) -> 
         [*CELERY, "--hostname=web-%i@%h"],
         ["/usr/bin/nice", "-n", "2", "/srv/venv/bin/celery", "-A", "proj", "worker", *NODE],
         ["/opt/airflow/bin/airflow", "celery", "worker", "--celery-hostname", "web-%i@%H", "-q", "a,b"],
+        ["/usr/bin/systemd-cat", "--identifier=celery purge", *CELERY, *NODE],
+        ["/usr/bin/setpriv", "--reuid", "celery", *CELERY, *NODE],
+        ["/bin/bash", "-lc", f"cd /srv/celery && . bin/activate; exec {SHELL} >/var/log/celery 2>&1"],
+        ["/bin/sh", "-c", f"rm -f --dir --purge; exec {SHELL}"],
     ],
 )
 def test_a_command_that_agrees_with_its_keys_is_taken(command: list[str]) -> None:
