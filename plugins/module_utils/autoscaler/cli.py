@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -145,14 +146,17 @@ def _simulate(given: argparse.Namespace) -> None:
 @contextmanager
 def _lines(path: str) -> Iterator[Iterable[str]]:
     if path == "-":
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")
         yield _as_they_come(sys.stdin)
         return
     try:
-        with Path(path).open(encoding="utf-8-sig") as file:
+        # A letter that is none stands in a line of another program, or is one of a name.
+        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
             yield file
     except BrokenPipeError:
         raise
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise OperationError(
             f"read the observations in {path}", error, "Name a readable file of JSON lines."
         ) from error

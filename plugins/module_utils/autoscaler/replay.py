@@ -30,9 +30,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d|)", re.ASCII)
 _MOST_WORKERS = 10**9
 
-_KEYS = ("at", "workers", "starting", "metrics")
-"""A JSON object with none of them is what another program wrote."""
-
 # A day before the end of Python's calendar, so that every time zone still has a date for it.
 _LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
 
@@ -78,16 +75,16 @@ class Passed:
 def read_line(line: str, number: int) -> Recorded | None:
     """Return what line C(number) of a recording says, None where it is no observation.
 
-    That is an event in our log, and whatever else a journal has: what systemd says of the service, a traceback.
+    That is an event in our log, and whatever else a journal has: what systemd says of the service, a traceback, a line
+    that was cut short, what another program wrote.
 
     :raises OperationError: when the line is an observation and there is something wrong with it, with the reason.
     """
+    raw = _object_in(line)
+    if raw is None:
+        return None
     try:
-        raw = _object_in(line)
-        # Some events name workers, which is no number of them.
-        if raw is None or ("event" in raw and "metrics" not in raw and not isinstance(raw.get("workers"), int)):
-            return None
-        metrics = raw.get("metrics") or {}
+        metrics = {} if raw.get("metrics") is None else raw["metrics"]
         if not isinstance(metrics, Mapping):
             raise ValueError("metrics is not a JSON object")
         values = {name: _number(metrics.get(name), f"metrics.{name}") for name in OBSERVED}
@@ -113,7 +110,7 @@ def read_line(line: str, number: int) -> Recorded | None:
             clock_stepped=_number(raw.get("clock_stepped"), "clock_stepped") or 0.0,
             state_lost=raw.get("state_lost") is True,
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise OperationError(
             f"read line {number} of the observations",
             error,
@@ -122,22 +119,18 @@ def read_line(line: str, number: int) -> Recorded | None:
 
 
 def _object_in(line: str) -> Mapping[str, Any] | None:
-    """Return the JSON object that may be an observation, None where the line has none.
-
-    :raises ValueError: when the line begins as JSON does, and is no such object.
-    """
+    """Return the JSON object that is an observation, right or wrong, None where the line has none."""
     text = line.strip()
-    if text[:1] == "{":
-        raw = json.loads(text)
-    else:
-        try:
-            # Without "-o cat" journalctl writes date, host and program before it.
-            raw = json.loads(text if text[:1] == "[" else text[text.index("{") :])
-        except ValueError:
-            return None
-    if not isinstance(raw, Mapping):
-        raise ValueError("it is not a JSON object")
-    return raw if any(key in raw for key in _KEYS) else None
+    try:
+        # Without "-o cat" journalctl writes date, host and program before it.
+        raw = json.loads(text if text[:1] in "[{" else text[text.index("{") :])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(raw, Mapping) or "at" not in raw or not ("workers" in raw or "metrics" in raw):
+        return None
+    # Some events name workers, which is no number of them.
+    names = "event" in raw and not isinstance(raw.get("metrics"), Mapping) and not isinstance(raw.get("workers"), int)
+    return None if names else raw
 
 
 def replay(

@@ -110,7 +110,7 @@ def test_a_line_is_answered_before_the_next_is_read(policy: Path) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["{", "[]", '{"workers": 1}', '{"at": "noon"}', '{"at": 1, "workers": 2.5}', '{"at": 1, "metrics": {"cpu": "x"}}'],
+    ['{"at": "noon", "workers": 1}', '{"at": 1, "workers": 2.5}', '{"at": 1, "metrics": {"cpu": "x"}}'],
 )
 def test_a_bad_line_is_named(policy: Path, bad: str) -> None:
     done = autoscaler("replay", "--policy", policy, "--observations", "-", stdin=line(0, workers=2) + "\n" + bad)
@@ -138,6 +138,23 @@ def test_a_journal_is_replayed_as_it_is(policy: Path) -> None:
     answers = [json.loads(answer) for answer in done.stdout.splitlines()]
     assert [(a["at"], a["action"], a["from"], a["to"]) for a in answers] == [(0, "up", 4, 6), (5, "hold", 6, 6)]
     assert (done.returncode, done.stderr) == (0, "8 lines are no observation and passed over.\n")
+
+
+@pytest.mark.parametrize("from_stdin", [True, False])
+def test_a_byte_that_is_no_utf_8_ends_no_replay(policy: Path, tmp_path: Path, from_stdin: bool) -> None:
+    recording = tmp_path / "journal"
+    recording.write_bytes(b"\xe9\xff of another program\n" + line(0, workers=4).encode() + b"\n")
+    with recording.open() as file:
+        done = subprocess.run(
+            [sys.executable, PROGRAM, "replay", "--policy", policy, "--observations", "-" if from_stdin else recording],
+            stdin=file,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            env={"PYTHONIOENCODING": "utf-8:strict"},
+        )
+    assert (done.returncode, done.stderr) == (0, b"1 line is no observation and passed over.\n")
+    assert json.loads(done.stdout)["from"] == 4
 
 
 def test_a_recording_without_an_observation_is_said_to_be_one(policy: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of, replay
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, instant_of, replay
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
@@ -174,7 +174,45 @@ def test_what_is_no_instant_is_refused(written: object) -> None:
         instant_of(written)
 
 
-@pytest.mark.parametrize("line", ["[" * 100_000, '{"at": 1, "workers": 1000000000000000000000}'])
-def test_what_is_beyond_reason_is_refused_by_its_line(line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"at": 1, "workers": 1000000000000000000000}',
+        '{"at": 1, "workers": "4"}',
+        '{"at": 1, "metrics": "ready"}',
+        '{"at": 1, "metrics": []}',
+        '{"at": null, "workers": 4}',
+        'host celery-autoscaler[812]: {"at": "noon", "workers": 4}',
+    ],
+)
+def test_an_observation_with_wrong_values_is_refused_by_its_line(line: str) -> None:
     with pytest.raises(OperationError, match="line 1 of the observations"):
         list(replay(parse_policy({"target": {"wait_time": "30s"}}), [line]))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    {**self.defaults, **given}",
+        "{",
+        "{'at': 1, 'workers': 3}",
+        "[1, 2]",
+        "[]",
+        "[" * 100_000,
+        '{"a": ' * 100_000,
+        '{"at": 1, "workers": 4, "metrics": {"queue_de',
+        '{"metrics": "ready", "level": "info"}',
+        '{"workers": ["a"], "msg": "x"}',
+        '{"at": "2026-01-01 12:00:00,123", "msg": "x"}',
+        '{"at": null, "msg": "x"}',
+        '{"starting": "nginx"}',
+        '{"event": "x", "at": 1, "workers": null, "metrics": null}',
+        '{"event": "x", "at": 1, "workers": ["a"], "metrics": "ready"}',
+    ],
+)
+@pytest.mark.parametrize("before", ["", "Nov 28 12:00:05 app1 celery-autoscaler[812]: "])
+def test_a_line_that_is_no_observation_is_passed_over(before: str, line: str) -> None:
+    good = '{"at": 1, "workers": 4, "metrics": {"queue_depth": 0}}'
+    passed = Passed()
+    assert len(list(replay(STEPS, [good, before + line, good], passed=passed))) == 2
+    assert (passed.decided, passed.over) == (2, 1)
