@@ -214,9 +214,9 @@ def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
     merged = dict(fleet)
     for key in ("time_limit", "soft_time_limit"):
         if fleet[key] is None and key not in unsuitable:
-            merged[key] = answer.get(f"app_{key}")
+            merged[key] = plain_values.number(answer.get(f"app_{key}"))
     if fleet["prefetch_multiplier"] is None:
-        merged["prefetch_multiplier"] = answer.get("app_prefetch_multiplier")
+        merged["prefetch_multiplier"] = plain_values.number(answer.get("app_prefetch_multiplier"))
     options = fleet["broker_transport_options"]
     if fleet["visibility_timeout"] is None and options.get("visibility_timeout") is None:
         merged["broker_transport_options"] = {

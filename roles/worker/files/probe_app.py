@@ -19,6 +19,7 @@ import subprocess
 import sys
 import traceback
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -235,16 +236,25 @@ def look(app, request, answer, say):
         say("app: {} while reading {} of {}{}".format(reason(error, request), CONFIG, request["app"], place(error)))
         return
     settings(app, request, say)
+    options = conf.broker_transport_options
+    if not isinstance(options, Mapping):
+        say(f"app: its broker_transport_options is {kind_of(options)}, and Celery needs a dictionary: correct it there")
+        return
     try:
         tell_facts(app, request, answer)
         check_queues(app, request, say)
     except Exception as error:
         say(f"app: {reason(error, request)} while reading its queues and transport options{place(error)}")
         return
-    answer["app_visibility_timeout"] = answer["transport_options"].get("visibility_timeout")
-    answer["app_time_limit"] = conf.task_time_limit
-    answer["app_soft_time_limit"] = conf.task_soft_time_limit
-    answer["app_prefetch_multiplier"] = conf.worker_prefetch_multiplier
+    for key, name, value in (
+        ("visibility_timeout", "broker_transport_options.visibility_timeout", options.get("visibility_timeout")),
+        ("time_limit", "task_time_limit", conf.task_time_limit),
+        ("soft_time_limit", "task_soft_time_limit", conf.task_soft_time_limit),
+        ("prefetch_multiplier", "worker_prefetch_multiplier", conf.worker_prefetch_multiplier),
+    ):
+        answer["app_" + key] = value if is_number(value) else None
+        if value is not None and not is_number(value):
+            say(f"app: its {name} is {kind_of(value)}, and Celery needs a number: convert it in the app, as with int()")
     answer["acks_late"] = bool(conf.task_acks_late)
     try:
         connection = app.connection_for_read()
@@ -269,6 +279,22 @@ def look(app, request, answer, say):
                 say(redact(f"{fault}, in a way that the fleet cannot overrule: change it in the app", request))
         except Exception as error:
             say(f"broker_transport_options: the app cannot use them: {reason(error, request)}")
+
+
+def is_number(value):
+    """Whether Celery can count with it, and JSON can hold it."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def kind_of(value):
+    """What a value is in place of what was needed, without the value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return "infinite or no number"
+    return "a text" if isinstance(value, str) else "of the type " + type(value).__name__
 
 
 def tell_facts(app, request, answer):

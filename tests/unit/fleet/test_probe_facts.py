@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +68,45 @@ def test_another_broker_is_told_without_its_login(app: Celery, key: str, own: An
 @pytest.mark.parametrize("own", ["redis://user:12/34secret@h/0", ["redis://user:12/34secret@127.0.0.1/0"]])
 def test_a_broker_that_the_app_insists_on_is_told_without_its_login(app: Celery, own: str | list[str]) -> None:
     app.conf.broker_read_url = own
-    said: list[str] = []
-    probe.look(app, {**REQUEST, "settings": {}, "setting_arguments": [], "include": None}, {}, said.append)
+    said = looked_at(app)["problems"]
     assert ["secret" in text or "@" in text for text in said] == [False]
     assert said[0].startswith("broker_url: ")
     assert "percent-encode" in said[0]
+
+
+def looked_at(app: Celery) -> dict[str, Any]:
+    answer: dict[str, Any] = {"problems": []}
+    # As the environment of a worker does.
+    app.conf.broker_url = app.conf.broker_url or REQUEST["environment"]["CELERY_BROKER_URL"]
+    request = {**REQUEST, "settings": {}, "setting_arguments": [], "include": None}
+    probe.look(app, request, answer, answer["problems"].append)
+    return dict(json.loads(json.dumps(answer, allow_nan=False)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"task_time_limit": "30"}, "app: its task_time_limit is a text, and Celery needs a number"),
+        ({"task_soft_time_limit": timedelta(minutes=1)}, "app: its task_soft_time_limit is of the type timedelta,"),
+        ({"task_time_limit": Decimal(30)}, "app: its task_time_limit is of the type Decimal,"),
+        ({"task_time_limit": True}, "app: its task_time_limit is true,"),
+        ({"worker_prefetch_multiplier": "4"}, "app: its worker_prefetch_multiplier is a text,"),
+        ({"worker_prefetch_multiplier": float("nan")}, "app: its worker_prefetch_multiplier is infinite or no number,"),
+        (
+            {"broker_transport_options": {"visibility_timeout": timedelta(hours=1)}},
+            "app: its broker_transport_options.visibility_timeout is of the type timedelta,",
+        ),
+        ({"broker_transport_options": None}, "app: its broker_transport_options is null, and Celery needs a dict"),
+        ({"broker_transport_options": "{}"}, "app: its broker_transport_options is a text, and Celery needs a dict"),
+    ],
+)
+def test_a_setting_that_celery_cannot_count_with_is_a_problem(
+    app: Celery, settings: dict[str, Any], problem: str
+) -> None:
+    app.conf.update(settings)
+    answer = looked_at(app)
+    assert [text[: len(problem)] for text in answer["problems"]] == [problem]
+    assert not any(isinstance(answer.get(f"app_{key}"), str) for key in ("time_limit", "prefetch_multiplier"))
 
 
 def by_task(app: Celery) -> None:

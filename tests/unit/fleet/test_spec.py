@@ -66,6 +66,7 @@ def test_limits_of_the_app_count_where_the_fleet_has_none() -> None:
     assert "more than 3000" in found[2]
     fewer = {"app_time_limit": 250, "app_visibility_timeout": 501, "app_prefetch_multiplier": 1}
     assert rules.of_app(fleet, fewer) == []
+    assert rules.of_app(fleet, {key: str(value) for key, value in fewer.items()}) == []
     assert "1 + prefetch_multiplier 2" in rules.of_app(fleet, {**fewer, "app_prefetch_multiplier": 2})[0]
     assert (
         rules.of_app(resolved({"app": "p", "pool": "solo", "broker_url": "redis://h"}), {"app_time_limit": 600}) == []
