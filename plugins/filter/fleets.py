@@ -116,6 +116,14 @@ def fleet_app_notices(
     return app_facts.notices(fleet, answer, known)
 
 
+def fleet_known_apps(slurped: Mapping[str, Any]) -> dict[str, Any]:
+    """What a host keeps of the apps of its fleets, by the fleet's name."""
+    try:
+        return app_facts.known(slurped)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 def fleet_app_facts(known: Mapping[str, Any], results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:
     """What is known of the app of each fleet, by the fleet's name."""
     return app_facts.updated(known, results, loop_var)
@@ -141,6 +149,7 @@ class FilterModule:
             "fleet_needs": fleet_needs,
             "fleet_problems": fleet_problems,
             "fleet_service": fleet_service,
+            "fleet_known_apps": fleet_known_apps,
             "fleet_app_facts": fleet_app_facts,
             "fleet_app_notices": fleet_app_notices,
             "fleet_app_problems": fleet_app_problems,

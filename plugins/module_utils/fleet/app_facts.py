@@ -8,6 +8,7 @@ What a fleet leaves open is the app's: whoever reads the broker for it uses `rea
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,28 @@ OF_WORKERS = (*NAMES_OF_LISTS, "queue_order_strategy", "visibility_timeout")
 _KEPT = (
     "app", "transport_options", "queues", "remote_control", "sets_priorities", "control_exchange", "event_exchange"
 )  # fmt: skip
+
+
+def known(slurped: Mapping[str, Any]) -> dict[str, Any]:
+    """What the host's file says of the app of each fleet, by the fleet's name; nothing when there is no file.
+
+    :param slurped: what `ansible.builtin.slurp` returned of the file.
+    :raises ValueError: when the file is broken.
+    """
+    if "content" not in slurped:
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(base64.b64decode(slurped["content"]))
+        broken = not isinstance(found, dict) or not all(isinstance(facts, dict) for facts in found.values())
+        why = "it does not describe apps by the names of fleets"
+    except ValueError as error:
+        broken, why = True, str(error)
+    if broken:
+        raise ValueError(
+            f"{slurped.get('source')} cannot be read: {why}. "
+            "It was cut off or edited: remove it, and deploy again, which writes it anew"
+        )
+    return found
 
 
 def updated(known: Mapping[str, Any], results: Iterable[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 
 from ansible_collections.muejam.celery.plugins.filter import fleets as filters
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts, autoscaling, spec
@@ -36,6 +39,29 @@ def fleet(**keys: Any) -> spec.Fleet:
 def test_a_silent_fleet_is_read_as_its_app_says() -> None:
     reading = app_facts.reading(fleet(), FACTS)
     assert (reading["transport_options"], reading["queues"]) == (FACTS["transport_options"], ["shop"])
+
+
+def slurped(text: bytes) -> dict[str, Any]:
+    return {"source": "/etc/celery-worker/apps.json", "content": base64.b64encode(text).decode()}
+
+
+def test_what_a_host_keeps_of_apps() -> None:
+    assert filters.fleet_known_apps({"failed": False, "msg": "file not found: /etc/celery-worker/apps.json"}) == {}
+    assert filters.fleet_known_apps(slurped(json.dumps({"web": FACTS}).encode())) == {"web": FACTS}
+
+
+@pytest.mark.parametrize("text", [b"", b'{"web": {"app"', b"[]", b"null", b'{"web": 1}', b"\xff\xfe\xfd"])
+def test_a_broken_file_of_apps_is_named(text: bytes) -> None:
+    with pytest.raises(
+        AnsibleFilterError, match=r"^/etc/celery-worker/apps\.json cannot be read: .*remove it, and deploy"
+    ):
+        filters.fleet_known_apps(slurped(text))
+
+
+def test_nobody_reads_the_file_of_apps_otherwise() -> None:
+    root = Path(__file__).parents[3]
+    for path in [*root.glob("roles/*/*/*.yml"), *root.glob("playbooks/**/*.yml")]:
+        assert "apps_file.content" not in path.read_text(encoding="utf-8"), path
 
 
 def test_what_a_fleet_says_wins() -> None:
