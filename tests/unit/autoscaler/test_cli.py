@@ -187,11 +187,24 @@ def test_what_is_merged_in_stands_once(policy: Path) -> None:
     assert autoscaler("check", "--policy", policy).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "text", ["limits: {min_workers: 3}\nlimits: {}", '{"limits": {"min_workers": 1, "min_workers": 2}}']
-)
-def test_a_key_that_stands_twice_is_refused(policy: Path, text: str) -> None:
+TWINS = [
+    ("limits: {max_workers: x, max_workers: 5}\nfoo: 1", ["limits.max_workers", "foo"]),
+    ('{"limits": {"max_workers": "x", "max_workers": 5}, "foo": 1}', ["limits.max_workers", "foo"]),
+    ("limits: {min_workers: 3}\nlimits: {}\nlimits: {}", ["limits"]),
+    ('{"limits": {"min_workers": 3}, "limits": {}, "limits": {}}', ["limits"]),
+    ("scale_up: {any: [{metric: cpu, above: 70, above: x}]}", ["scale_up.any[0].above"] * 2),
+    ('{"scale_up": {"any": [{"metric": "cpu", "above": 70, "above": "x"}]}}', ["scale_up.any[0].above"] * 2),
+    ("limits: &a {min_workers: 2, min_workers: 3}\nschedule: {windows: [{<<: *a}]}", ["limits.min_workers"]),
+]
+
+
+@pytest.mark.parametrize(("text", "places"), TWINS)
+def test_a_key_that_stands_twice_is_a_fault_with_its_place_and_hides_no_other(
+    policy: Path, text: str, places: list[str]
+) -> None:
     policy.write_text(text)
     done = autoscaler("check", "--policy", policy)
-    assert done.returncode == 2
-    assert "stands there twice" in done.stderr
+    told = [complaint.removeprefix(f"{policy}: ") for complaint in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert told[0] == f"{places[0]}: stands there twice: keep one of the two"
+    assert [complaint.partition(": ")[0] for complaint in told] == places

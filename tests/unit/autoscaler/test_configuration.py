@@ -95,3 +95,14 @@ def test_it_is_read_from_json_and_yaml(tmp_path: Path) -> None:
         load_configuration(str(written))
     with pytest.raises(OperationError, match="No such file"):
         load_configuration(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fleets: [{name: a, name: b}]\n", '{"fleets": [{"name": "a", "name": "b"}]}', "mode: act\nfleets: [{a: 1, a: 2}]"],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
+    written = tmp_path / "autoscaler.yml"
+    written.write_text(text, encoding="utf-8")
+    with pytest.raises(OperationError, match=r"the key fleets\[0\]\.(name|a) stands there twice. Keep one"):
+        load_configuration(str(written))

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import read_document
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import Fault, PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 
 
@@ -16,4 +16,12 @@ def load_policy(path: str) -> Policy:
     :raises OperationError: when there is no such file, or what is in it is neither YAML nor JSON.
     :raises PolicyError: when it is read but says something a policy may not say.
     """
-    return parse_policy(load_document(path, "the policy"))
+    raw, twins = read_document(path, "the policy")
+    faults = [Fault(place, "stands there twice: keep one of the two") for place in twins]
+    try:
+        policy = parse_policy(raw)
+    except PolicyError as error:
+        raise PolicyError([*faults, *error.faults]) from error
+    if faults:
+        raise PolicyError(faults)
+    return policy
