@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_words import Word
 
 _SLOWEST_HEARTBEAT = 2
+_SETTING = re.compile(r"(?P<name>[\w.]+)=(?P<cast>\(\w+\))?(?P<value>.*)", re.DOTALL)
 _OFF = ("", "0", "false", "f", "no", "n", "off")
 _VARIABLES = {
     "BROKER_URL": "broker_url",
@@ -136,9 +140,37 @@ def _worker(fleet: spec.Fleet, own: Mapping[str, Any], found: celery_words.Comma
             yield from (f"command: {fault}" for fault in [*_of_option(fleet, word), *_differs(fleet, own, word)])
         elif celery_words.shortened(word.written, (*celery_names.WORKER, *celery_names.MAIN)):
             yield from (f"command: {fault}" for fault in _unknown(word))
+    for word in found.words:
+        if not word.written:
+            yield from (f"command: {fault}" for fault in _setting(fleet, own, word))
     named = any(word.flag and word.flag.name == "--hostname" for word in words)
     if not named and "CELERY_WORKER_HOSTNAME" not in fleet["environment"]:
         yield f"command: names no node, and the tools look for this one: add --hostname={fleet['name']}-%i@%H"
+
+
+def _setting(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[str]:
+    """What is wrong with a word such as `task.time_limit=900`, which Celery takes for a setting."""
+    written = _SETTING.fullmatch(word.value or "")
+    if written is None:
+        return
+    name = written["name"].lower().replace(".", "_")
+    value: object = written["value"]
+    if written["cast"]:
+        with contextlib.suppress(ValueError):
+            value = json.loads(written["value"])
+    key = celery_names.SETTING_KEYS.get(name)
+    if key is None:
+        fault = values.celery_setting(name, value)
+        if fault:
+            yield f"{written['name']}: {fault}"
+        return
+    flag = next((flag for flag in (*celery_names.WORKER, *celery_names.MAIN) if flag.key == key), None)
+    if value == fleet[key]:
+        return
+    if flag:
+        yield from _differs(fleet, own, Word(word.index, written["name"], flag, str(value)))
+    elif not spec.KEYS[key].builds_command:
+        yield f"{written['name']}: the command says something else than the key {key}: give both the same"
 
 
 def _variables(fleet: spec.Fleet, own: Mapping[str, Any], variables: Mapping[str, Any], where: str) -> Iterator[str]:

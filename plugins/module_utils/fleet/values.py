@@ -25,6 +25,7 @@ _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]*")
 _SETTING = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|api_?key|private|dsn|_url$|_uri$", re.IGNORECASE)
 _URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:(?![0-9]+/)\S+@", re.IGNORECASE)
+_OFF = ("", "0", "0.0", "false", "f", "no", "n", "off", "null", "none")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 RESERVED_VARIABLES = {
@@ -154,8 +155,10 @@ def celery_setting(name: object, value: object) -> str | None:
         return f"has a key of its own: use {key}"
     if name in celery_names.SETTINGS_REFUSED:
         return f"breaks the fleet: {celery_names.SETTINGS_REFUSED[name]}"
-    if name == "worker_enable_remote_control" and str(value).lower() in ("false", "no", "off", "0"):
+    if name == "worker_enable_remote_control" and (not value or str(value).strip().lower() in _OFF):
         return "must stay on: the tools ask and drain workers by remote control"
+    if name == "event_serializer" and value != "json":
+        return "has to be json: the tools read no other events"
     if name == "accept_content" and (isinstance(value, str) or not {"json", "application/json"} & set(_texts(value))):
         return "has to keep json: the tools speak it with workers"
     try:
