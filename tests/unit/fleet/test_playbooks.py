@@ -59,6 +59,20 @@ def test_the_fleets_policy_holds_unless_another_is_given(given: dict[str, Any], 
     assert rendered("autoscale_policy", **given) == policy
 
 
+@pytest.mark.parametrize("known", [{"global_keyprefix": "app:", "visibility_timeout": 99}, {}, None])
+@pytest.mark.parametrize("given", [{}, None, "", {"visibility_timeout": 7200}, '{"visibility_timeout": 7200}'])
+def test_transport_options_are_laid_over_those_of_the_app(known: dict[str, Any] | None, given: object) -> None:
+    given_over = {"visibility_timeout": 7200} if given else {}
+    found = rendered(
+        "autoscale_options", autoscale_reading={"transport_options": known}, autoscale_transport_options=given
+    )
+    assert found == {**(known or {}), **given_over}
+
+
+def test_transport_options_that_nobody_sets() -> None:
+    assert rendered("autoscale_options", autoscale_reading={}) == {}
+
+
 @pytest.mark.parametrize(
     ("fleets", "told"),
     [
