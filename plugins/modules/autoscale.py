@@ -376,6 +376,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import require_libraries
+from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
 
 
 def faults(given: dict[str, Any]) -> list[str]:
@@ -430,9 +431,9 @@ def read_given(answers: dict[str, Any], at: float) -> tuple[HostReading, ...]:
     return readings
 
 
-def read_queues(given: dict[str, Any]) -> QueuesReading:
+def read_queues(given: dict[str, Any], warn: Warn) -> QueuesReading:
     """Read the queues; what came in the way is part of the reading."""
-    link = BrokerLink(given["broker_url"], given["transport_options"], given["ssl"], given["timeout"])
+    link = BrokerLink(given["broker_url"], given["transport_options"], given["ssl"], given["timeout"], warn=warn)
     try:
         return link.read(given["queues"])
     finally:
@@ -553,7 +554,7 @@ def main() -> None:
         refuse_where_the_daemon_does_it(given)
         with contextlib.nullcontext() if module.check_mode else file.alone():
             at = time.time()
-            queues = read_queues(given)
+            queues = read_queues(given, module.warn)
             told = (turn_of_all if several else turn_here)(asked, given, queues, at)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)

@@ -171,7 +171,7 @@ def main() -> None:
             left = max(0.0, params["timeout"] - (time.monotonic() - begun))
             readings = read_queues(broker, params["queues"], timeout=left, warn=module.warn)
             with contextlib.suppress(OperationError):
-                if blocked := publishers_blocked(broker, [reading.name for reading in readings]):
+                if blocked := publishers_blocked(broker, [reading.name for reading in readings], warn=module.warn):
                     module.warn(f"The broker takes no tasks at present: {blocked}.")
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)

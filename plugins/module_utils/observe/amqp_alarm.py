@@ -15,6 +15,8 @@ import contextlib
 import socket
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
+
 NO_QUEUE = "muejam.celery.is-anybody-blocked"
 """A routing key of the default exchange, which leads to the queue of that name alone; there is none."""
 
@@ -37,9 +39,10 @@ class AmqpAlarm:
         self._blocked = False
         self._refused = False
 
-    def blocked(self) -> str:
+    def blocked(self, warn: Warn) -> str:
         """Return why publishers are blocked, the empty text when they are not or this user may not publish.
 
+        :param warn: told once where this user may not publish.
         :raises Exception: what py-amqp raises when the connection fails.
         """
         if self._refused:
@@ -53,10 +56,15 @@ class AmqpAlarm:
             self._publish()
         except _Notice:
             return BLOCKED
-        except self._connection.channel_errors:
+        except self._connection.channel_errors as error:
             # The message was read, and refused: nothing is blocked. Asking again would fill the broker's log.
             self._refused = True
             self.close()
+            warn(
+                "It is not known whether RabbitMQ blocks publishers, as this user may not publish: "
+                f"{getattr(error, 'reply_text', None) or error}. While it blocks them, queues look empty. Allow the "
+                "user to write to amq.default."
+            )
         return ""
 
     def close(self) -> None:

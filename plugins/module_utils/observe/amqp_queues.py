@@ -52,9 +52,9 @@ class AmqpQueues:
         """Be done with what is not the caller's."""
         self._alarm.close()
 
-    def blocked(self, _names: Sequence[str]) -> str:
+    def blocked(self, _names: Sequence[str], warn: Warn) -> str:
         """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
-        return self._alarm.blocked()
+        return self._alarm.blocked(warn)
 
     def read(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
         """Read queues, or all of the virtual host when C(names) is None."""

@@ -146,16 +146,20 @@ def read_queues(
     return [by_name[name] for name in names]
 
 
-def publishers_blocked(broker: Broker, names: Sequence[str], *, timeout: float | None = None) -> str:
+def publishers_blocked(
+    broker: Broker, names: Sequence[str], *, timeout: float | None = None, warn: Warn = lambda text: None
+) -> str:
     """Return why the broker takes no tasks at present, the empty text when it does or this user may not ask.
 
     Changes nothing at the broker. Queues of one that blocks may be empty only because nothing comes in.
 
     :param timeout: seconds, by default the broker's.
+    :param warn: called with a sentence, once for this connection, where this user may not ask.
     :raises OperationError: when the broker does not answer.
     """
+    limit = TimeLimit(broker.timeout if timeout is None else timeout)
     try:
-        return TimeLimit(broker.timeout if timeout is None else timeout).run(lambda: broker.reader.blocked(names))
+        return limit.run(lambda: broker.reader.blocked(names, lambda text: warn(broker.hide(text))))
     except Exception as error:
         broker.abort()
         raise explain(

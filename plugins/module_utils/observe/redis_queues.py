@@ -89,10 +89,10 @@ class RedisQueues:
     def close(self) -> None:
         """Be done with what is not the caller's, which is nothing."""
 
-    def blocked(self, names: Sequence[str]) -> str:
+    def blocked(self, names: Sequence[str], warn: Warn) -> str:
         """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
         with link_of(self._pool) as link:
-            return self._writes.refused(link, f"{self._prefix}{names[0] if names else ''}{self._sep}")
+            return self._writes.refused(link, f"{self._prefix}{names[0] if names else ''}{self._sep}", warn)
 
     def read(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
         """Read queues, or all there are when C(names) is None."""

@@ -9,6 +9,7 @@ refused just as the LPUSH of a task is.
 
 from __future__ import annotations
 
+from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
 from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import RedisLink, ServerRefused
 
 NO_LIST = "muejam.celery.is-anybody-blocked"
@@ -33,10 +34,11 @@ class RedisWrites:
     def __init__(self) -> None:
         self._allowed = True
 
-    def refused(self, link: RedisLink, start: str) -> str:
+    def refused(self, link: RedisLink, start: str, warn: Warn) -> str:
         """Return why nobody can publish, the empty text when everybody can or this user may not ask.
 
         :param start: with what the name begins that is asked for, so that the rules for the names of queues fit it.
+        :param warn: told once where this user may not ask.
         """
         if not self._allowed:
             return ""
@@ -47,5 +49,9 @@ class RedisWrites:
         if reason is None:
             # Not asked again: each refusal would be an entry in the server's log of them.
             self._allowed = False
+            warn(
+                f"It is not known whether Redis takes tasks: {reply}. While it takes none, queues look empty. Grant "
+                "the user +lpushx for the keys of its queues."
+            )
             return ""
         return reason

@@ -14,8 +14,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
 
 
 @contextmanager
-def link_to(url: str) -> Iterator[Callable[[], str]]:
-    with closing(BrokerLink(url, {}, None, 5.0)) as link:
+def link_to(url: str, told: list[str] | None = None) -> Iterator[Callable[[], str]]:
+    told = [] if told is None else told
+    with closing(BrokerLink(url, {}, None, 5.0, warn=told.append)) as link:
 
         def blocked() -> str:
             read = link.read(["celery"])
@@ -46,9 +47,12 @@ def test_an_alarm_of_rabbitmq(rabbitmq_server: RabbitServer, rabbitmq_vhost: str
 def test_a_user_of_rabbitmq_who_may_not_publish(rabbitmq_server: RabbitServer, rabbitmq_vhost: str) -> None:
     rabbitmq_server.add_user("reader", "not-a-real-password")
     vhost = name_of(rabbitmq_vhost)
+    told: list[str] = []
     rabbitmq_server.allow("reader", vhost, write="^$")
-    with link_to(rabbitmq_server.vhost_url(vhost, user="reader", password="not-a-real-password")) as blocked:
+    with link_to(rabbitmq_server.vhost_url(vhost, user="reader", password="not-a-real-password"), told) as blocked:
         assert [blocked() for _look in range(3)] == ["", "", ""]
+    assert len(told) == 1, told
+    assert "to write to amq.default" in told[0]
     assert rabbitmq_server.log.count("access to exchange") <= 1, "it is asked once"
 
 
@@ -91,6 +95,9 @@ def test_a_user_of_redis_who_may_not_write(start_redis: Callable[..., RedisServe
         rules = ["on", ">not-a-real-password", "~*", "+@all", "-lpushx"]
         client.execute_command("ACL", "SETUSER", "reader", *rules)
         url = server.url.replace("redis://", "redis://reader:not-a-real-password@", 1)
-        with link_to(url) as blocked:
+        told: list[str] = []
+        with link_to(url, told) as blocked:
             assert [blocked() for _look in range(3)] == ["", "", ""]
+        assert len(told) == 1, told
+        assert "+lpushx" in told[0]
         assert len(client.acl_log()) == 1, "it is asked once"

@@ -19,7 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.broker impor
     publishers_blocked,
     read_queues,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading
+from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading, Warn
 
 
 class BrokerLink:
@@ -32,12 +32,16 @@ class BrokerLink:
         ssl: bool | Mapping[str, Any] | None,
         timeout: float,
         clock: Callable[[], float] = time.time,
+        warn: Warn = lambda text: None,
     ) -> None:
+        """Prepare to read; `warn` is told once of each thing that cannot be known of this broker."""
         self._url = url
         self._options = transport_options
         self._ssl = ssl
         self._timeout = timeout
         self._clock = clock
+        self._warn = warn
+        self._told: set[str] = set()
         self._open = contextlib.ExitStack()
         self._broker: Broker | None = None
 
@@ -53,11 +57,17 @@ class BrokerLink:
             self.close()
             return QueuesReading(self._clock(), None, problem=str(error))
         try:
-            return replace(read, blocked=publishers_blocked(self._broker, queues))
+            return replace(read, blocked=publishers_blocked(self._broker, queues, warn=self._tell_once))
         except OperationError as error:
             # It may well be that it does not take tasks.
             self.close()
             return replace(read, blocked=str(error))
+
+    def _tell_once(self, text: str) -> None:
+        # Each new connection finds it out again.
+        if text not in self._told:
+            self._told.add(text)
+            self._warn(text)
 
     def close(self) -> None:
         """Close the connection, if there is one."""

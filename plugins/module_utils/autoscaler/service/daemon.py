@@ -237,7 +237,10 @@ class Daemon:
         return min(max(self.configuration.interval * _BROKER_SHARE, _BROKER_LEAST), _BROKER_MOST)
 
     def _broker_link(self, fleet: WatchedFleet, seconds: float) -> Link:
-        return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._time_of_day)
+        def warn(text: str) -> None:
+            self.event("broker_unknown", fleet=fleet.name, why=text)
+
+        return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._time_of_day, warn)
 
     def reload_if_asked(self) -> None:
         """Read the configuration anew when somebody asked for it; a bad one is refused and the old one stays."""

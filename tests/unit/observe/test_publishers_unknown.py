@@ -1,0 +1,45 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A broker that may not be asked whether it takes tasks is told of, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_alarm import AmqpAlarm
+from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import ServerRefused
+from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_writes import RedisWrites
+
+
+class Link:
+    def ask(self, commands: list[tuple[str, ...]]) -> list[Exception]:
+        return [ServerRefused("NOPERM this user has no permissions to run the 'lpushx' command") for _one in commands]
+
+
+class Refusing:
+    """A connection of kombu's to a RabbitMQ that takes nothing from this user."""
+
+    channel_errors = (ConnectionRefusedError,)
+
+    def clone(self) -> Any:
+        raise ConnectionRefusedError("access to exchange refused")
+
+
+def test_redis() -> None:
+    told: list[str] = []
+    writes = RedisWrites()
+    link: Any = Link()
+    assert [writes.refused(link, "celery", told.append) for _look in range(2)] == ["", ""]
+    assert len(told) == 1
+    assert "It is not known" in told[0]
+    assert "+lpushx" in told[0]
+
+
+def test_rabbitmq() -> None:
+    told: list[str] = []
+    alarm = AmqpAlarm(Refusing())
+    assert [alarm.blocked(told.append) for _look in range(2)] == ["", ""]
+    assert len(told) == 1
+    assert "It is not known" in told[0]
+    assert "amq.default" in told[0]
