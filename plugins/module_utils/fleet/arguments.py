@@ -23,6 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     values,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_words import Word
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 _SLOWEST_HEARTBEAT = 2
 _SETTING = re.compile(r"(?P<name>[\w.]+)=(?P<cast>\(\w+\))?(?P<value>.*)", re.DOTALL)
@@ -259,10 +260,12 @@ def _differs(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[
     elif key == "pool" and own.get("pool") and value != fleet[key]:
         yield f"{word.written}: {value} is not what the key pool says, {fleet[key]}: give both the same"
     elif key in _SAME_IN_COMMAND and not _same(fleet[key], value):
-        shown = ", ".join(fleet[key]) if isinstance(fleet[key], list) else fleet[key]
+        wanted = ", ".join(fleet[key]) if isinstance(fleet[key], list) else fleet[key]
+        if key == "result_backend":
+            value, wanted = shown(value), wanted and shown(wanted)
         yield (
             f"{word.written}: the command says {value}, the key {key} "
-            f"{f'says {shown}' if shown else 'is not given'}: give both the same"
+            f"{f'says {wanted}' if wanted else 'is not given'}: give both the same"
         )
 
 

@@ -24,7 +24,19 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]*")
 _SETTING = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|api_?key|private|dsn|_url$|_uri$", re.IGNORECASE)
-_URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:(?![0-9]+/)\S+@", re.IGNORECASE)
+# A password may hold what should have been percent-encoded. What could be a host's port is none: alone it never is one,
+# and before a path only where what follows can be no more than a path, as in git+https://host:8443/app@v1.
+_URL_WITH_PASSWORD = re.compile(
+    r"""
+    (?<![a-z0-9+.-]) (?: (?P<vcs>(?:git|hg|svn|bzr)\+) | (?!(?:git|hg|svn|bzr)\+) ) [a-z][a-z0-9+.-]* ://
+    (?:
+        : (?:(?!://)[^@])* @
+        | [^/\s:@\[]+ : (?! [0-9]+ (?:[/;,?\#\s"')] | $) ) (?: (?!://|\s-)[^@] )* @
+        | [^/\s:@\[.]+ : [0-9]+ [/;,?\#] (?: (?!://)[^\s@] )* (?<!/) @ (?(vcs)[^\s@]*/)
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 _OFF = ("", "0", "0.0", "false", "f", "no", "n", "off", "null", "none")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 

@@ -58,6 +58,12 @@ def faults_of(**given: Any) -> list[str]:
         {"celery_settings": {"worker_proc_alive_timeout": 20.5, "task_routes": {"a.*": {"queue": "b"}}}},
         {"unit_options": {"LimitNOFILE": 1024, "PrivateTmp": False, "ReadWritePaths": ["", "/srv"]}},
         {"state": "absent"},
+        {"packages": ["git+https://host:8443/app@v1", "shop @ git+https://git.host:8443/app.git@feature/x#egg=app"]},
+        {"packages": ["git+ssh://git@host/app@v1", "shop @ https://host:8443/@team/app.whl"], "app": "proj"},
+        {"extra_args": ["--x=redis://h:6379/0", "--x=sentinel://h1:26379;sentinel://h2:26379"]},
+        {"command": ["/bin/sh", "-c", "exec celery -b redis://10.0.0.5/0 worker -n web-%i@%H"]},
+        {"command": ["/bin/sh", "-c", "wait-for redis://10.0.0.5:6379/0 amqp://h:5672 && run -n web-%i@%H"]},
+        {"command": ["/bin/sh", "-c", "wait-for redis://$H:$P/0 && exec celery worker -n web-%i@%H"]},
         {"queues": ["celery"], "policy": {}},
         {"queues": ["celery"], "policy": {"target": {"wait_time": "30s"}}},
         {"queues": ["celery"], "policy": {"limits": {"max_workers": 4}}, "memory_max": "1G"},
@@ -170,6 +176,14 @@ def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
         ({"celery_settings": {"task_acks_late": True}}, ".celery_settings.task_acks_late", "use acks_late"),
         ({"celery_settings": {"security_key_password": "x"}}, ".celery_settings.security_key_password", "`ps`"),
         ({"extra_args": ["--x=redis://:pw@h"]}, ".extra_args[0]", "`ps`"),
+        ({"extra_args": ["--x=redis://:12/SECRET@h"]}, ".extra_args[0]", "`ps`"),
+        ({"extra_args": ["--x=redis://u:12/SECRET@h"]}, ".extra_args[0]", "`ps`"),
+        ({"extra_args": ["--x=redis://:SEC RET@h/1"]}, ".extra_args[0]", "`ps`"),
+        ({"extra_args": ["--x=amqp://u:SEC RET@h/1"]}, ".extra_args[0]", "`ps`"),
+        ({"extra_args": ["--x=amqp://h;amqp://u:SECRET@h"]}, ".extra_args[0]", "`ps`"),
+        ({"packages": ["git+https://u:12/SECRET@h/x"]}, ".packages[0]", "password"),
+        ({"packages": ["git+https://:12@h/x"]}, ".packages[0]", "password"),
+        ({"packages": ["shop @ git+https://u:12@h/x@v1"]}, ".packages[0]", "password"),
         ({"packages": ["git+https://u:pw@h/x"]}, ".packages[0]", "password"),
         ({"packages": ["git+https://u:p/w@h/x"]}, ".packages[0]", "password"),
         ({"unit_options": {"Foo Bar": 1}}, ".unit_options.Foo Bar", "no systemd directive"),
@@ -226,6 +240,15 @@ def test_no_password_is_repeated() -> None:
         problems.find([fleet(broker_url="http://:not-a-real-password@h", app="redis://:not-a-real-password@h\n")])
     )
     assert "not-a-real-password" not in text
+
+
+@pytest.mark.parametrize("url", ["redis://:not-a-real-password@h/1", "redis://:not a-real-password@h/1", "not-a-real"])
+def test_no_password_of_a_command_is_repeated(url: str) -> None:
+    celery = ["/srv/venv/bin/celery", "--result-backend", url, "-A", "proj", "worker", "-n", "web-%i@%H"]
+    for keys in ({"command": celery}, {"command": ["/bin/celery", "worker"], "environment": {"RESULT_BACKEND": url}}):
+        found = faults_of(**keys, result_backend=None if "command" in keys else url)
+        assert found
+        assert "real" not in str(found)
 
 
 def test_an_absent_fleet_needs_only_its_name() -> None:
