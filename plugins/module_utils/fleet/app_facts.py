@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment
 from ansible_collections.muejam.celery.plugins.module_utils.plain_values import number
 
-NAMES_OF_LISTS = ("global_keyprefix", "sep", "priority_steps")
-"""Options that name the lists of a queue on Redis: who sends with others than the workers is never heard."""
+NAMES_OF_LISTS = {"global_keyprefix": "", "sep": "\x06\x16", "priority_steps": [0, 3, 6, 9]}
+"""Options that name the lists of a queue on Redis: who sends with others than the workers is never heard.
+
+With what kombu takes where nobody says anything.
+"""
 
 OF_WORKERS = (*NAMES_OF_LISTS, "queue_order_strategy", "visibility_timeout")
 
@@ -87,12 +90,8 @@ def problems(fleet: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
     if "transport_options" not in answer:
         return []
     found = []
-    own, wanted = answer["transport_options"], environment.transport_options(fleet)
-    for name in OF_WORKERS if is_redis(fleet["broker_url"]) else ():
-        value = wanted.get(name)
-        if value is None or _plain(value) == _plain(own.get(name)):
-            continue
-        key = name if fleet.get(name) is not None else f"broker_transport_options.{name}"
+    own = answer["transport_options"]
+    for key, name, value in _differences(fleet, own):
         if name in own and name in NAMES_OF_LISTS:
             found.append(
                 f"{key}: the fleet says {value!r} and the app itself {own[name]!r}, so what the app sends elsewhere "
@@ -134,6 +133,13 @@ def notices(fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[
             "collection run 9 first, as on RabbitMQ; kombu's own order on Redis is 0 first. Set priority_order: "
             "low_first for an app that was written for that, else high_first. This is said once"
         )
+    found += [
+        f"{key}: the fleet says {value!r}, and the app itself nothing, which kombu takes as {NAMES_OF_LISTS[name]!r}: "
+        "what sends tasks with the app's own settings puts them where these workers do not look, and where no depth "
+        "shows them. Set it in the app, or wherever its senders are told"
+        for key, name, value in _differences(fleet, own)
+        if fleet["notify"] and name in NAMES_OF_LISTS and name not in own
+    ]
     if answer["other_broker"]:
         found.append(
             f"broker_url: the workers use the fleet's, and the app itself names another, {answer['other_broker']}: "
@@ -144,6 +150,15 @@ def notices(fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[
             "the app has worker_enable_remote_control off: worker_info and the playbook status cannot ask its workers"
         )
     return found
+
+
+def _differences(fleet: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield what a fleet says of the transport and its app does not: where it is said, the option, the value."""
+    wanted = environment.transport_options(fleet)
+    for name in OF_WORKERS if is_redis(fleet["broker_url"]) else ():
+        value = wanted.get(name)
+        if value is not None and _plain(value) != _plain(own.get(name, NAMES_OF_LISTS.get(name))):
+            yield name if fleet.get(name) is not None else f"broker_transport_options.{name}", name, value
 
 
 def _plain(value: object) -> object:

@@ -139,6 +139,41 @@ def test_contradictions(keys: dict[str, Any], starts: list[str]) -> None:
     assert all(fault.startswith(start) for fault, start in zip(found, starts))
 
 
+@pytest.mark.parametrize(
+    ("options", "keys", "told"),
+    [
+        (
+            {"global_keyprefix": "x:"},
+            {},
+            ["broker_transport_options.global_keyprefix: the fleet says 'x:', and the app"],
+        ),
+        ({"sep": ":"}, {}, ["broker_transport_options.sep: the fleet says ':', and the app"]),
+        ({"priority_steps": [0, 5]}, {}, ["broker_transport_options.priority_steps: the fleet says [0, 5], and the"]),
+        # As kombu has them by itself.
+        ({"global_keyprefix": "", "sep": "\x06\x16", "priority_steps": ["9", 6, 3, 0]}, {}, []),
+        ({"visibility_timeout": 7200}, {}, []),
+        ({"sep": ":"}, {"broker_url": "amqp://h//"}, []),
+    ],
+)
+def test_lists_that_only_the_fleet_names_are_told(
+    options: dict[str, Any], keys: dict[str, Any], told: list[str]
+) -> None:
+    said = fleet(broker_transport_options=options, **keys)
+    answer = {**ANSWER, "transport_options": {}}
+    assert app_facts.problems(said, answer) == []
+    found = app_facts.notices(said, answer)
+    assert [text[: len(start)] for text, start in zip(found, told)] == told
+    assert len(found) == len(told)
+    # Those that the app names otherwise are refused, which is enough.
+    own = dict.fromkeys(options, "other")
+    assert app_facts.notices(said, {**answer, "transport_options": own}) == []
+
+
+def test_names_that_are_kombus_own_need_nobody_who_passes_them_on() -> None:
+    said = fleet(notify=False, broker_transport_options={"sep": "\x06\x16", "global_keyprefix": ""})
+    assert app_facts.problems(said, {**ANSWER, "transport_options": {}}) == []
+
+
 def test_without_remote_control_a_worker_needs_the_module() -> None:
     answer = {**ANSWER, "remote_control": False}
     assert "worker_enable_remote_control" in app_facts.problems(fleet(notify=False), answer)[0]
