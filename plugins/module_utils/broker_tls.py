@@ -30,12 +30,12 @@ def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> boo
     truth = boolean(ssl)
     if ssl is None or truth is False or ssl == "":
         return None
-    if not isinstance(ssl, Mapping):
-        if not truth:
-            raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
+    if not isinstance(ssl, Mapping) and not truth:
+        raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
+    plain = _plain(ssl, driver) if isinstance(ssl, Mapping) else {}
+    if not plain and ssl:
         # kombu's Redis transport takes true without a word for no TLS at all.
         return {"ssl_cert_reqs": _CERT_REQS["required"]} if driver == "redis" else True
-    plain = {str(name)[4:] if str(name).startswith("ssl_") else str(name): value for name, value in ssl.items()}
     if isinstance(plain.get("check_hostname"), str):
         # A text is true to Python's ssl module, whatever it says.
         plain["check_hostname"] = boolean(plain["check_hostname"])
@@ -49,3 +49,16 @@ def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> boo
             raise ValueError(f"cert_reqs in ssl is required, optional or none, not {plain['cert_reqs']!r}")
         plain["cert_reqs"] = _CERT_REQS[word]
     return {f"ssl_{name}": value for name, value in plain.items()} if driver == "redis" else plain
+
+
+def _plain(ssl: Mapping[str, Any], driver: str) -> dict[str, Any]:
+    """The settings without C(ssl_) before their names, and without those that are null.
+
+    A C(cert_reqs) of null would verify nothing. AMQP alone takes null for a name: that of the URL.
+    """
+    plain = {str(name)[4:] if str(name).startswith("ssl_") else str(name): value for name, value in ssl.items()}
+    return {
+        name: value
+        for name, value in plain.items()
+        if value is not None or (name == "server_hostname" and driver == "amqp")
+    }

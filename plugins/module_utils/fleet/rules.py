@@ -255,4 +255,10 @@ def _policy(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         yield "queues: missing, a policy has to know which to read: name those the app uses, Celery's own is [celery]"
 
 
-_CHECKS = (_start, _pool, _timeouts, _lists, _policy, arguments.faults)
+def _tls(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
+    if fleet["broker_url"]:
+        driver = "redis" if is_redis(fleet["broker_url"]) else "amqp"
+        yield from (f"broker_use_ssl{fault}" for fault in values.tls_of_driver(fleet["broker_use_ssl"], driver))
+
+
+_CHECKS = (_tls, _start, _pool, _timeouts, _lists, _policy, arguments.faults)

@@ -203,7 +203,12 @@ def package(value: str) -> str | None:
 
 
 _TLS_FILES = ("ca_certs", "certfile", "keyfile")
-_TLS_KEYS = (*_TLS_FILES, "cert_reqs", "check_hostname", "server_hostname", "ciphers", "keyfile_password", "password")
+_TLS_KEYS_OF = {
+    "redis": (*_TLS_FILES, "cert_reqs", "check_hostname", "ciphers", "password"),
+    "amqp": (*_TLS_FILES, "cert_reqs", "server_hostname", "ciphers"),
+}
+"""What the drivers of the brokers know. Each takes another name for a mistake in the program."""
+_TLS_KEYS = tuple(dict.fromkeys(name for names in _TLS_KEYS_OF.values() for name in names))
 
 
 def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
@@ -213,9 +218,11 @@ def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
     if not value:
         yield ": is empty: write true, or leave the key out"
     for written, given in value.items():
-        name = str(written)[4:] if str(written).startswith("ssl_") else str(written)
+        name = _tls_name(written)
         if name not in _TLS_KEYS:
             yield f".{written}: is not known, use {', '.join(_TLS_KEYS)}"
+        elif given is None:
+            continue
         elif name in _TLS_FILES:
             fault = path(given) if isinstance(given, str) else "must be a text"
             if fault:
@@ -225,6 +232,19 @@ def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
                 tls_settings({name: str(given)}, "amqp")
             except ValueError as error:
                 yield f".{written}: {error}"
+
+
+def tls_of_driver(value: object, driver: str) -> Iterator[str]:
+    """What the driver of the broker does not know: each fault with its place below the key."""
+    known = _TLS_KEYS_OF[driver]
+    for written in value if isinstance(value, Mapping) else ():
+        if _tls_name(written) not in known:
+            broker = "Redis" if driver == "redis" else "RabbitMQ"
+            yield f".{written}: is not known for {broker}, use {', '.join(known)}"
+
+
+def _tls_name(written: object) -> str:
+    return str(written).removeprefix("ssl_")
 
 
 CheckText = Callable[[str], "str | None"]

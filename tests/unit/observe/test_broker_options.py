@@ -39,6 +39,13 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link i
             {"ca_certs": "ca", "cert_reqs": ssl.CERT_REQUIRED},
         ),
         ({"cert_reqs": "none"}, {"ssl_cert_reqs": ssl.CERT_NONE}, {"cert_reqs": ssl.CERT_NONE}),
+        ({"cert_reqs": None}, {"ssl_cert_reqs": ssl.CERT_REQUIRED}, True),
+        ({"ssl_cert_reqs": None, "ca_certs": "ca"}, {"ssl_ca_certs": "ca"}, {"ca_certs": "ca"}),
+        (
+            {"server_hostname": None, "ca_certs": "ca"},
+            {"ssl_ca_certs": "ca"},
+            {"server_hostname": None, "ca_certs": "ca"},
+        ),
         ({"cert_reqs": "2"}, {"ssl_cert_reqs": 2}, {"cert_reqs": 2}),
         ({"check_hostname": "False"}, {"ssl_check_hostname": False}, {"check_hostname": False}),
         ({"cert_reqs": 2}, {"ssl_cert_reqs": 2}, {"cert_reqs": 2}),
