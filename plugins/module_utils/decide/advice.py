@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.durations imp
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import step_size
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
     BROKER_METRICS,
+    WAIT_TIME,
     Choose,
     Limits,
     Policy,
@@ -25,6 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     StepRules,
     WaitTarget,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.decide.values import values_of
 
 # What the least application takes to consume; shorter times are shorter than any worker's start.
 _QUICK_START = 5.0  # seconds
@@ -125,5 +128,25 @@ def _from_zero(rules: StepRules) -> Iterator[tuple[str, str]]:
             "looks at workers only, and the floor is 0: where no worker is there is nothing to see, and the fleet "
             f"never grows again. Add a condition on {', '.join(BROKER_METRICS[:-1])} or {BROKER_METRICS[-1]}",
         )
+    elif (needed := _tasks_to_come_back(rules)) > 1:
+        yield (
+            "scale_up.any",
+            f"brings a fleet of 0 workers back only when {needed:g} tasks wait, and the floor is 0: fewer wait for "
+            f"ever. Lower a threshold to 0, or add a condition on {WAIT_TIME}",
+        )
     if step_size(rules.up.step, 0) == 0:
         yield "scale_up.add", "is a share of the fleet, and the floor is 0: a fleet of 0 workers never grows"
+
+
+def _tasks_to_come_back(rules: StepRules) -> float:
+    """Return how many tasks must wait until a fleet of no workers grows; 0 where nothing can be told of it."""
+    fewest = math.inf
+    for condition in rules.up.conditions:
+        values = values_of(condition)
+        if condition.metric not in BROKER_METRICS or values.none:
+            continue
+        # The wait of the first task grows until it meets any threshold.
+        if condition.metric == WAIT_TIME or values.low <= 1 <= values.high:
+            return 1
+        fewest = min(fewest, values.low)
+    return fewest if math.isfinite(fewest) else 0

@@ -154,16 +154,20 @@ def size(
     """
     memory = _note_starts(memory, seen)
     waiting, running, processed = (seen.value(name) for name in (QUEUE_DEPTH, RUNNING, PROCESSED_TOTAL))
-    if waiting is None or running is None or processed is None:
+    idle = current == 0 and not seen.draining
+    if idle and running is None:
+        running = 0.0  # nothing runs where no worker is there
+    # A fleet of no workers comes back for its first task, whatever else is unknown.
+    if waiting is None or running is None or (processed is None and not idle):
         return None, replace(memory, last=None)
     consuming = max(0, current - seen.starting)
-    now = Flow(seen.at, waiting, running, processed)
+    now = None if processed is None else Flow(seen.at, waiting, running, processed)
     told_slots = seen.value(CONCURRENCY)
     if told_slots:
         memory = replace(memory, slots=max(1, round(told_slots)), full=())
-    else:
+    elif now is not None:
         memory = _note_slots(memory, now, consuming, seen.draining)
-    memory = _note_flow(memory, now)
+    memory = replace(memory, last=None) if now is None else _note_flow(memory, now)
     slots = memory.slots or memory.at_least
     outlook = _Outlook(seen.at, waiting, consuming, current, slots, memory)
     at_least, at_most = seen.at_least(WAIT_TIME), seen.at_most(WAIT_TIME)

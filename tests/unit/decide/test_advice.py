@@ -69,6 +69,19 @@ def test_of_a_good_policy_there_is_nothing_to_say(raw: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "conditions",
+    [
+        [is_("queue_depth", "above", 0)],
+        [is_("backlog", "above", 0.5, "30s")],
+        [is_("queue_depth", "above", 100), is_("wait_time", "above", "1h")],
+    ],
+)
+def test_a_fleet_that_comes_back_for_the_first_task_is_not_said_to_wait(conditions: list[dict[str, Any]]) -> None:
+    raw = {"limits": {"min_workers": 0}} | up(*conditions) | down(is_("queue_depth", "equals", 0, "5m"))
+    assert "scale_up.any" not in advice(raw)
+
+
+@pytest.mark.parametrize(
     ("raw", "path", "words"),
     [
         # Never fires.
@@ -100,6 +113,18 @@ def test_of_a_good_policy_there_is_nothing_to_say(raw: dict[str, Any]) -> None:
             {"limits": {"min_workers": 0}} | up(is_("cpu", "above", 80, "2m")),
             "scale_up.any",
             "never grows again. Add a condition on queue_depth, backlog or wait_time",
+        ),
+        (
+            {"limits": {"min_workers": 0}} | up(is_("queue_depth", "above", 100), is_("backlog", "above", 50, "1m")),
+            "scale_up.any",
+            "only when 51 tasks wait",
+        ),
+        (
+            {"limits": {"min_workers": 0}}
+            | up(is_("queue_depth", "above", 1))
+            | down(is_("queue_depth", "equals", 0, "5m")),
+            "scale_up.any",
+            "only when 2 tasks wait, and the floor is 0: fewer wait for ever",
         ),
         (
             {"limits": {"min_workers": 0}, "scale_up": {"add": {"percent": 50}}},

@@ -85,6 +85,23 @@ def test_what_workers_tell_of_their_concurrency_is_believed_from_the_first_look_
     assert "of 4 at once" in again.reasons[0]
 
 
+@pytest.mark.parametrize("unknown", [("running",), ("processed_total",), ("running", "processed_total")])
+def test_a_fleet_of_no_workers_comes_back_for_its_first_task_whatever_else_is_unknown(unknown: tuple[str, ...]) -> None:
+    policy = parse_policy({"target": {"wait_time": "30s"}, "limits": {"min_workers": 0}})
+    nothing = dict.fromkeys(unknown)
+    calm, state = decide(policy, State(), look(0, 0, **nothing))
+    back, state = decide(policy, state, look(5, 0, queue_depth=5, **nothing))
+    assert (calm.action, calm.after) == (Action.HOLD, 0)
+    assert (back.action, back.after) == (Action.UP, 1)
+    if "processed_total" in unknown:
+        # A total that is known again is not taken for tasks that ran meanwhile.
+        _decision, state = decide(policy, state, look(10, 1, 1, queue_depth=5, processed_total=100_000))
+        assert state.sizing.quick.rate < 5
+    # While one drains, tasks run.
+    drains = dataclasses.replace(look(15, 0, queue_depth=5, **nothing), draining=1)
+    assert "unknown" in decide(policy, state, drains)[0].reasons[0]
+
+
 def test_a_promise_that_the_ceiling_breaks_is_not_said_to_be_kept() -> None:
     for workers in (2, 20):
         (decision,), _state = play(look(0, workers, queue_depth=6000, running=2, concurrency=2))
