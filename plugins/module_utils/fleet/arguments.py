@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import plain_values
@@ -27,7 +27,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.redaction import sho
 
 _SLOWEST_HEARTBEAT = 2
 _SETTING = re.compile(r"(?P<name>[\w.]+)=(?P<cast>\(\w+\))?(?P<value>.*)", re.DOTALL)
-_OFF = ("", "0", "false", "f", "no", "n", "off")
 _VARIABLES = {
     "BROKER_URL": "broker_url",
     "CELERY_BROKER": "broker_url",
@@ -91,22 +90,6 @@ def _overruled(fleet: spec.Fleet) -> set[str]:
     return {f"CELERY_WORKER_{word.flag.variable}" for word in line.words if word.flag} | {
         name for name, key in _VARIABLES.items() if key in keys
     }
-
-
-def of_beats(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
-    """Fleets of one app that would each send what is scheduled."""
-    first: dict[tuple[object, ...], str] = {}
-    found = []
-    for path, fleet in fleets:
-        if fleet["app"] and _has_beat(fleet):
-            app = fleet["app"], fleet["virtualenv"], fleet["broker_url"]
-            other = first.setdefault(app, path)
-            if other != path:
-                found.append(
-                    f"{path}.extra_args: --beat, and {other} has it for the same app: "
-                    "everything scheduled would be sent by both, keep one"
-                )
-    return found
 
 
 def _extra_args(fleet: spec.Fleet) -> Iterator[str]:
@@ -187,7 +170,7 @@ def _variables(fleet: spec.Fleet, own: Mapping[str, Any], variables: Mapping[str
         if key and text and text != fleet[key]:
             yield f"{place}: Celery would take it in place of the key {key}: remove it, or give both the same"
         flag = flags.get(name)
-        if flag is None or not text or (not flag.value and text.lower() in _OFF):
+        if flag is None or not text or (not flag.value and text.lower() in celery_names.OFF):
             continue
         word = Word(0, f"Celery takes it as {flag.name}, and this", flag, str(value))
         if flag.refused:
@@ -279,7 +262,3 @@ def _same(wanted: object, value: str) -> bool:
 
 def _names(value: str) -> list[str]:
     return [name.strip() for name in value.split(",")]
-
-
-def _has_beat(fleet: spec.Fleet) -> bool:
-    return any(word.flag and word.flag.name == "--beat" for word in celery_words.options(fleet["extra_args"]))

@@ -42,6 +42,9 @@ def _switch(*names: str, key: str | None = None, refused: str | None = None) -> 
     return Flag(names, False, key, refused)
 
 
+OFF = ("", "0", "false", "f", "no", "n", "off")
+"""What a variable says where Celery takes it for an option that is not given."""
+
 HEARTBEATS = "a worker that does not answer is known by its heartbeats, every 2 s"
 
 WORKER = (

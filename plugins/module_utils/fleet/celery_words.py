@@ -66,11 +66,13 @@ class Word:
 class CommandLine:
     """A command line of Celery's own program.
 
+    :ivar program: the word that starts it.
     :ivar main: options before the command.
     :ivar command: the command, such as `worker`; empty where there is none.
     :ivar words: options and words of the command.
     """
 
+    program: str
     main: list[Word]
     command: str
     words: list[Word]
@@ -144,8 +146,8 @@ def _command_line(words: Sequence[str], start: int) -> CommandLine:
     main = list(_read(words, start, MAIN, interspersed=False))
     if main and not main[-1].written:
         command = main.pop()
-        return CommandLine(main, command.value or "", options(words, command.index + 1))
-    return CommandLine(main, "", [])
+        return CommandLine(words[start - 1], main, command.value or "", options(words, command.index + 1))
+    return CommandLine(words[start - 1], main, "", [])
 
 
 def _read(words: Sequence[str], start: int, flags: Iterable[Flag], interspersed: bool) -> Iterator[Word]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import plain_values, transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
-    arguments,
+    beats,
     names,
     policies,
     rules,
@@ -81,7 +81,7 @@ def find(
         found += [fault for fault in rules.of_one(resolved, own, path) if not _faulty_keys([fault], path) & repeated]
     found += _double_names(fleets, label)
     found += rules.of_virtualenvs(whole)
-    found += arguments.of_beats(whole)
+    found += beats.of_fleets(whole)
     found += rules.of_memory(whole, host_memory, label)
     return [redact(fault) for fault in found]
 

@@ -24,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
 
 CELERY = ["/srv/venv/bin/celery", "-A", "proj", "worker"]
 NODE = ["-n", "web-%i@%H"]
+SHELL_TWO = "celery -A proj worker -n two-%i@%H"
 SHELL = "celery -A proj worker -n web-%i@%H"
 
 
@@ -116,6 +117,43 @@ def test_one_worker_alone_may_send_what_is_scheduled() -> None:
     assert "pool gevent" in faults_of(extra_args=["-B"], pool="gevent")[0]
     both = problems.find([fleet(extra_args=["-B"]), fleet(name="two", extra_args=["-B"])])
     assert both[0].startswith("celery_worker_fleets[1].extra_args: --beat, and celery_worker_fleets[0]")
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "place"),
+    [
+        ({"extra_args": ["-B"]}, {"environment": {"CELERY_WORKER_BEAT": "1"}}, "environment.CELERY_WORKER_BEAT"),
+        ({"extra_args": ["-B"]}, {"command": [*CELERY, "-n", "two-%i@%H", "-B"]}, "command"),
+        ({"command": [*CELERY, *NODE, "-B"]}, {"extra_args": ["--beat"]}, "extra_args"),
+        ({"extra_args": ["-B"]}, {"command": ["/bin/sh", "-c", f"{SHELL_TWO} --beat"]}, "command"),
+        ({"extra_args": ["-B"]}, {"extra_args": ["-B"], "broker_url": "redis://10.0.0.5"}, "extra_args"),
+        ({"extra_args": ["-B"]}, {"extra_args": ["-B"], "broker_url": "REDIS://:x@10.0.0.5:6379/"}, "extra_args"),
+        (
+            {"extra_args": ["-B"], "broker_url": "amqp://H"},
+            {"extra_args": ["-B"], "broker_url": "amqp://u:x@h:5672/%2F"},
+            "extra_args",
+        ),
+    ],
+)
+def test_two_fleets_of_an_app_do_not_both_send_what_is_scheduled(
+    one: dict[str, Any], two: dict[str, Any], place: str
+) -> None:
+    [found] = problems.find([fleet(**one), fleet(**{"name": "two", **two})])
+    assert found.startswith(f"celery_worker_fleets[1].{place}: --beat, and celery_worker_fleets[0] has it")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"extra_args": ["-B"], "broker_url": "redis://10.0.0.5/1"},
+        {"extra_args": ["-B"], "virtualenv": "/srv/other"},
+        {"environment": {"CELERY_WORKER_BEAT": "0"}},
+        {"command": ["/srv/other/bin/celery", "-A", "proj", "worker", "-n", "two-%i@%H", "-B"]},
+        {"command": ["/srv/venv/bin/celery", "-A", "other", "worker", "-n", "two-%i@%H", "-B"]},
+    ],
+)
+def test_fleets_of_different_apps_may_each_send_what_is_scheduled(keys: dict[str, Any]) -> None:
+    assert problems.find([fleet(extra_args=["-B"]), fleet(name="two", **keys)]) == []
 
 
 @pytest.mark.parametrize(

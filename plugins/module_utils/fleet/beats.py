@@ -1,0 +1,74 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fleets of one app that would each send what is scheduled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, celery_words, command, spec
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
+
+_PORTS = {"amqp": "5672", "amqps": "5671", "sentinel": "26379"}
+
+
+class _Beat(NamedTuple):
+    place: str
+    app: str
+    broker: list[tuple[str, str]]
+    virtualenv: str | None
+
+    def is_of(self, other: _Beat) -> bool:
+        """Whether both are of one app. A command may not tell the virtualenv."""
+        same = self.virtualenv == other.virtualenv or None in (self.virtualenv, other.virtualenv)
+        return same and self.app == other.app and self.broker == other.broker
+
+
+def of_fleets(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
+    """Each fleet that sends what another one of the same app sends as well."""
+    found = []
+    beats: list[tuple[str, _Beat]] = []
+    for path, fleet in fleets:
+        beat = _beat(fleet)
+        if beat is None:
+            continue
+        other = next((before for before, one in beats if beat.is_of(one)), None)
+        if other:
+            found.append(
+                f"{path}.{beat.place}: --beat, and {other} has it for the same app: "
+                "everything scheduled would be sent by both, keep one"
+            )
+        beats.append((path, beat))
+    return found
+
+
+def _beat(fleet: spec.Fleet) -> _Beat | None:
+    if not fleet["app"] and not fleet["command"]:
+        return None
+    line = celery_words.celery_in(command.argv(fleet))
+    if line is None or not fleet["broker_url"]:
+        return None
+    app = next((word.value for word in line.main if word.flag and word.flag.name == "--app"), None)
+    if any(word.flag and word.flag.name == "--beat" for word in line.words):
+        place = "command" if fleet["command"] else "extra_args"
+    elif str(fleet["environment"].get("CELERY_WORKER_BEAT", "")).lower() not in celery_names.OFF:
+        place = "environment.CELERY_WORKER_BEAT"
+    else:
+        return None
+    virtualenv = line.program.rpartition("/bin/")[0] or None
+    return _Beat(place, app, _broker(fleet["broker_url"]), virtualenv) if app else None
+
+
+def _broker(url: str) -> list[tuple[str, str]]:
+    """Host and database (or virtual host) of each address, with what is left out filled in."""
+    found = []
+    for one in place_of(url).split(";"):
+        scheme, _sign, rest = one.partition("://")
+        host, _slash, path = rest.partition("/")
+        host = (host or "localhost").lower().removesuffix(f":{_PORTS.get(scheme, '6379')}")
+        found.append((host, unquote(path) or ("0" if is_redis(url) else "/")))
+    return found
