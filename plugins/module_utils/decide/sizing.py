@@ -137,7 +137,7 @@ class Sizing:
 class Size:
     """How many workers there should be, and the sentence that says why.
 
-    :param short: whether the promise would need more than the ceiling.
+    :param short: whether the ceiling lets the promise be broken.
     """
 
     workers: int
@@ -186,9 +186,12 @@ def size(
     outcome = f"keep the wait at {foretold:.3g}s of {promise:g}s"
     if foretold > promise:
         outcome = f"let the wait be {foretold:.3g}s, above the {promise:g}s promised"
+    outcome = f"{held} workers of {at_once} {outcome}, {ahead:.3g}s from now"
+    if math.isinf(foretold):
+        outcome = "without a worker they wait for ever"
     reason = (
         f"{waiting:g} tasks wait, {memory.quick.rate:.3g} arrive a second and run {memory.task_seconds:.3g}s each: "
-        f"{held} workers of {at_once} {outcome}, {ahead:.3g}s from now"
+        f"{outcome}"
     )
     if held > wanted:
         reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
@@ -198,9 +201,7 @@ def size(
         reason += f"; none is taken away while {WAIT_TIME} is unknown" + (
             "" if at_least is None else f", but for that it is at least {at_least:.3g}s"
         )
-    return Size(
-        held, reason, short=held == ceiling and foretold > _grow_above(promise, memory, at_least or 0.0)
-    ), memory
+    return Size(held, reason, short=held == ceiling and foretold > promise), memory
 
 
 def _note_starts(memory: Sizing, seen: Observation) -> Sizing:

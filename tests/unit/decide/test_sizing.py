@@ -111,8 +111,19 @@ def test_a_promise_that_the_ceiling_breaks_is_not_said_to_be_kept() -> None:
         assert "20 workers of 2 at once let the wait be " in foretold
         assert "s, above the 30s promised" in foretold
         assert ceiling == "more are wanted than the ceiling of 20 (the limits) allows"
-    (decision,), _state = play(look(0, 20, queue_depth=10, running=2, concurrency=2))
-    assert len(decision.reasons) == 1
+    for depth in range(0, 4000, 50):
+        (decision,), _state = play(look(0, 20, queue_depth=depth, running=2, concurrency=2))
+        kept = "keep the wait at" in decision.reasons[0]
+        assert len(decision.reasons) == (1 if kept else 2), decision.reasons
+
+
+def test_a_wait_without_end_is_told_in_words() -> None:
+    decision, _state = decide(POLICY, State(), dataclasses.replace(look(0, 0, queue_depth=5), room=0))
+    assert decision.after == 0
+    assert decision.reasons == (
+        "5 tasks wait, 0 arrive a second and run 1s each: without a worker they wait for ever",
+        "more are wanted than the ceiling of 0 (the room on the hosts) allows",
+    )
 
 
 def test_workers_on_their_way_are_counted_on() -> None:
