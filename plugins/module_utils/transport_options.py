@@ -9,6 +9,7 @@ kombu, redis-py and py-amqp convert nothing, and say so far from the option.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -109,6 +110,14 @@ def _text_or_truth(value: Any) -> str | bool:
     return _text(value) if truth is None else truth
 
 
+def _order(value: Any) -> str:
+    order = _text(value)
+    # A class of one's own has its module before it.
+    if order not in _ORDERS and not re.search("[.:]", order):
+        raise ValueError(f"must be one of {', '.join(_ORDERS)}")
+    return order
+
+
 def _steps(value: Any) -> list[int]:
     steps = [whole_number(one) for one in value] if _is_list(value) else []
     known = [step for step in steps if step is not None and step >= 0]
@@ -132,6 +141,8 @@ def _socket_numbers(value: Any) -> dict[int, int]:
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
+
+_ORDERS = ("round_robin", "priority", "sorted")
 
 _DICTIONARIES = ("sentinel_kwargs",)
 
@@ -169,11 +180,12 @@ _KINDS: Mapping[str, _Convert] = {
     **dict.fromkeys(
         (
             "sep", "global_keyprefix", "unacked_key", "unacked_index_key", "unacked_mutex_key", "master_name",
-            "queue_order_strategy", "client_name", "body_encoding", "deadletter_queue", "login_method", "username",
+            "client_name", "body_encoding", "deadletter_queue", "login_method", "username",
             "password",
         ),
         _text,
     ),
+    "queue_order_strategy": _order,
     "fanout_prefix": _text_or_truth,
     "ssl": _truth_or_dictionary,
     "client_properties": _plain_dictionary,

@@ -37,6 +37,7 @@ NATIVE: dict[str, Any] = {
     "heartbeat": 30,
     "client_properties": {"product": "shop"},
     "socket_settings": {18: 5000},
+    "queue_order_strategy": "shop.orders:Mine",
     "of_a_newer_kombu": "8",
 }
 
@@ -83,6 +84,7 @@ def test_null_is_not_given() -> None:
         ({"priority_steps": [0, "three"]}, ".priority_steps: must be a list of whole numbers"),
         ({"priority_steps": []}, ".priority_steps: must be a list of whole numbers"),
         ({"sep": ["a"]}, ".sep: must be a text"),
+        ({"queue_order_strategy": "prioritty"}, ".queue_order_strategy: must be one of round_robin, priority, sorted"),
         ({"sentinel_kwargs": "x"}, ".sentinel_kwargs: must be a dictionary"),
         ({"sentinel_kwargs": {"socket_timeout": "x"}}, ".sentinel_kwargs.socket_timeout: must be a number"),
     ],

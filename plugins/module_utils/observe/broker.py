@@ -27,8 +27,17 @@ try:
 except ImportError:
     kombu = None
 
+try:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+except ImportError:
+    # Not needed for RabbitMQ.
+    NoBackoff = Retry = None
+
 # Closing politely is a courtesy to the broker's log, not worth more of anybody's time.
 _CLOSE_SECONDS = 1.0
+
+_SOCKET = ("socket_timeout", "socket_connect_timeout", "socket_keepalive", "socket_keepalive_options")
 
 
 class Broker:
@@ -189,6 +198,11 @@ def _connect(
             socket_timeout=min(timeout, float(options.get("socket_timeout") or timeout)),
             socket_connect_timeout=min(each, float(options.get("socket_connect_timeout") or each)),
         )
+    if connection.transport_cls == "sentinel":
+        # The sentinels are asked in turn within one attempt, and the master has to answer after them.
+        each = timeout / (alternatives + 1)
+        options["sentinel_kwargs"] = _asked_once(options, each)
+        alternatives = 1
     settings = tls_settings(ssl, driver)
     if settings is not None:
         connection.ssl = settings
@@ -207,3 +221,13 @@ def _connect(
             connection.collect(socket_timeout=_CLOSE_SECONDS)
         raise
     return Broker(connection, url, timeout, reader, hide)
+
+
+def _asked_once(options: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Return how to connect with a sentinel: redis-py tries again with pauses, for which nobody here has the time."""
+    # redis-py takes those of the master where there are none.
+    own = options.get("sentinel_kwargs", {name: options[name] for name in _SOCKET if name in options})
+    limits = {
+        name: min(seconds, float(own.get(name) or seconds)) for name in ("socket_timeout", "socket_connect_timeout")
+    }
+    return {**own, **limits, "retry": Retry(NoBackoff(), 0)}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ _REDIS_RIGHTS = (
 _MASTER_NAME = (
     "Give master_name in transport_options as the sentinels know it, and check that they see a master and as many "
     "other sentinels as min_other_sentinels says."
+)
+# How redis-py shows a sentinel that did not answer: from 6 on it tells every setting of the connection.
+_SENTINEL = re.compile(
+    r"<?(?:redis\.client\.)?Redis[<(].*?\bhost=(?P<host>[^,<>()]+),port=(?P<port>\d+).*?[)>] - ", re.DOTALL
 )
 # A script of kombu's that calls what the user may not is told of in other words.
 _NO_RIGHTS = ("no permissions", "can't run this command", "can't access at least one of the keys")
@@ -68,7 +73,7 @@ def _why(error: BaseException) -> str:
     reply = getattr(error, "reply_text", None)
     if reply:
         return str(reply)
-    return text or type(error).__name__
+    return _SENTINEL.sub(r"\g<host>:\g<port> - ", text) or type(error).__name__
 
 
 def _next_step(error: BaseException, opening: bool) -> str:
@@ -155,6 +160,12 @@ def _next_step_of_network(error: BaseException, opening: bool) -> str:
         )
     if any(isinstance(cause, (KeyError, ValueError)) for cause in chain[:1]):
         return "Write broker_url and transport_options as for Celery, for example redis://host:6379/0."
+    if opening and (
+        isinstance(error, (TypeError, ImportError))
+        or "DataError" in _names(error)
+        or "Client names cannot" in _why(error)
+    ):
+        return "An option has a name or a value that the library does not take: correct it in transport_options or ssl."
     if any(isinstance(cause, (OSError, EOFError)) or "ConnectionError" in _names(cause) for cause in chain):
         if opening:
             return (
