@@ -128,7 +128,7 @@ def _worker(fleet: spec.Fleet, own: Mapping[str, Any], found: celery_words.Comma
         if not word.written:
             yield from (f"command: {fault}" for fault in _setting(fleet, own, word))
     named = any(word.flag and word.flag.name == "--hostname" for word in words)
-    if not named and "CELERY_WORKER_HOSTNAME" not in fleet["environment"]:
+    if fleet["name"] and not named and "CELERY_WORKER_HOSTNAME" not in fleet["environment"]:
         yield f"command: names no node, and the tools look for this one: add --hostname={fleet['name']}-%i@%H"
 
 
@@ -232,7 +232,7 @@ def _differs(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[
         return
     if key == "name":
         nodes = [f"{fleet['name']}-%i@{host}" for host in ("%H", "%h")]
-        if value not in nodes:
+        if fleet["name"] and value not in nodes:
             yield f"{word.written}: names the node {value}, and the tools look for {nodes[0]}: write that"
     elif word.flag.name == "--exclude-queues":
         both = sorted(set(_names(value)) & set(fleet["queues"]))

@@ -35,6 +35,14 @@ _KINDS = {
     "boolean": "true or false",
 }
 
+_LEFT_OUT = {
+    "command": {"app"},
+    "packages": {"virtualenv"},
+    "notify": {"watchdog"},
+    "broker_url": {"visibility_timeout"},
+}
+"""Keys about which a rule would say something only because another key, which is at fault, was left out."""
+
 
 def find(
     fleets: object,
@@ -78,6 +86,7 @@ def find(
             continue
         whole.append((path, resolved))
         repeated = faulty | (faulty_defaults - set(own))
+        repeated = repeated.union(*(_LEFT_OUT[key] for key in repeated if key in _LEFT_OUT))
         found += [fault for fault in rules.of_one(resolved, own, path) if not _faulty_keys([fault], path) & repeated]
     found += _double_names(fleets, label)
     found += rules.of_virtualenvs(whole)

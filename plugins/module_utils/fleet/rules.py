@@ -243,7 +243,7 @@ def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         seen.add(queue)
     if celery_words.celery_in(fleet["command"]):
         return
-    if fleet["command"] and not any(placeholders.uses_number(word) for word in fleet["command"]):
+    if fleet["name"] and fleet["command"] and not any(map(placeholders.uses_number, fleet["command"])):
         wanted = f"{fleet['name']}-%i@%h"
         if not any(placeholders.uses_number(str(value)) for value in fleet["environment"].values()):
             yield f"command: nothing in it tells the workers apart, name the node {wanted} in it"

@@ -214,6 +214,24 @@ def test_a_fault_is_named_by_its_place(given: dict[str, Any], path: str, says: s
     assert says in found[0]
 
 
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"name": None, "command": ["/bin/celery", "-A", "a", "worker", "-n", "web-%i@%H"]}, ".name"),
+        ({"name": "Web", "command": ["/bin/celery", "-A", "a", "worker"]}, ".name"),
+        ({"name": None, "command": ["/bin/x"]}, ".name"),
+        ({"command": ["/bin/sh", "-c", "set -e\nexec celery -A a worker -n web-%i@%H"]}, ".command[2]"),
+        ({"visibility_timeout": 6000, "broker_url": 3}, ".broker_url"),
+        ({"virtualenv": None, "packages": ["git+https://u:pw@h/x"]}, ".packages[0]"),
+        ({"watchdog": 30, "notify": "perhaps"}, ".notify"),
+    ],
+)
+def test_a_fault_is_not_repeated_in_other_words(given: dict[str, Any], path: str) -> None:
+    found = faults_of(**given)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"celery_worker_fleets[0]{path}: ")
+
+
 def test_faults_are_found_at_once() -> None:
     found = problems.find(
         [fleet(pool="x", soft_time_limit=9, time_limit=8), "mail", fleet(workers=-1)], {**BASE, "wrkers": 1}
