@@ -5,16 +5,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import plain_values
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
+
+_NUMBERS = frozenset(
+    {
+        *("min_workers", "max_workers", "scale_up_max", "scale_down_max"),
+        *("above", "below", "equals"),
+        *("workers", "percent"),
+    }
+)
+"""Keys that take a number, wherever they stand in a policy."""
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
+
+
+def plain(policy: object) -> object:
+    """The policy with numbers where a text spells one: up to ansible-core 2.18 everything templated is a text."""
+    if isinstance(policy, Mapping):
+        return {key: _number(value) if key in _NUMBERS else plain(value) for key, value in policy.items()}
+    if isinstance(policy, Sequence) and not isinstance(policy, (str, bytes)):
+        return [plain(value) for value in policy]
+    return policy
+
+
+def _number(value: object) -> object:
+    return plain_values.number(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
 def faults(policy: object) -> list[str]:
     """Every fault of a policy, each with its place in it, such as `scale_up.any[2].for: ...`."""
     try:
-        parse_policy(policy)
+        parse_policy(plain(policy))
     except PolicyError as error:
         return [str(fault) for fault in error.faults]
     return []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import plain_values
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, policies
 from ansible_collections.muejam.celery.plugins.module_utils.transport_options import prepared
 
 Fleet = dict[str, Any]
@@ -105,6 +105,7 @@ _PLAIN: dict[str, Callable[[object], object]] = {
     "integer": plain_values.whole_number,
     "seconds": plain_values.number,
     "boolean": plain_values.boolean,
+    "policy": policies.plain,
 }
 
 _UNSUITABLE: dict[str, frozenset[str]] = {

@@ -315,6 +315,27 @@ def test_every_fault_of_a_policy_is_found_with_its_place() -> None:
     ]
 
 
+def test_numbers_of_a_policy_may_be_templated() -> None:
+    policy = {
+        "limits": {"min_workers": "0", "max_workers": "10", "cooldown_up": "60"},
+        "scale_up": {"any": [{"metric": "queue_depth", "above": "100"}], "add": {"workers": "2", "percent": "12.5"}},
+        "schedule": {"windows": [{"name": "5", "time": "22:00-06:00", "max_workers": "4"}]},
+    }
+    assert faults_of(queues=["q"], policy=policy) == []
+    (found,) = spec.resolve([fleet(policy=policy)])
+    assert found["policy"] == {
+        "limits": {"min_workers": 0, "max_workers": 10, "cooldown_up": "60"},
+        "scale_up": {"any": [{"metric": "queue_depth", "above": 100}], "add": {"workers": 2, "percent": 12.5}},
+        "schedule": {"windows": [{"name": "5", "time": "22:00-06:00", "max_workers": 4}]},
+    }
+
+
+@pytest.mark.parametrize("text", ["", " 5", "5 ", "1e3", "0x5", "nan", "ten", "1_000", "\u0665", "9" * 5000, "1.5"])
+def test_a_text_that_spells_no_number_of_workers_is_a_fault_of_the_policy(text: str) -> None:
+    found = faults_of(queues=["q"], policy={"limits": {"max_workers": text}})
+    assert [fault.partition(": ")[0] for fault in found] == ["celery_worker_fleets[0].policy.limits.max_workers"]
+
+
 def test_a_policy_of_the_defaults_is_replaced_as_a_whole() -> None:
     default = {**BASE, "queues": ["q"], "policy": {"limits": {"max_workers": 4, "min_workers": 3}}}
     own, inherits, none = spec.resolve(
