@@ -26,6 +26,8 @@ from urllib.parse import unquote
 MARK = "muejam-celery-probe:"
 CONFIG = "the configuration"
 MASK = "********"
+# What Celery counts with, by the type that it says of a setting.
+NEEDS = {"bool": "true or false", "int": "a number", "float": "a number"}
 # Options of the app that whoever reads its broker has to know. None of them is a secret.
 TRANSPORT_OPTIONS = (
     "global_keyprefix", "sep", "priority_steps", "queue_order_strategy", "visibility_timeout",
@@ -416,11 +418,18 @@ def check_queues(app, request, say):
 
 def settings(app, request, say):
     """Whether every setting that goes on the command line arrives there."""
-    from celery.app.defaults import SETTING_KEYS
+    from celery.app.defaults import NAMESPACES, SETTING_KEYS, flatten
 
-    for name in request["settings"]:
+    kinds = {name: NEEDS[option.type] for name, option in flatten(NAMESPACES) if option.type in NEEDS}
+    for name, value in request["settings"].items():
         if name not in SETTING_KEYS and name not in app.conf:
             say(f"celery_settings.{name}: neither celery nor the app knows this setting, check its name")
+        # "False" would be true to Celery.
+        if isinstance(value, str) and name in kinds:
+            say(
+                f"celery_settings.{name}: is a text, and Celery needs {kinds[name]}: write it without quotes; where it "
+                "is a template, which ansible-core up to 2.18 makes a text, make all of celery_settings one template"
+            )
     app.config_from_cmdline(request["setting_arguments"], namespace="worker")
     for name, value in request["settings"].items():
         if app.conf.get(name) != value:

@@ -109,6 +109,26 @@ def test_a_setting_that_celery_cannot_count_with_is_a_problem(
     assert not any(isinstance(answer.get(f"app_{key}"), str) for key in ("time_limit", "prefetch_multiplier"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "needs"),
+    [
+        ("task_acks_on_failure_or_timeout", "False", "true or false"),
+        ("task_acks_on_failure_or_timeout", False, None),
+        ("broker_pool_limit", "5", "a number"),
+        ("broker_pool_limit", None, None),
+        ("broker_connection_timeout", "2.5", "a number"),
+        ("task_default_rate_limit", "10/m", None),
+        ("task_default_queue", "5", None),
+    ],
+)
+def test_a_text_where_celery_counts_is_a_problem(app: Celery, name: str, value: object, needs: str | None) -> None:
+    said: list[str] = []
+    argument = f"{name}=(json){json.dumps(value)}"
+    probe.settings(app, {"settings": {name: value}, "setting_arguments": [argument]}, said.append)
+    start = f"celery_settings.{name}: is a text, and Celery needs {needs}: "
+    assert [text[: len(start)] for text in said] == ([start] if needs else [])
+
+
 def by_task(app: Celery) -> None:
     def work() -> None: ...
 
