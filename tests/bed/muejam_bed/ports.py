@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import random
 import socket
 import tempfile
-from io import TextIOWrapper
 from pathlib import Path
 
 # Open files hold their locks until this process ends, whichever way it does.
-_held: dict[int, TextIOWrapper] = {}
+_held: dict[int, int] = {}
 
 
 def _claimed(port: int) -> bool:
@@ -24,13 +24,13 @@ def _claimed(port: int) -> bool:
         folder.mkdir(mode=0o777)
         folder.chmod(0o1777)
     try:
-        claim = (folder / str(port)).open("a", encoding="utf-8")
+        claim = os.open(folder / str(port), os.O_WRONLY | os.O_CREAT, 0o644)
     except PermissionError:  # it is another user's
         return False
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        claim.close()
+        os.close(claim)
         return False
     _held[port] = claim
     return True
