@@ -53,7 +53,7 @@ quick: venv ## Lint and unit tests, side by side; no host, no broker
 	@$(PY) tests/bed/stages.py -- lint -- unit
 
 .PHONY: soak
-soak: venv prepared ## What takes long: exactly once five times on each broker, then the default policy; an hour, before a release
+soak: venv prepared ## What takes long: exactly once five times on each broker, then the default policy; before a release
 	@$(PY) tests/bed/stages.py exactly-once brief
 
 .PHONY: lint
