@@ -342,13 +342,17 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import (
     scale,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
+    decision_as_json,
+    observation_as_json,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    HostReading,
-    QueuesReading,
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
+    TurnFile,
+    default_path,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_turn import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
     OneTurn,
     counts,
     diff_of,
@@ -365,16 +369,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     readings_of,
     room_on,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import TurnFile, default_path
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
-    decision_as_json,
-    observation_as_json,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, mask_secrets_only
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    HostReading,
+    QueuesReading,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import require_libraries
 from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
 

@@ -16,13 +16,13 @@ from task_sender import sender
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Memory, observe
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     HostReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
 
 LONG = 600.0
 PREFORK = ("--pool", "prefork", "--concurrency", "2")

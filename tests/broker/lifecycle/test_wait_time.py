@@ -24,12 +24,12 @@ from task_sender import sender
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Memory, observe
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     HostReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
 
 POLLING = 1.0
 SOLO = ("--pool", "solo", "--without-heartbeat")

@@ -15,11 +15,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    HostReading,
-    QueuesReading,
-    WorkerReading,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
@@ -30,6 +25,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    HostReading,
+    QueuesReading,
+    WorkerReading,
+)
 
 POLICY = parse_policy(
     {

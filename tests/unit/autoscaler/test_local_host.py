@@ -14,11 +14,11 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import FleetState, Phase, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import Places, read_host
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     HostReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 MIB = float(2**20)
 NOW = 1000.0

@@ -9,11 +9,6 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    HostReading,
-    QueuesReading,
-    WorkerReading,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.metrics import FleetMetrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
@@ -22,6 +17,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     WatchedFleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    HostReading,
+    QueuesReading,
+    WorkerReading,
+)
 
 URL = "redis://user:not-a-real password@broker:6379/0?x=y"
 AT = 1_767_225_600.0

@@ -18,7 +18,15 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import TurnFile
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import OneTurn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DRAINING,
     STARTING,
@@ -26,14 +34,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_turn import OneTurn
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import TurnFile
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 BEGIN = 1767225600.0 + 7 * 3600
 EVERY = 15.0

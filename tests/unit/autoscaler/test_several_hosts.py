@@ -10,14 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    CONSUMING,
-    DOWN,
-    DRAINING,
-    STARTING,
-    HostReading,
-    WorkerReading,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Remembered, Turn
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
     current_workers,
@@ -27,9 +20,16 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     room_on,
     told_by,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered, Turn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    STARTING,
+    HostReading,
+    WorkerReading,
+)
 
 AT = 1767225600.0
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory import json_values
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state import json_values
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     FORMAT,
     FleetMemory,
     StateUnusable,
@@ -246,7 +246,7 @@ def test_nobody_shrinks_or_grows_at_once_after_the_state_was_lost() -> None:
 
 WRITER = """
 import itertools, sys
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import FleetMemory, save_state
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import FleetMemory, save_state
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
 for turn in itertools.count():
     save_state(sys.argv[1], {f"fleet-{n}": FleetMemory(State(at=float(turn)), "x" * 2000) for n in range(20)})

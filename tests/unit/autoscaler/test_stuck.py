@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import WorkerReading
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import WorkerReading
 
 IDLE = WorkerReading("web-1@a", "consuming", life="1:1", active=0, reserved=0, started=7)
 

@@ -18,7 +18,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision, State, decide
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (
     Broker,
     open_broker,

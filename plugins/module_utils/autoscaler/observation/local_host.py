@@ -21,7 +21,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.status_files imp
 )
 from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.act.units import Phase, Unit
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import node_name, status_path
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
     DRAINING,
@@ -30,8 +32,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     HostReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import node_name, status_path
 from ansible_collections.muejam.celery.plugins.module_utils.observe import cgroups, processes
 
 PHASES = {

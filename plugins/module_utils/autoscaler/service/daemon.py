@@ -11,24 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import (
-    StateUnusable,
-    cautious,
-    load_state,
-    save_state,
-    set_aside,
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
+    Remembered,
+    Turn,
+    decision_as_json,
+    observation_as_json,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    CONSUMING,
-    DOWN,
-    DRAINING,
-    ENDING,
-    STARTING,
-    HostReading,
-    WorkerReading,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
     Link,
@@ -43,14 +32,25 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     WatchedFleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
-    Remembered,
-    Turn,
-    decision_as_json,
-    observation_as_json,
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
+    StateUnusable,
+    cautious,
+    load_state,
+    save_state,
+    set_aside,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_of_node
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    ENDING,
+    STARTING,
+    HostReading,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 CLOCK_STEP = 1.0

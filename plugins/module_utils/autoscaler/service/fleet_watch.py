@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Heartbeats
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Remembered, Turn, take_turn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     HostReading,
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered, Turn, take_turn
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 
 ReadHost = Callable[[str], HostReading]
 """Reads the workers of the fleet of that name on this host."""

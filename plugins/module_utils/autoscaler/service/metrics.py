@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import FleetWatch, Look
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import WAIT_TIME
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
     DRAINING,
@@ -16,11 +21,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
     STARTING,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import FleetWatch, Look
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import WAIT_TIME
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 
 try:

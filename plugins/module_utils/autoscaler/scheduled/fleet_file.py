@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Remembered
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     FleetMemory,
     StateUnusable,
     cautious,
@@ -20,7 +21,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.st
     save_state,
     set_aside,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import who_else_writes
 

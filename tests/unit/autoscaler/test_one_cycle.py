@@ -13,29 +13,32 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
+    TurnFile,
+    default_path,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
+    OneTurn,
+    Outcome,
+    counts,
+    diff_of,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     FleetMemory,
     load_state,
     save_state,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DRAINING,
     HostReading,
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_turn import (
-    OneTurn,
-    Outcome,
-    counts,
-    diff_of,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import TurnFile, default_path
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 AT = 1767225600.0
 POLICY = parse_policy(

@@ -14,26 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.backlog import backlog, scheduled
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.down import Down, is_down, watch
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    CONSUMING,
-    DOWN,
-    DRAINING,
-    ENDING,
-    STARTING,
-    HostReading,
-    QueuesReading,
-    WorkerReading,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.usage import cpu_share, memory_share
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.worker_totals import (
-    Life,
-    Missing,
-    Totals,
-    count,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
     CONCURRENCY,
     PROCESSED_TOTAL,
@@ -51,7 +32,26 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     QUEUE_DEPTH,
     WAIT_TIME,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    ENDING,
+    STARTING,
+    HostReading,
+    QueuesReading,
+    WorkerReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.observe.backlog import backlog, scheduled
+from ansible_collections.muejam.celery.plugins.module_utils.observe.down import Down, is_down, watch
 from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import Flow, Wait, longest, look, wait
+from ansible_collections.muejam.celery.plugins.module_utils.observe.usage import cpu_share, memory_share
+from ansible_collections.muejam.celery.plugins.module_utils.observe.worker_totals import (
+    Life,
+    Missing,
+    Totals,
+    count,
+)
 
 ALL_QUEUES = ""
 """The flow of all queues together, for workers that do not count by queue."""

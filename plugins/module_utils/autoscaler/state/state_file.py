@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file

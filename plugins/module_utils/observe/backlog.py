@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DRAINING,
     HostReading,
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds
 
 
 @dataclass(frozen=True)

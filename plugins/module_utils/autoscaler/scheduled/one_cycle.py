@@ -10,23 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    DRAINING,
-    HostReading,
-    QueuesReading,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.turn_file import FORGET_AFTER, TurnFile
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, ADVISE
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.turn import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
     Turn,
     decision_as_json,
     observation_as_json,
     take_turn,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
+    FORGET_AFTER,
+    TurnFile,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, ADVISE
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_name
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    DRAINING,
+    HostReading,
+    QueuesReading,
+)
 
 Act = Callable[[int, int], ScaleResult]
 """Brings the fleet to so many workers (first), from as many as were seen (second)."""

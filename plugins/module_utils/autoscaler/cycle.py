@@ -9,20 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.memory.state_file import FleetMemory
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.down import due, started
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import FleetMemory
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, State, decide, withdrawn
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    HostReading,
+    QueuesReading,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.observe.down import due, started
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import (
     Heartbeats,
     Memory,
     observe,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
-    HostReading,
-    QueuesReading,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, State, decide, withdrawn
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 
 
 @dataclass(frozen=True)

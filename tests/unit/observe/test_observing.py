@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.observing import Memory, observe
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.readings import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State, decide
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     HostReading,
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State, decide
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
 
 UP = {"any": [{"metric": "queue_depth", "above": 100}]}
 GIB = float(2**30)
