@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker, open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
 QUEUE = "celery"
 FLEET = "demo"

@@ -25,17 +25,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.remote_worker import (
-    Connect,
-    drain,
-    wait_until_consuming,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit, TookTooLong
 from ansible_collections.muejam.celery.plugins.module_utils.remote_control import CONTROL_EXCHANGE
+from ansible_collections.muejam.celery.plugins.module_utils.remote_worker import (
+    Connect,
+    drain,
+    wait_until_consuming,
+)
 
 GRACE_SECONDS = 1.0
 """How much longer than asked for the program may take to say that it was not done in time."""

@@ -335,19 +335,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import (
-    ScaleRequest,
-    ScaleResult,
-    refuse_unknown_fleet,
-    scale,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
     decision_as_json,
     observation_as_json,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
     TurnFile,
     default_path,
@@ -380,6 +372,17 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.libraries import require_libraries
 from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import (
+    ScaleRequest,
+    ScaleResult,
+    refuse_unknown_fleet,
+    scale,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import (
+    Systemd,
+    require_root_on_systemd,
+)
 
 
 def faults(given: dict[str, Any]) -> list[str]:

@@ -173,12 +173,12 @@ owned_by_daemon:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import has_fleet, told_by
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
 
 def main() -> None:

@@ -118,10 +118,17 @@ killed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.act import options
-from ansible_collections.muejam.celery.plugins.module_utils.act.rolling import RestartRequest, RestartResult, restart
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.rolling import (
+    RestartRequest,
+    RestartResult,
+    restart,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import (
+    Systemd,
+    require_root_on_systemd,
+)
 
 
 def diff_of(result: RestartResult) -> dict[str, str]:

@@ -175,11 +175,18 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.act import options
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, ScaleResult, scale
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, require_root_on_systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import (
+    ScaleRequest,
+    ScaleResult,
+    scale,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import (
+    Systemd,
+    require_root_on_systemd,
+)
 
 
 def faults(given: Mapping[str, Any]) -> Iterator[str]:

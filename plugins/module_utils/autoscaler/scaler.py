@@ -23,9 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.rolling import restart_one
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, scale
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     Configuration,
     WatchedFleet,
@@ -34,6 +31,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of, is_fleet_name
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.rolling import restart_one
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleRequest, scale
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
 MOST_BYTES = 4096
 """Longest request. A fleet's name has at most 40 characters."""

@@ -14,7 +14,6 @@ from broker_servers import RedisServer
 from lifecycle_worker import Worker, Workers
 from task_sender import sender
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
@@ -23,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import read_status
 
 LONG = 600.0
 PREFORK = ("--pool", "prefork", "--concurrency", "2")

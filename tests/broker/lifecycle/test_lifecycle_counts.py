@@ -16,7 +16,7 @@ from kombu import Exchange
 from lifecycle_worker import Worker, Workers
 from task_sender import sender
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import read_status
 
 POOLS = {
     "prefork": ("--pool", "prefork", "--concurrency", "2"),

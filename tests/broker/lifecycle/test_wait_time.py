@@ -22,7 +22,6 @@ from broker_servers import RedisServer
 from lifecycle_worker import Worker, Workers
 from task_sender import sender
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
@@ -30,6 +29,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import read_status
 
 POLLING = 1.0
 SOLO = ("--pool", "solo", "--without-heartbeat")

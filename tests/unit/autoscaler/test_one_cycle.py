@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
     TurnFile,
@@ -39,6 +38,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     QueuesReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleResult
 
 AT = 1767225600.0
 POLICY = parse_policy(

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import TurnFile
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import OneTurn
@@ -34,6 +33,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     QueuesReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleResult
 
 BEGIN = 1767225600.0 + 7 * 3600
 EVERY = 15.0

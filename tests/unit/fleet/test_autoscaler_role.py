@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_DIRECTORY
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, problems
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_DIRECTORY
 
 ROLE = Path(__file__).parents[3] / "roles" / "autoscaler"
 

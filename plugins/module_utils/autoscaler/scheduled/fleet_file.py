@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import fleet_lock
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     FleetMemory,
@@ -22,6 +21,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.sta
     set_aside,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import fleet_lock
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import who_else_writes
 
 DIRECTORY = "/var/lib/muejam-celery/autoscale"

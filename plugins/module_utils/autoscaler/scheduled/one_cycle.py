@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleResult
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
     Turn,
     decision_as_json,
@@ -30,6 +29,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     HostReading,
     QueuesReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleResult
 
 Act = Callable[[int, int], ScaleResult]
 """Brings the fleet to so many workers (first), from as many as were seen (second)."""

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Turn
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import DRAINING, HostReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import is_down
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
 _TOLD = tuple(field.name for field in fields(HostReading))
 

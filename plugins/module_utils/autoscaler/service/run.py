@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TextIO
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.local_host import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics, metrics_server
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
@@ -21,6 +19,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.s
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.task_metrics import TaskMetrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import load_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
 
 def run(path: str, out: TextIO | None = None) -> None:

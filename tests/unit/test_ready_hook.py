@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils import unit_hooks
-from ansible_collections.muejam.celery.plugins.module_utils.act import remote_worker
+from ansible_collections.muejam.celery.plugins.module_utils import remote_worker, unit_hooks
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 

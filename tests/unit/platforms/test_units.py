@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.placement import plan_scaling
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.placement import plan_scaling
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import (
     FleetState,
     Phase,
     Unit,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe import processes
-from ansible_collections.muejam.celery.plugins.module_utils.observe.cgroups import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import processes
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.cgroups import (
     GroupUsage,
     processes_of,
     read_group,

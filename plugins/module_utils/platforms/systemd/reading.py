@@ -11,16 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
-    Status,
-    StatusMissing,
-    StatusUnknown,
-    read_status,
-    require_fresh,
-    require_own,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import Phase, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import node_name, status_path
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
@@ -32,7 +22,17 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     HostReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe import cgroups, processes
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import cgroups, processes
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
+    Status,
+    StatusMissing,
+    StatusUnknown,
+    read_status,
+    require_fresh,
+    require_own,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import Phase, Unit
 
 PHASES = {
     Phase.RUNNING: CONSUMING,

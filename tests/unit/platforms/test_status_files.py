@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
     MAX_BYTES,
     Status,
     StatusUnknown,

@@ -9,20 +9,25 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.configuration import (
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_WAIT, fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.configuration import (
     outdated_reason,
     wanted_fingerprint,
     wanted_fingerprint_on_disk,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_WAIT, fleet_lock
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import (
     drain_limit,
     failure_report,
     refuse_unknown_fleet,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Systemd, describe
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import FleetState, Phase, Unit, drain_seconds
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd, describe
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import (
+    FleetState,
+    Phase,
+    Unit,
+    drain_seconds,
+)
 
 _POLL = 0.2
 

@@ -9,10 +9,13 @@ import re
 import time
 from pathlib import Path
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import StatusUnknown, read_status
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import Unit, parse_environment
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import status_path
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
+    StatusUnknown,
+    read_status,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import Unit, parse_environment
 
 VARIABLE = "CELERY_LIFECYCLE_CONFIG"
 """Holds the fingerprint of the configuration that a worker was started with."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act import configuration
-from ansible_collections.muejam.celery.plugins.module_utils.act.configuration import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import configuration
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.configuration import (
     VARIABLE,
     newest_change,
     outdated_reason,
@@ -26,7 +26,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.configuration im
     wanted_fingerprint,
     wanted_fingerprint_on_disk,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import Phase, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import Phase, Unit
 
 
 def worker(pid: int = 0, **given: object) -> Unit:

@@ -10,22 +10,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_WAIT, fleet_lock
-from ansible_collections.muejam.celery.plugins.module_utils.act.placement import Plan, plan_scaling
-from ansible_collections.muejam.celery.plugins.module_utils.act.status_files import (
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import status_path, unit_name, unit_template
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_WAIT, fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.placement import Plan, plan_scaling
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
     StatusUnknown,
     read_status,
     tasks_in_hand,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Answer, Systemd, describe
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Answer, Systemd, describe
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import (
     FleetState,
     Phase,
     Unit,
     start_seconds,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import status_path, unit_name, unit_template
 
 KILLED = frozenset({"timeout", "signal", "core-dump", "oom-kill", "watchdog"})
 """Results of a stopped unit that mean its process was ended before it was done."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.lock import LOCK_DIRECTORY, fleet_lock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_DIRECTORY, fleet_lock
 
 
 def test_second_one_is_told_who_holds_it(tmp_path: Path) -> None:

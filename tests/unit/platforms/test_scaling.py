@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act import scaling
-from ansible_collections.muejam.celery.plugins.module_utils.act.scaling import ScaleRequest, scale
-from ansible_collections.muejam.celery.plugins.module_utils.act.systemd import Answer, Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import FleetState, Phase, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_name
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import scaling
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleRequest, scale
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Answer, Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState, Phase, Unit
 from ansible_collections.muejam.celery.plugins.modules import scale as scale_module
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import FleetState, Phase, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState, Phase, Unit
 
 
 @dataclass(frozen=True)

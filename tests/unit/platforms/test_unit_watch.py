@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.unit_watch import (
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.unit_watch import (
     ASK_AGAIN_AFTER,
     Signs,
     UnitWatch,
     invocations_of,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import FleetState
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState
 
 RUNS = Signs({"a@1.service": ("active", "running", "")}, (), {"a@1.service": "f00"})
 CHANGES = [

@@ -13,8 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.muejam.celery.plugins.module_utils.act.unit_watch import Signs, UnitWatch, invocations_of
-from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
+    UNIT_PREFIX,
+    instance_of,
+    unit_glob,
+    unit_name,
+    unit_template,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.unit_watch import (
+    Signs,
+    UnitWatch,
+    invocations_of,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import (
     PROBE_NUMBER,
     PROPERTIES,
     FleetState,
@@ -23,14 +35,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.act.units import (
     parse_blocks,
     parse_jobs,
     parse_listing,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
-    UNIT_PREFIX,
-    instance_of,
-    unit_glob,
-    unit_name,
-    unit_template,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
