@@ -20,8 +20,8 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import Broker, open_broker, read_queues
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker, open_broker, read_queues
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.muejam.celery.plugins.module_utils import plain_values
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     app_facts,
     arguments,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote, unquote_plus
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import Address, addresses
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import Address, addresses
 
 MASK = "********"
 

@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.remote_control import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import (
     CONTROL_EXCHANGE,
     RemoteControl,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 T = TypeVar("T")
 

@@ -25,12 +25,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import CONTROL_EXCHANGE
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
-from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit, TookTooLong
-from ansible_collections.muejam.celery.plugins.module_utils.remote_control import CONTROL_EXCHANGE
 from ansible_collections.muejam.celery.plugins.module_utils.remote_worker import (
     Connect,
     drain,

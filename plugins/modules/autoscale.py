@@ -361,7 +361,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     readings_of,
     room_on,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, mask_secrets_only
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import require_libraries
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, mask_secrets_only
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import Warn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -370,8 +372,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     HostReading,
     QueuesReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.libraries import require_libraries
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import (
     ScaleRequest,

@@ -132,14 +132,14 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_options import BROKER_ARGUMENTS, mask_secrets_only
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.libraries import require_libraries
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (
     open_broker,
     publishers_blocked,
     read_queues,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import require_libraries
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, mask_secrets_only
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 
 def main() -> None:

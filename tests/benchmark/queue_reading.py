@@ -37,7 +37,7 @@ from muejam_bed.collection import collections_path  # noqa: E402
 
 sys.path.insert(0, str(collections_path()))
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (  # noqa: E402
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (  # noqa: E402
     Broker,
     open_broker,
     read_queues,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils import remote_worker, unit_hooks
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import RemoteControl, Round
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.remote_control import RemoteControl, Round
 
 
 class Deaf:

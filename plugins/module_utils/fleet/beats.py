@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, celery_words, command, spec
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 

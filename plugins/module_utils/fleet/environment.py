@@ -14,8 +14,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis, normal
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis, normal
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders, systemd_text
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import plain_values
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
     celery_words,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import plain_values
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.transport_options import prepared
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, policies
-from ansible_collections.muejam.celery.plugins.module_utils.transport_options import prepared
 
 Fleet = dict[str, Any]
 

@@ -12,8 +12,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of, fault_of_backend
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_backend
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, placeholders
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")

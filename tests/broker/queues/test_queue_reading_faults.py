@@ -18,9 +18,9 @@ from broker_servers import Certificates, RabbitServer, RedisServer, free_port, r
 from broker_traffic import traffic
 from faulty_proxy import faulty_proxy
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import link_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker, read_queues
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import link_of
 
 PASSWORD = "not-a-real-password"
 # What a busy machine may take on top of a limit. Without the limit these readings would not end at all.

@@ -12,9 +12,9 @@ import pytest
 from broker_servers import RabbitServer, wait_until
 from broker_traffic import traffic
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker, read_queues
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading
 
 
 def read(url: str, names: list[str] | None, warnings: list[str] | None = None, **options: Any) -> list[QueueReading]:

@@ -15,8 +15,8 @@ from broker_servers import Certificates, RedisServer
 from broker_traffic import redis_lengths, traffic
 from faulty_proxy import faulty_proxy
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker, read_queues
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading
 
 SEP = "\x06\x16"
 STEPS = (0, 3, 6, 9)

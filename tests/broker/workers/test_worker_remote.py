@@ -18,14 +18,14 @@ from redis.exceptions import NoPermissionError
 from task_sender import sender
 from worker_processes import Workers
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (
     open_broker,
     publishers_blocked,
     read_queues,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.roll_call import read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
-from ansible_collections.muejam.celery.plugins.module_utils.observe.roll_call import read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 PROGRAM = "ansible_collections.muejam.celery.plugins.module_utils.unit_hooks"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.events import topic_pattern
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.gaps import Gaps
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import Labels
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.recent import Recent
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.redis_source import topic_pattern
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import StreamHealth
 
 

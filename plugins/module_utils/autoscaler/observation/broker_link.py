@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import QueuesReading
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (
     Broker,
     open_broker,
     publishers_blocked,
     read_queues,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading, Warn
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading, Warn
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import QueuesReading
 
 
 class BrokerLink:

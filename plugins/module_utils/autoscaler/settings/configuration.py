@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy

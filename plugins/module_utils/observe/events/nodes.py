@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.heartbeats import HEARTBEAT_SECONDS
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.fields import count_of, seconds_of
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import NAME_MAX, clean_name
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.missed import MissedStarts
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import HeardWorker
-from ansible_collections.muejam.celery.plugins.module_utils.observe.heartbeats import HEARTBEAT_SECONDS
 
 NODES_MAX = 1000
 """Workers that are remembered; whoever was silent for longest makes room."""

@@ -11,21 +11,21 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_options import hide_of
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.amqp_source import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import hide_of
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.events import (
     HEARTBEAT_SECONDS,
     follow_rabbitmq,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.heartbeats import EVENT_EXCHANGE
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.events import follow_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.gaps import Gaps
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.redis_source import follow_redis
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink import Sink
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.tally import NAMES_MAX, Tally
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import Snapshot
-from ansible_collections.muejam.celery.plugins.module_utils.observe.heartbeats import EVENT_EXCHANGE
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 RETRY_FIRST = 0.1

@@ -15,12 +15,12 @@ import threading
 import time
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import Broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import pack
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.push import PushReader, ServerSaid
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.envelope import body_of_redis_message
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.push import PushReader, ServerSaid
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink import YIELD_SECONDS, Sink
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import pack
 
 CHUNK = 64 * 1024
 """Bytes taken at once: about a millisecond of work."""

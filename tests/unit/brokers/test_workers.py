@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.workers import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import (
     Silence,
     Worker,
     is_pattern,

@@ -15,14 +15,19 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
-from ansible_collections.muejam.celery.plugins.module_utils.observe.heartbeats import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import Broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.heartbeats import (
     EVENT_EXCHANGE,
     HeartbeatListener,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit
-from ansible_collections.muejam.celery.plugins.module_utils.observe.workers import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import (
+    CONTROL_EXCHANGE,
+    RemoteControl,
+    Round,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import (
     COMMANDS,
     SILENT,
     Worker,
@@ -32,11 +37,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.workers impo
     silence_among,
     unseen_consumers,
     worker_from_answers,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.remote_control import (
-    CONTROL_EXCHANGE,
-    RemoteControl,
-    Round,
 )
 
 HEARTBEAT_MARGIN = 1.25

@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of_http
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_alarm import AmqpAlarm
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import (
     QueueReading,
     Warn,
     is_bookkeeping,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.alarm import AmqpAlarm
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of_http
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 # Reply codes of AMQP 0-9-1.

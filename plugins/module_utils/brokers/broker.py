@@ -10,17 +10,17 @@ import ssl as tls
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_options import hide_of
-from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import fault_of, normal
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import hide_of
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading, Warn
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.queues import AmqpQueues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.queues import RedisQueues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.transport_options import prepared
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, normal
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_queues import AmqpQueues
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import QueueReading, Warn
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_queues import RedisQueues
-from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, shown
-from ansible_collections.muejam.celery.plugins.module_utils.transport_options import prepared
 
 try:
     import kombu

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu.transport.virtual.exchange import TopicExchange
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_routes import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes import (
     Binding,
     attribute,
     parse_binding,

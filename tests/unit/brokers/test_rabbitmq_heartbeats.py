@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.heartbeats import Heartbeat, heartbeats_in
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.heartbeats import Heartbeat, heartbeats_in
 
 BEAT = {"type": "worker-heartbeat", "hostname": "a@h", "active": 2, "processed": 9, "freq": 5.0}
 

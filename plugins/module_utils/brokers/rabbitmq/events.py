@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import Broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import Broker
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.envelope import body_of_amqp_message
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink import YIELD_SECONDS, Sink
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.transport_options import prepared
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment, problems, spec
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
-from ansible_collections.muejam.celery.plugins.module_utils.transport_options import prepared
 
 NATIVE: dict[str, Any] = {
     "visibility_timeout": 7200,

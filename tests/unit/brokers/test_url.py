@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import (
     fault_of,
     fault_of_backend,
     fault_of_http,

@@ -11,8 +11,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TookTooLong
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TookTooLong
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 _LOGIN = (

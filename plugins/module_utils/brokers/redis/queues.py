@@ -16,19 +16,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Optional, TypeVar
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import (
     BOOKKEEPING_EXCHANGES,
     QueueReading,
     Warn,
     is_bookkeeping,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import (
     RedisLink,
     Reply,
     ServerRefused,
     link_of,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_routes import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes import (
     Attribution,
     Binding,
     Route,
@@ -36,9 +36,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_routes
     parse_binding,
     route_of,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_scripts import BINDINGS, LISTS, OWN, UNACKED
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_writes import RedisWrites
-from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit, TookTooLong
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import BINDINGS, LISTS, OWN, UNACKED
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.writes import RedisWrites
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.remote_control import _plain_unpickle
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import _plain_unpickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

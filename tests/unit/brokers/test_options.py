@@ -12,17 +12,17 @@ import pytest
 from yaml import safe_load
 
 from ansible_collections.muejam.celery.plugins.doc_fragments.broker import ModuleDocFragment
-from ansible_collections.muejam.celery.plugins.module_utils.broker_options import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import libraries_for
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import (
     BROKER_ARGUMENTS,
     hide_of,
     secret_values,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.broker_tls import tls_settings
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import pack
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.libraries import libraries_for
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker import open_broker
-from ansible_collections.muejam.celery.plugins.module_utils.observe.broker_errors import explain
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import pack
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.time_limit import TimeLimit, TookTooLong
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
 
 
 def test_returns_and_raises_what_the_work_does() -> None:

@@ -9,8 +9,8 @@ refused just as the LPUSH of a task is.
 
 from __future__ import annotations
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import RedisLink, ServerRefused
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import Warn
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import RedisLink, ServerRefused
 
 NO_LIST = "muejam.celery.is-anybody-blocked"
 """End of the name of a list that nobody has."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.amqp_alarm import AmqpAlarm
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_link import ServerRefused
-from ansible_collections.muejam.celery.plugins.module_utils.observe.redis_writes import RedisWrites
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.alarm import AmqpAlarm
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import ServerRefused
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.writes import RedisWrites
 
 
 class Link:

@@ -15,7 +15,7 @@ import contextlib
 import socket
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.queue_reading import Warn
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import Warn
 
 NO_QUEUE = "muejam.celery.is-anybody-blocked"
 """A routing key of the default exchange, which leads to the queue of that name alone; there is none."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
-from ansible_collections.muejam.celery.plugins.module_utils.broker_url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import TOOLS_PYTHON
 
 if TYPE_CHECKING:
