@@ -112,6 +112,10 @@ benchmark: venv image servers ## Measure what docs/measured.md tells, on a machi
 build: venv ## The collection's archive, in build/
 	@$(BIN)/ansible-galaxy collection build --force --output-path build .
 
+.PHONY: docs
+docs: venv ## Write what users read of fleet keys and role variables anew, from where they are described
+	@$(WITH_COLLECTION) $(PY) tests/bed/documented.py
+
 .PHONY: changelog
 changelog: venv ## Write CHANGELOG.md anew from changelogs/fragments
 	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog release --update-existing --refresh --reload-plugins

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     app_facts,
@@ -52,7 +52,7 @@ def fleet_problems(fleets: object, defaults: object = None, host_memory_mb: obje
     """Every fault of the fleets, each with its path."""
     fleets, undefined = templated.plain(fleets, _FLEETS)
     defaults, more = templated.plain(defaults, _DEFAULTS)
-    memory = plain_values.whole_number(templated.plain(host_memory_mb, "memtotal_mb")[0])
+    memory = checks.whole_number(templated.plain(host_memory_mb, "memtotal_mb")[0])
     return problems.find(
         fleets, defaults, host_memory=memory * 1024**2 if memory else None, undefined=[*undefined, *more]
     )

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 
 _CHOICES = {"type": ("redis", "valkey", "rabbitmq"), "persistence": ("aof", "rdb")}
 _NUMBERS = {
@@ -47,7 +47,7 @@ def _fault(name: str, value: Any) -> str | None:
             return f"is {_shown(value)}: use one of {', '.join(_CHOICES[name])}"
     elif name in _NUMBERS:
         least, most, advice = _NUMBERS[name]
-        number = plain_values.whole_number(value)
+        number = checks.whole_number(value)
         if number is None or number < least or (most is not None and number > most):
             return f"is {_shown(value)}: {advice}"
     elif name == "bind":
@@ -58,7 +58,7 @@ def _fault(name: str, value: Any) -> str | None:
             return "is empty: name at least one address to listen on, such as 127.0.0.1"
     elif name == "settings":
         if not isinstance(value, Mapping):
-            return f"is {plain_values.kind_of(value)}: write a dictionary"
+            return f"is {checks.kind_of(value)}: write a dictionary"
     elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return f"is {_shown(value)}: write a text"
     else:
@@ -83,4 +83,4 @@ def _shown(value: object) -> str:
         return f'"{value}"'
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    return plain_values.kind_of(value)
+    return checks.kind_of(value)

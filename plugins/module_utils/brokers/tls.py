@@ -9,7 +9,7 @@ import ssl as tls
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.plain_values import boolean, whole_number
+from ansible_collections.muejam.celery.plugins.module_utils.checks import boolean, whole_number
 
 # Plain numbers: Ansible's variables cannot hold the constants themselves.
 _CERT_REQS = {

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.plain_values import boolean, number, whole_number
+from ansible_collections.muejam.celery.plugins.module_utils.checks import boolean, number, whole_number
 
 _Convert = Callable[[Any], Any]
 """Returns the value as a library takes it; raises ValueError with what it has to be."""

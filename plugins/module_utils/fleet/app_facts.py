@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.checks import number
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment
-from ansible_collections.muejam.celery.plugins.module_utils.plain_values import number
 
 NAMES_OF_LISTS = {"global_keyprefix": "", "sep": "\x06\x16", "priority_steps": [0, 3, 6, 9]}
 """Options that name the lists of a queue on Redis: who sends with others than the workers is never heard.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     celery_names,
     celery_words,
@@ -23,6 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     values,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_words import Word
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PREFORK
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 _SLOWEST_HEARTBEAT = 2
@@ -77,7 +78,7 @@ def of_files(fleet: spec.Fleet, variables: Mapping[str, str]) -> list[str]:
             found.append(f"{place}: workers cannot share the file: move it to environment, with %i in its name")
         else:
             rest[name] = value
-    own = {"pool": fleet["pool"]} if fleet["pool"] != spec.PREFORK else {}
+    own = {"pool": fleet["pool"]} if fleet["pool"] != PREFORK else {}
     return found + list(_variables(fleet, own, rest, "environment_files: "))
 
 
@@ -153,7 +154,7 @@ def _setting(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[
         return
     if flag:
         yield from _differs(fleet, own, Word(word.index, written["name"], flag, str(value)))
-    elif not spec.KEYS[key].builds_command:
+    elif not KEYS[key].builds_command:
         yield f"{written['name']}: the command says something else than the key {key}: give both the same"
 
 
@@ -220,7 +221,7 @@ def _of_option(fleet: spec.Fleet, word: Word) -> Iterator[str]:
         yield f"{word.written}: would replace the lifecycle module: name the modules in the app's setting include"
     elif flag.name == "--statedb" and not placeholders.uses_number(value) and policies.most_workers(fleet) > 1:
         yield f"{word.written}: workers cannot share the file: put %i into its name"
-    elif flag.name == "--heartbeat-interval" and (plain_values.number(value) or 0) > _SLOWEST_HEARTBEAT:
+    elif flag.name == "--heartbeat-interval" and (checks.number(value) or 0) > _SLOWEST_HEARTBEAT:
         yield f"{word.written}: {celery_names.HEARTBEATS}: leave it out"
 
 
@@ -256,7 +257,7 @@ def _same(wanted: object, value: str) -> bool:
     if isinstance(wanted, list):
         return not wanted or set(wanted) == set(_names(value))
     if isinstance(wanted, (int, float)):
-        return plain_values.number(value) == wanted
+        return checks.number(value) == wanted
     return wanted == value
 
 

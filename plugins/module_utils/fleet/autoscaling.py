@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
     ACT,
     MODES,
@@ -65,7 +65,7 @@ def configuration(
         "scaler": SOCKET,
         "metrics": {
             "address": settings["metrics_address"],
-            "port": plain_values.whole_number(settings["metrics_port"]),
+            "port": checks.whole_number(settings["metrics_port"]),
         },
         "fleets": [_entry(fleet, settings, (apps or {}).get(fleet["name"])) for fleet in _present(fleets)],
     }
@@ -103,7 +103,7 @@ def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any], facts: Mapping
         "ssl": reading["ssl"],
         "queues": reading["queues"] or list(QUEUES),
         "task_events": fleet["task_events"],
-        "stuck": {"after": settings["stuck_after"], "restart": plain_values.boolean(settings["restart_stuck"])},
+        "stuck": {"after": settings["stuck_after"], "restart": checks.boolean(settings["restart_stuck"])},
     }
     # Absent means observed only, and an empty policy is one: that of the defaults.
     return entry if fleet["policy"] is None else {**entry, "policy": fleet["policy"]}
@@ -132,7 +132,7 @@ def _choice(value: object, choices: Sequence[str]) -> str | None:
 
 def _duration(value: object, least: float, most: float) -> str | None:
     if not isinstance(value, (str, int, float)):
-        return f"is {plain_values.kind_of(value)}, not a duration such as 90, 90s, 2m or 1h30m"
+        return f"is {checks.kind_of(value)}, not a duration such as 90, 90s, 2m or 1h30m"
     try:
         seconds = parse_duration(value)
     except ValueError as error:
@@ -141,7 +141,7 @@ def _duration(value: object, least: float, most: float) -> str | None:
 
 
 def _port(value: object) -> str | None:
-    port = plain_values.whole_number(value)
+    port = checks.whole_number(value)
     return None if port is not None and 1 <= port <= 65535 else f"{_shown(value)} is no port, use 1 to 65535"
 
 
@@ -152,12 +152,10 @@ def _address(value: object) -> str | None:
 
 
 def _truth(value: object) -> str | None:
-    return None if plain_values.boolean(value) is not None else f"{_shown(value)} is neither true nor false"
+    return None if checks.boolean(value) is not None else f"{_shown(value)} is neither true nor false"
 
 
 def _shown(value: object) -> str:
     return (
-        repr(value)
-        if isinstance(value, (str, int, float)) and not isinstance(value, bool)
-        else plain_values.kind_of(value)
+        repr(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else checks.kind_of(value)
     )

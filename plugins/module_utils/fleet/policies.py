@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 
 _NUMBERS = frozenset(
@@ -24,26 +24,29 @@ _NUMBERS = frozenset(
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
-def plain(policy: object) -> object:
-    """The policy with numbers where a text spells one: up to ansible-core 2.18 everything templated is a text."""
-    if isinstance(policy, Mapping):
-        return {key: _number(value) if key in _NUMBERS else plain(value) for key, value in policy.items()}
-    if isinstance(policy, Sequence) and not isinstance(policy, (str, bytes)):
-        return [plain(value) for value in policy]
-    return policy
+def plain(policy: object) -> dict[Any, Any] | None:
+    """The policy with numbers where a text spells one; `None` when it is no dictionary."""
+    return _plain(policy) if isinstance(policy, Mapping) else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _number(one) if key in _NUMBERS else _plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_plain(one) for one in value]
+    return value
 
 
 def _number(value: object) -> object:
-    return plain_values.number(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+    return checks.number(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
-def faults(policy: object) -> list[str]:
-    """Every fault of a policy, each with its place in it, such as `scale_up.any[2].for: ...`."""
+def faults(policy: object) -> Iterator[str]:
+    """Every fault of a policy, each with its place in it, such as `.scale_up.any[2].for: ...`."""
     try:
-        parse_policy(plain(policy))
+        parse_policy(policy)
     except PolicyError as error:
-        return [str(fault) for fault in error.faults]
-    return []
+        yield from (f".{fault}" for fault in error.faults)
 
 
 def most_workers(fleet: Mapping[str, Any]) -> int:

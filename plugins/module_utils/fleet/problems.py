@@ -5,36 +5,18 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
-from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     beats,
-    names,
-    policies,
     rules,
     spec,
-    values,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
-
-_KINDS = {
-    "text": "a text",
-    "path": "a text",
-    "choice": "a text",
-    "texts": "a list of texts",
-    "mapping": "a dictionary",
-    "transport": "a dictionary",
-    "tls": "true, false or a dictionary",
-    "policy": "a dictionary, {} for the defaults of every part",
-    "integer": "a whole number",
-    "seconds": "a number of seconds",
-    "boolean": "true or false",
-}
 
 _LEFT_OUT = {
     "command": {"app"},
@@ -62,11 +44,11 @@ def find(
     if defaults is None:
         defaults = {}
     if not isinstance(defaults, Mapping):
-        return [f"{defaults_label}: must be a dictionary, is {_shown(defaults)}"]
+        return [f"{defaults_label}: must be a dictionary, is {checks.shown(defaults)}"]
     if any(fault.startswith((f"{label}: ", f"{defaults_label}: ")) for fault in undefined):
         return list(undefined)
     if not isinstance(fleets, Sequence) or isinstance(fleets, (str, bytes)):
-        return [f"{label}: must be a list of fleets, is {_shown(fleets)}"]
+        return [f"{label}: must be a list of fleets, is {checks.shown(fleets)}"]
     found = [*undefined, *_faults(defaults, defaults_label, is_defaults=True)]
     faulty_defaults = _faulty_keys(found, defaults_label)
     sound_defaults = _without(defaults, faulty_defaults)
@@ -75,7 +57,7 @@ def find(
         path = f"{label}[{index}]"
         if not isinstance(own, Mapping):
             if not any(fault.startswith(f"{path}: ") for fault in undefined):
-                found.append(f"{path}: must be a dictionary, is {_shown(own)}")
+                found.append(f"{path}: must be a dictionary, is {checks.shown(own)}")
             continue
         unknown = _faulty_keys(undefined, path)
         faults = [fault for fault in _faults(own, path) if not _faulty_keys([fault], path) & unknown]
@@ -106,113 +88,9 @@ def _without(given: Mapping[Any, Any], keys: set[str]) -> dict[str, Any]:
 
 
 def _faults(given: Mapping[Any, Any], path: str, is_defaults: bool = False) -> Iterator[str]:
-    for key, value in given.items():
-        if key not in spec.KEYS:
-            near = difflib.get_close_matches(str(key), spec.KEYS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(sorted(spec.KEYS))}"
-            yield f"{path}.{key}: unknown key, {hint}"
-        elif is_defaults and not spec.KEYS[key].inherits:
-            yield f"{path}.{key}: cannot be a default, give it to each fleet"
-        elif value is not None:
-            yield from _value_faults(key, value, f"{path}.{key}")
-    if not is_defaults:
-        yield from _name_fault(given.get("name"), f"{path}.name")
-
-
-def _name_fault(name: object, path: str) -> Iterator[str]:
-    if name is None:
-        yield f"{path}: missing, give the fleet a name such as web"
-    elif isinstance(name, str) and not names.is_fleet_name(name):
-        yield (
-            f"{path}: {name!r} is no fleet name: lower-case letters, digits and '-' inside, "
-            f"at most {names.FLEET_NAME_MAX} characters"
-        )
-
-
-def _value_faults(key: str, value: Any, path: str) -> Iterator[str]:
-    wrong_kind = _kind_fault(key, value)
-    if wrong_kind and spec.KEYS[key].kind == "texts" and isinstance(value, Sequence) and not isinstance(value, str):
-        wrong = [(index, one) for index, one in enumerate(value) if not isinstance(one, str)]
-        yield from (f"{path}[{index}]: must be a text, is {_shown(one)}" for index, one in wrong)
-        return
-    if wrong_kind:
-        yield f"{path}: {wrong_kind}"
-        return
-    known = spec.KEYS[key]
-    if known.kind == "choice" and str(value).lower() not in (one.lower() for one in spec.CHOICES[key]):
-        yield f"{path}: {value!r} is not known, use one of {', '.join(spec.CHOICES[key])}"
-    elif known.kind in ("integer", "seconds"):
-        amount = plain_values.number(value)
-        if amount is not None and known.minimum is not None and amount < known.minimum:
-            yield f"{path}: {value} is too small, use {known.minimum} or more"
-    elif known.kind in ("text", "path") and key in values.TEXTS:
-        fault = values.TEXTS[key](value)
-        if fault:
-            yield f"{path}: {fault}"
-    elif known.kind == "texts":
-        for index, one in enumerate(value):
-            fault = values.LISTS[key](one)
-            if fault:
-                yield f"{path}[{index}]: {fault}"
-    elif key == "policy":
-        yield from (f"{path}.{fault}" for fault in policies.faults(value))
-    elif key == "broker_transport_options":
-        yield from (f"{path}{fault}" for fault in transport_options.faults(value))
-    elif key == "broker_use_ssl":
-        yield from (f"{path}{fault}" for fault in values.tls(value))
-    elif key == "autoscale":
-        yield from _autoscale_faults(value, path)
-    elif key in values.MAPPINGS:
-        for name, one in value.items():
-            fault = values.MAPPINGS[key](name, one)
-            if fault:
-                yield f"{path}.{name}: {fault}"
-
-
-def _kind_fault(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    kind = spec.KEYS[key].kind
-    return None if _is_of_kind(kind, value) else f"must be {_KINDS[kind]}, is {_shown(value)}"
-
-
-def _is_of_kind(kind: str, value: Any) -> bool:
-    if kind == "integer":
-        return plain_values.whole_number(value) is not None
-    if kind == "seconds":
-        return plain_values.number(value) is not None
-    if kind == "boolean":
-        return plain_values.boolean(value) is not None
-    if kind in ("mapping", "transport", "policy"):
-        return isinstance(value, Mapping)
-    if kind == "tls":
-        return isinstance(value, Mapping) or plain_values.boolean(value) is not None
-    if kind == "texts":
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
-    return isinstance(value, str) and bool(value)
-
-
-def _shown(value: object) -> str:
-    # Only what cannot be a secret is repeated.
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return str(value) if is_number else plain_values.kind_of(value)
-
-
-def _autoscale_faults(value: Mapping[Any, Any], path: str) -> Iterator[str]:
-    for key in value:
-        if key not in ("max", "min"):
-            yield f"{path}.{key}: unknown key, the keys are max and min"
-    bounds = {}
-    for key, smallest in (("max", 1), ("min", 0)):
-        amount = plain_values.whole_number(value.get(key))
-        if amount is None:
-            yield f"{path}.{key}: must be a whole number, such as {{max: 10, min: 3}}"
-        elif amount < smallest:
-            yield f"{path}.{key}: {amount} is too small, use {smallest} or more"
-        else:
-            bounds[key] = amount
-    if len(bounds) == 2 and bounds["min"] > bounds["max"]:
-        yield f"{path}.min: {bounds['min']} is more than max, {bounds['max']}: lower min or raise max"
+    misplaced = {name for name in given if is_defaults and name in KEYS and not KEYS[name].inherits}
+    yield from (f"{path}.{name}: cannot be a default, give it to each fleet" for name in sorted(misplaced))
+    yield from checks.of_mapping(KEYS, _without(given, misplaced), path, partly=is_defaults)
 
 
 def _double_names(fleets: Sequence[Any], label: str) -> Iterator[str]:

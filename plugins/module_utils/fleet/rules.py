@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
@@ -18,6 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     spec,
     values,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 
 
 def of_one(fleet: spec.Fleet, own: Mapping[str, Any], path: str) -> list[str]:
@@ -35,7 +36,7 @@ def of_memory(fleets: Sequence[tuple[str, spec.Fleet]], host_memory: int | None,
         if fleet["memory_max"] is None or fleet["allow_memory_overcommit"]:
             continue
         workers = policies.most_workers(fleet)
-        needed = workers * (values.memory_bytes(fleet["memory_max"], host_memory) or 0)
+        needed = workers * (checks.memory_bytes(fleet["memory_max"], host_memory) or 0)
         total += needed
         if needed > host_memory:
             found.append(
@@ -80,10 +81,10 @@ def _start(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     if fleet["app"] and not fleet["virtualenv"]:
         yield "virtualenv: missing, give the path of the app's virtualenv, or packages to make one from"
     if fleet["command"]:
-        fault = values.path(fleet["command"][0])
+        fault = checks.path(fleet["command"][0])
         if fault:
             yield f"command[0]: {fault}"
-        for key, known in spec.KEYS.items():
+        for key, known in KEYS.items():
             if known.builds_command and key != "pool" and own.get(key) is not None:
                 yield f"{key}: has no effect beside command, put it into the command"
     if not fleet["broker_url"]:
@@ -192,7 +193,7 @@ def _ahead(fleet: spec.Fleet, longest: float) -> str:
 def visibility_timeout(fleet: spec.Fleet) -> float | None:
     """Seconds after which Redis delivers an unacknowledged message again, as far as the fleet's own values tell."""
     given = _fleets_visibility_timeout(fleet)
-    return spec.REDIS_VISIBILITY_TIMEOUT if given is None else plain_values.number(given)
+    return spec.REDIS_VISIBILITY_TIMEOUT if given is None else checks.number(given)
 
 
 def _fleets_visibility_timeout(fleet: spec.Fleet) -> object:
@@ -214,9 +215,9 @@ def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
     merged = dict(fleet)
     for key in ("time_limit", "soft_time_limit"):
         if fleet[key] is None and key not in unsuitable:
-            merged[key] = plain_values.number(answer.get(f"app_{key}"))
+            merged[key] = checks.number(answer.get(f"app_{key}"))
     if fleet["prefetch_multiplier"] is None:
-        merged["prefetch_multiplier"] = plain_values.number(answer.get("app_prefetch_multiplier"))
+        merged["prefetch_multiplier"] = checks.number(answer.get("app_prefetch_multiplier"))
     options = fleet["broker_transport_options"]
     if fleet["visibility_timeout"] is None and options.get("visibility_timeout") is None:
         merged["broker_transport_options"] = {

@@ -1,99 +1,20 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a fleet can say: its keys, their kinds and defaults, and how a fleet is resolved over the defaults."""
+"""How a fleet is resolved: its own values over the defaults, and what follows from other values."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils import plain_values
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.transport_options import prepared
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, policies
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, POOLS, PREFORK
 
 Fleet = dict[str, Any]
 
-PREFORK = "prefork"
-POOLS = ("prefork", "gevent", "solo", "threads")
-STATES = ("present", "absent")
-PRIORITY_ORDERS = ("high_first", "low_first")
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
-
 REDIS_VISIBILITY_TIMEOUT = 3600
 """Seconds after which kombu's Redis transport delivers an unacknowledged message again, unless told otherwise."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key of a fleet: the kind of its value, its default, and the smallest number it takes."""
-
-    kind: str
-    default: object = None
-    minimum: float | None = None
-    inherits: bool = True
-    builds_command: bool = False
-    """Whether the key only shapes the `celery worker` command line, and so means nothing beside `command`."""
-
-
-KEYS: dict[str, Key] = {
-    "name": Key("text", inherits=False),
-    "state": Key("choice", "present", inherits=False),
-    "workers": Key("integer", 1, minimum=0),
-    "policy": Key("policy"),
-    "app": Key("text"),
-    "command": Key("texts"),
-    "working_directory": Key("path"),
-    "virtualenv": Key("path"),
-    "packages": Key("texts"),
-    "python": Key("text"),
-    "user": Key("text", "celery"),
-    "group": Key("text"),
-    "environment": Key("mapping"),
-    "environment_files": Key("texts"),
-    "broker_url": Key("text"),
-    "result_backend": Key("text"),
-    "broker_transport_options": Key("transport"),
-    "broker_use_ssl": Key("tls"),
-    "queues": Key("texts"),
-    "pool": Key("choice", PREFORK, builds_command=True),
-    "concurrency": Key("integer", minimum=1, builds_command=True),
-    "autoscale": Key("mapping", builds_command=True),
-    "prefetch_multiplier": Key("integer", minimum=0),
-    "max_tasks_per_child": Key("integer", minimum=1, builds_command=True),
-    "max_memory_per_child": Key("integer", minimum=1, builds_command=True),
-    "soft_time_limit": Key("seconds", minimum=0),
-    "time_limit": Key("seconds", minimum=0),
-    "drain_timeout": Key("seconds", 300, minimum=0),
-    "start_timeout": Key("seconds", 120, minimum=0),
-    "visibility_timeout": Key("seconds", minimum=0),
-    "acks_late": Key("boolean", builds_command=True),
-    "task_events": Key("boolean", False, builds_command=True),
-    "log_level": Key("choice", "INFO", builds_command=True),
-    "extra_args": Key("texts", builds_command=True),
-    "celery_settings": Key("mapping", builds_command=True),
-    "queue_max_priority": Key("integer", minimum=1, builds_command=True),
-    "priority_order": Key("choice"),
-    "notify": Key("boolean"),
-    "watchdog": Key("seconds"),
-    "memory_max": Key("text"),
-    "allow_memory_overcommit": Key("boolean", False),
-    "cpu_quota": Key("text"),
-    "read_write_paths": Key("texts"),
-    "unit_options": Key("mapping"),
-}
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "state": STATES,
-    "pool": POOLS,
-    "log_level": LOG_LEVELS,
-    "priority_order": PRIORITY_ORDERS,
-}
-
-MERGED = ("environment", "broker_transport_options", "celery_settings", "unit_options")
-"""Mappings whose entries add to those of the defaults; every other key replaces its default."""
 
 PREFETCH_MULTIPLIER = 4
 """Celery's own: how many messages a worker fetches ahead for each of its processes."""
@@ -101,28 +22,10 @@ PREFETCH_MULTIPLIER = 4
 WATCHDOG = 60
 """Seconds without a sign of life from the worker's own loop after which systemd restarts it."""
 
-_PLAIN: dict[str, Callable[[object], object]] = {
-    "integer": plain_values.whole_number,
-    "seconds": plain_values.number,
-    "boolean": plain_values.boolean,
-    "policy": policies.plain,
-}
-
-_UNSUITABLE: dict[str, frozenset[str]] = {
-    "prefork": frozenset(),
-    "gevent": frozenset({"autoscale", "max_tasks_per_child", "max_memory_per_child", "soft_time_limit"}),
-    "threads": frozenset(
-        {"autoscale", "max_tasks_per_child", "max_memory_per_child", "soft_time_limit", "time_limit"},
-    ),
-    "solo": frozenset(
-        {"autoscale", "concurrency", "max_tasks_per_child", "max_memory_per_child", "soft_time_limit", "time_limit"},
-    ),
-}
-
 
 def unsuitable_keys(pool: object) -> frozenset[str]:
     """Keys that Celery ignores with this pool; none for a pool that is not known."""
-    return _UNSUITABLE.get(pool, frozenset()) if isinstance(pool, str) else frozenset()
+    return frozenset(name for name, key in KEYS.items() if pool in POOLS and pool not in key.pools)
 
 
 def resolve(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None) -> list[Fleet]:
@@ -137,7 +40,9 @@ def resolve(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | N
 
 def inherited(fleet: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What `fleet` takes from `defaults`: keys that it does not set and that suit its pool or command."""
-    taken = {key: value for key, value in defaults.items() if key not in fleet and KEYS.get(key, Key("")).inherits}
+    taken = {
+        key: value for key, value in defaults.items() if key not in fleet and (key not in KEYS or KEYS[key].inherits)
+    }
     pool = fleet.get("pool") or taken.get("pool") or PREFORK
     unsuitable = set(unsuitable_keys(pool))
     if fleet.get("command"):
@@ -156,39 +61,16 @@ def inherited(fleet: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
 
 def _resolve_one(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> Fleet:
     given = {**inherited(own, defaults), **own}
-    for key in MERGED:
-        base, top = defaults.get(key), own.get(key)
-        if isinstance(base, Mapping) and isinstance(top, Mapping):
-            given[key] = {**base, **top}
     fleet: Fleet = {}
-    for key, known in KEYS.items():
-        value = given.get(key)
-        fleet[key] = _normalise(known, known.default if value is None else value)
+    for name, key in KEYS.items():
+        base, top, value = defaults.get(name), own.get(name), given.get(name)
+        if key.adds and isinstance(base, Mapping) and isinstance(top, Mapping):
+            value = {**base, **top}
+        fleet[name] = key.plain(key.default if value is None else value)
     return _derive(fleet)
 
 
-def _normalise(known: Key, value: object) -> object:
-    if value is None:
-        return {"mapping": {}, "transport": {}, "texts": []}.get(known.kind)
-    plain = _PLAIN.get(known.kind)
-    if plain is not None:
-        found = plain(value)
-        return value if found is None else found
-    if known.kind == "transport" and isinstance(value, Mapping):
-        with contextlib.suppress(ValueError):
-            return prepared(value)
-    if known.kind in ("mapping", "transport") and isinstance(value, Mapping):
-        return dict(value)
-    if known.kind == "texts" and isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return list(value)
-    return value
-
-
 def _derive(fleet: Fleet) -> Fleet:
-    if isinstance(fleet["log_level"], str):
-        fleet["log_level"] = fleet["log_level"].upper()
-    if isinstance(fleet["autoscale"], Mapping):
-        fleet["autoscale"] = {key: _normalise(Key("integer"), value) for key, value in fleet["autoscale"].items()}
     if fleet["group"] is None:
         fleet["group"] = fleet["user"]
     if fleet["working_directory"] is None:

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Single values of a fleet: is this text a path, a user, a size, an environment variable? What is wrong, if not?
+"""What is wrong with single values of a fleet that Celery, a broker, pip or a unit file take.
 
 Every check returns what to change as a sentence, or `None` for a good value.
 """
@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import checks
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_backend
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, placeholders
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, names, placeholders
 
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
-_PATH = re.compile(r"/[^\s\x00-\x1f\x7f\"'\\$%*?]*")
-_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>[KMGT%]?)")
-_QUOTA = re.compile(r"[0-9]+(?:\.[0-9]+)?%")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]*")
 _SETTING = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
@@ -38,8 +37,6 @@ _URL_WITH_PASSWORD = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _OFF = ("", "0", "0.0", "false", "f", "no", "n", "off", "null", "none")
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-
 RESERVED_VARIABLES = {
     "CELERY_BROKER_URL": "use the key broker_url",
     "CELERY_BROKER_READ_URL": "use the key broker_url",
@@ -51,74 +48,50 @@ RESERVED_VARIABLES = {
 }
 
 
-def user(value: str) -> str | None:
-    """A user's or group's name, as `useradd` takes it."""
-    return None if _USER.fullmatch(value) else "is no user or group name: lower-case letters, digits, '-' and '_' only"
+def fleet_name(value: str) -> str | None:
+    """A fleet's name."""
+    if names.is_fleet_name(value):
+        return None
+    return (
+        f"{value!r} is no fleet name: lower-case letters, digits and '-' inside, "
+        f"at most {names.FLEET_NAME_MAX} characters"
+    )
 
 
-def path(value: str) -> str | None:
-    """An absolute path that needs no quoting in a unit file."""
-    if not value.startswith("/"):
-        return f"{value!r} is not absolute: begin it with '/'"
-    if ".." in value.split("/") or not _PATH.fullmatch(value):
-        return f"{value!r} cannot stand in a unit file: leave out blanks, quotes, '..', and \\ $ % * ?"
-    return None
+def bounds(autoscale: Mapping[str, Any]) -> Iterator[str]:
+    """The numbers of processes between which Celery keeps a pool."""
+    most, fewest = (checks.whole_number(autoscale.get(name)) for name in ("max", "min"))
+    if most is not None and fewest is not None and fewest > most:
+        yield f".min: {fewest} is more than max, {most}: lower min or raise max"
+
+
+def transport(value: object) -> dict[str, Any] | None:
+    """The options of a transport, each of the kind that it takes where all of them are."""
+    if not isinstance(value, Mapping):
+        return None
+    try:
+        return transport_options.prepared(value)
+    except ValueError:
+        return dict(value)
 
 
 def queue(value: str) -> str | None:
     """A queue's name as `--queues` takes it: a comma would end it."""
-    if not value or "," in value or value != value.strip() or has_control_characters(value):
+    if not value or "," in value or value != value.strip() or checks.has_control_characters(value):
         return f"{value!r} is no queue name: no commas, no control characters, no blanks at its ends"
     return None
 
 
 def broker_url(value: str) -> str | None:
     """A URL of a broker that the collection can read and drain."""
-    fault = line(value) or fault_of(value)
+    fault = checks.line(value) or fault_of(value)
     return str(fault) if fault else None
 
 
 def result_backend(value: str) -> str | None:
     """A URL of a result backend, or its name."""
-    fault = line(value) or fault_of_backend(value)
+    fault = checks.line(value) or fault_of_backend(value)
     return str(fault) if fault else None
-
-
-def line(value: str) -> str | None:
-    """A text of one line."""
-    return "holds a line break or another control character: remove it" if has_control_characters(value) else None
-
-
-def has_control_characters(value: str, allowed: str = "") -> bool:
-    """Whether a text holds characters that would end a line, a value or a file early."""
-    return any((ord(char) < 32 or ord(char) == 127) and char not in allowed for char in value)
-
-
-def memory(value: str) -> str | None:
-    """A size as systemd's `MemoryMax=` takes it."""
-    if value == "infinity":
-        return None
-    found = _SIZE.fullmatch(value)
-    if not found or float(found["number"]) == 0:
-        return f"{value!r} is no amount of memory: write it as 512M, 2G or 25%"
-    return None
-
-
-def memory_bytes(value: object, host_memory: int) -> int | None:
-    """The number of bytes that `value` stands for, a percentage being one of `host_memory`; `None` for no limit."""
-    found = _SIZE.fullmatch(str(value))
-    if not found:
-        return None
-    if found["unit"] == "%":
-        return int(float(found["number"]) / 100 * host_memory)
-    return int(float(found["number"]) * _UNITS[found["unit"]])
-
-
-def quota(value: str) -> str | None:
-    """A share of CPU time as systemd's `CPUQuota=` takes it: 100% is one core."""
-    if not _QUOTA.fullmatch(value) or float(value[:-1]) == 0:
-        return f"{value!r} is no share of CPU time: write it as 150% for one and a half cores"
-    return None
 
 
 def variable(name: object, value: object) -> str | None:
@@ -132,7 +105,7 @@ def variable(name: object, value: object) -> str | None:
     if isinstance(value, bool) or value is None or not isinstance(value, (str, int, float)):
         return "must be a text or a number: quote it (true and null have no spelling that every program shares)"
     text = str(value)
-    if has_control_characters(text, allowed="\n\t"):
+    if checks.has_control_characters(text, allowed="\n\t"):
         return "holds a control character that systemd refuses in an environment: remove it"
     if placeholders.uses_number(text) and (_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(text)):
         return (
@@ -150,7 +123,7 @@ def directive(name: object, value: object) -> str | None:
     for one in values:
         if not isinstance(one, (str, int, float)):
             return "must be a text, a number, a truth value or a list of them"
-        if has_control_characters(str(one)):
+        if checks.has_control_characters(str(one)):
             return "holds a line break or another control character: give a list for several lines"
     return None
 
@@ -188,7 +161,7 @@ def _texts(value: object) -> list[str]:
 
 def argument(value: str) -> str | None:
     """One argument of a command line, which everyone can see in `ps`."""
-    if has_control_characters(value):
+    if checks.has_control_characters(value):
         return "holds a line break or another control character: remove it"
     if _URL_WITH_PASSWORD.search(value):
         return "holds a password, and `ps` shows command lines to everyone: pass it in environment"
@@ -199,7 +172,7 @@ def package(value: str) -> str | None:
     """One requirement as pip takes it; it is on pip's command line and in Ansible's output."""
     if _URL_WITH_PASSWORD.search(value):
         return "holds a password, which pip's command line shows: use a netrc file or pip's own configuration"
-    return line(value)
+    return checks.line(value)
 
 
 _TLS_FILES = ("ca_certs", "certfile", "keyfile")
@@ -224,7 +197,7 @@ def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
         elif given is None:
             continue
         elif name in _TLS_FILES:
-            fault = path(given) if isinstance(given, str) else "must be a text"
+            fault = checks.path(given) if isinstance(given, str) else "must be a text"
             if fault:
                 yield f".{written}: {fault}"
         elif name in ("cert_reqs", "check_hostname"):
@@ -245,32 +218,3 @@ def tls_of_driver(value: object, driver: str) -> Iterator[str]:
 
 def _tls_name(written: object) -> str:
     return str(written).removeprefix("ssl_")
-
-
-CheckText = Callable[[str], "str | None"]
-
-TEXTS: Mapping[str, CheckText] = {
-    "app": line,
-    "working_directory": path,
-    "virtualenv": path,
-    "python": line,
-    "user": user,
-    "group": user,
-    "broker_url": broker_url,
-    "result_backend": result_backend,
-    "memory_max": memory,
-    "cpu_quota": quota,
-}
-LISTS: Mapping[str, CheckText] = {
-    "command": argument,
-    "environment_files": path,
-    "extra_args": argument,
-    "packages": package,
-    "queues": queue,
-    "read_write_paths": path,
-}
-MAPPINGS: Mapping[str, Callable[[object, object], str | None]] = {
-    "environment": variable,
-    "unit_options": directive,
-    "celery_settings": celery_setting,
-}

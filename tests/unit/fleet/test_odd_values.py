@@ -16,7 +16,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 
 from ansible_collections.muejam.celery.plugins.filter import autoscaler, broker, fleets
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 
 try:
     from ansible.template import trust_as_template
@@ -80,14 +80,14 @@ def check(found: list[str], name: str) -> None:
     assert not any(NOT_FOR_PEOPLE.search(fault) for fault in found), found
 
 
-@pytest.mark.parametrize("key", spec.KEYS)
+@pytest.mark.parametrize("key", KEYS)
 def test_every_key_of_a_fleet(key: str) -> None:
     for value, says in ((UNDEFINED, "'no_such_variable' is undefined"), (DEEPER, "no_such_key")):
         found = told("fleet_problems", [{**GOOD, key: value}])
         check(found, at(f"celery_worker_fleets[0].{key}: ", "celery_worker_fleets: "))
         assert len(found) == 1
         assert says in found[0]
-        if spec.KEYS[key].inherits:
+        if KEYS[key].inherits:
             found = told("fleet_problems", [{name: one for name, one in GOOD.items() if name != key}], {key: value})
             check(found, at(f"celery_worker_fleet_defaults.{key}: ", "celery_worker_fleet_defaults: "))
     for value in WRONG:
@@ -96,12 +96,10 @@ def test_every_key_of_a_fleet(key: str) -> None:
     assert null == [] or (len(null) == 1 and not NOT_FOR_PEOPLE.search(null[0])), null
 
 
-@pytest.mark.parametrize(
-    "key", [key for key, known in spec.KEYS.items() if known.kind in ("mapping", "texts", "policy")]
-)
+@pytest.mark.parametrize("key", [key for key, known in KEYS.items() if known.kind.type in ("dict", "list")])
 def test_a_value_inside_a_key(key: str) -> None:
     for inner in (UNDEFINED, DEEPER, None):
-        value = [inner] if spec.KEYS[key].kind == "texts" else {"limits": inner} if key == "policy" else {"Some": inner}
+        value = [inner] if KEYS[key].kind.type == "list" else {"limits": inner} if key == "policy" else {"Some": inner}
         found = told("fleet_problems", [{**GOOD, key: value}])
         if inner is None and key in ("broker_transport_options", "policy"):
             continue  # kombu's own default, or that of a part of a policy

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 
 GIB = 1024**3
 BASE: dict[str, Any] = {"broker_url": "redis://10.0.0.5/0", "virtualenv": "/srv/venv"}
@@ -294,7 +295,7 @@ ANYTHING = st.recursive(
 )
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(sorted(spec.KEYS)), ANYTHING, max_size=6) | ANYTHING, max_size=3))
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(KEYS)), ANYTHING, max_size=6) | ANYTHING, max_size=3))
 def test_no_input_is_too_strange(fleets: Any) -> None:
     assert all(isinstance(fault, str) for fault in problems.find(fleets, BASE, host_memory=GIB))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import rules, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 
 
 def resolved(own: dict[str, Any], defaults: dict[str, Any] | None = None) -> spec.Fleet:
@@ -15,7 +16,7 @@ def resolved(own: dict[str, Any], defaults: dict[str, Any] | None = None) -> spe
 
 
 def test_a_fleet_has_every_key() -> None:
-    assert set(resolved({})) == set(spec.KEYS)
+    assert set(resolved({})) == set(KEYS)
 
 
 def test_own_values_win_and_null_is_the_built_in_default() -> None:

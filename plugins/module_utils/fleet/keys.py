@@ -1,0 +1,306 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The keys of a fleet, in one table.
+
+Fleets are checked and resolved by it, and it writes what users read of the keys: `meta/argument_specs.yml` and the
+README of the role `worker` (`make docs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible_collections.muejam.celery.plugins.module_utils import checks
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
+from ansible_collections.muejam.celery.plugins.module_utils.checks import (
+    BOOLEAN,
+    BOOLEAN_OR_MAPPING,
+    INTEGER,
+    MAPPING,
+    PATH,
+    PATHS,
+    SECONDS,
+    TEXT,
+    TEXTS,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import policies, values
+
+PLATFORMS = ("systemd",)
+
+PREFORK = "prefork"
+POOLS = (PREFORK, "gevent", "solo", "threads")
+
+
+@dataclass(frozen=True)
+class Key(checks.Key):
+    """One key of a fleet: what it takes, and what it means.
+
+    :ivar text: what users read of it, in Ansible's markup.
+    :ivar default: its value where nobody gives one.
+    :ivar otherwise: in words, what holds then, where that is no fixed value.
+    :ivar inherits: whether the defaults of all fleets can have it.
+    :ivar adds: whether its entries add to those of the defaults; every other key replaces its default.
+    :ivar builds_command: whether it only shapes the `celery worker` command line, and means nothing beside `command`.
+    :ivar pools: those that have it; Celery ignores it with others.
+    :ivar platforms: where it means something.
+    """
+
+    text: str = ""
+    default: object = None
+    otherwise: str = ""
+    inherits: bool = True
+    adds: bool = False
+    builds_command: bool = False
+    pools: tuple[str, ...] = POOLS
+    platforms: tuple[str, ...] = PLATFORMS
+
+
+KEYS: Mapping[str, Key] = {
+    "name": Key(
+        TEXT,
+        required="the fleet a name such as web",
+        check=values.fleet_name,
+        inherits=False,
+        text="Name of the fleet: lower-case letters, digits and inner hyphens, at most 40.",
+    ),
+    "state": Key(
+        TEXT,
+        choices=("present", "absent"),
+        default="present",
+        inherits=False,
+        text="V(absent) drains the workers and removes what the role put on the host.",
+    ),
+    "workers": Key(
+        INTEGER,
+        minimum=0,
+        default=1,
+        text="Number of workers on this host, 0 or more. A worker is one systemd unit. With a policy only the number "
+        "to begin with.",
+    ),
+    "policy": Key(
+        checks.Kind("a dictionary, {} for the defaults of every part", "dict", policies.plain),
+        inside=policies.faults,
+        text="Policy by which the role P(muejam.celery.autoscaler#role) scales the fleet; V({}) is the default policy. "
+        "Needs C(queues). A policy of the defaults is replaced as a whole; V(null) is none.",
+    ),
+    "app": Key(TEXT, check=checks.line, text="The Celery app as C(celery -A) takes it, such as V(proj.celery:app)."),
+    "command": Key(
+        TEXTS,
+        check=values.argument,
+        text="The whole command that starts a worker, in place of C(app), for programs that do so themselves, such as "
+        "C(airflow celery worker). It has to name the node C(<fleet>-%i@%H). C(queues) selects nothing then, it says "
+        "what the command consumes from.",
+    ),
+    "working_directory": Key(
+        PATH,
+        check=checks.path,
+        otherwise="C(/var/lib/celery-worker/<name>)",
+        text="Directory that workers start in. Their sandbox lets them write to it as far as its permissions do.",
+    ),
+    "virtualenv": Key(
+        PATH,
+        check=checks.path,
+        otherwise="C(/opt/celery-worker/<name>) with packages",
+        text="Virtualenv of the app. Left alone unless packages are given.",
+    ),
+    "packages": Key(TEXTS, check=values.package, text="Requirements that pip installs into the virtualenv."),
+    "python": Key(
+        TEXT,
+        check=checks.line,
+        otherwise="C(celery_worker_python)",
+        text="Interpreter that the virtualenv is made with.",
+    ),
+    "user": Key(
+        TEXT,
+        check=checks.user,
+        default="celery",
+        text="User that workers run as, created when missing, else left as it is.",
+    ),
+    "group": Key(TEXT, check=checks.user, otherwise="that of C(user)", text="Group that workers run as."),
+    "environment": Key(
+        MAPPING,
+        check=values.variable,
+        adds=True,
+        text="Environment variables, secrets included. They are kept in a file that only root can read; a value with "
+        "C(%i) stands in the unit file instead, which everyone can read. Values may have several lines.",
+    ),
+    "environment_files": Key(
+        PATHS,
+        check=checks.path,
+        text="Files of variables that the application has already, in the spelling of systemd's C(EnvironmentFile=). "
+        "Root reads them. C(environment) and what the role sets win over them; a changed file restarts workers at the "
+        "next deployment.",
+    ),
+    "broker_url": Key(
+        TEXT,
+        check=values.broker_url,
+        text="URL of the broker, Redis, Valkey or RabbitMQ. Given to the app as C(CELERY_BROKER_URL). What is special "
+        "in user and password is percent-encoded. It has to be given, here or in the defaults.",
+    ),
+    "result_backend": Key(
+        TEXT,
+        check=values.result_backend,
+        text="URL of the result backend. Given to the app as C(CELERY_RESULT_BACKEND).",
+    ),
+    "broker_transport_options": Key(
+        checks.Kind("a dictionary", "dict", values.transport, empty=dict),
+        inside=transport_options.faults,
+        adds=True,
+        text="Options of kombu's transport, laid over the app's own, which the tools know by themselves. Numbers, "
+        "truth values and the keys of C(socket_keepalive_options) may be texts, as templates are on ansible-core up to "
+        "2.18; what is of no use to its option is refused. Names of lists (C(global_keyprefix), C(sep), "
+        "C(priority_steps)) that contradict the app's are refused.",
+    ),
+    "broker_use_ssl": Key(
+        BOOLEAN_OR_MAPPING,
+        inside=values.tls,
+        text="How to speak TLS with the broker, in place of the app's own setting of this name. V(true), or "
+        "C(ca_certs), C(certfile), C(keyfile), C(cert_reqs) (V(required), V(optional), V(none)), for Redis "
+        "C(check_hostname), for RabbitMQ C(server_hostname) (V(null) is the one of the URL; without it no name is "
+        "checked). A bare C(rediss://) verifies nothing, so set V(true) beside it. The workers' user has to be able to "
+        "read the files, and so has C(celery-autoscaler) where the fleet has a policy. With a command the app has to "
+        "be told by itself.",
+    ),
+    "queues": Key(TEXTS, check=values.queue, otherwise="the app's own", text="Queues to consume from."),
+    "pool": Key(TEXT, choices=POOLS, default=PREFORK, builds_command=True, text="Kind of pool."),
+    "concurrency": Key(
+        INTEGER,
+        pools=("prefork", "gevent", "threads"),
+        minimum=1,
+        otherwise="the number of cores",
+        builds_command=True,
+        text="Tasks at once; not with pool V(solo) or with autoscale.",
+    ),
+    "autoscale": Key(
+        MAPPING,
+        pools=("prefork",),
+        inside=values.bounds,
+        keys={
+            "max": Key(INTEGER, minimum=1, required="a whole number", text="The most processes."),
+            "min": Key(INTEGER, minimum=0, required="a whole number", text="The fewest processes."),
+        },
+        builds_command=True,
+        text="Processes that Celery keeps in the pool; pool V(prefork) only.",
+    ),
+    "prefetch_multiplier": Key(
+        INTEGER,
+        minimum=0,
+        text="Messages fetched ahead for each process; 0 is no limit. With a command it only says how many it fetches.",
+    ),
+    "max_tasks_per_child": Key(
+        INTEGER,
+        pools=("prefork",),
+        minimum=1,
+        builds_command=True,
+        text="Tasks after which a pool process is replaced; pool V(prefork) only.",
+    ),
+    "max_memory_per_child": Key(
+        INTEGER,
+        pools=("prefork",),
+        minimum=1,
+        builds_command=True,
+        text="Memory in KiB after which a pool process is replaced; pool V(prefork) only.",
+    ),
+    "soft_time_limit": Key(
+        SECONDS, pools=("prefork",), minimum=0, text="Seconds after which a task is told to end; pool V(prefork) only."
+    ),
+    "time_limit": Key(
+        SECONDS,
+        pools=("prefork", "gevent"),
+        minimum=0,
+        text="Seconds after which a task is killed; pools V(prefork) and V(gevent). With a command it only says how "
+        "long a task may take.",
+    ),
+    "drain_timeout": Key(
+        SECONDS,
+        minimum=0,
+        default=300,
+        text="Seconds that a stopping worker has to finish its tasks; at least the time limit, without C(notify) also "
+        "for what was fetched.",
+    ),
+    "start_timeout": Key(SECONDS, minimum=0, default=120, text="Seconds that a starting worker has until it consumes."),
+    "visibility_timeout": Key(
+        SECONDS,
+        minimum=0,
+        otherwise="the app's own",
+        text="Seconds after which Redis delivers an unacknowledged task again; above the time limit of what a process "
+        "has fetched.",
+    ),
+    "acks_late": Key(
+        BOOLEAN, otherwise="the app's own", builds_command=True, text="Whether tasks are acknowledged after they ran."
+    ),
+    "task_events": Key(
+        BOOLEAN, default=False, builds_command=True, text="Whether workers send events about each task."
+    ),
+    "log_level": Key(
+        TEXT,
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"),
+        default="INFO",
+        builds_command=True,
+        text="The least severe of what a worker logs.",
+    ),
+    "extra_args": Key(
+        TEXTS,
+        check=values.argument,
+        builds_command=True,
+        text="Further arguments of C(celery worker), but none that erases queues, says what a key says, or hides "
+        "workers from the tools. C(%i) is the worker's number, C(%H) the host's name.",
+    ),
+    "celery_settings": Key(
+        MAPPING,
+        check=values.celery_setting,
+        adds=True,
+        builds_command=True,
+        text="Celery settings that have no key here, by their lower-case names. They stand on the command line, so no "
+        "secrets.",
+    ),
+    "queue_max_priority": Key(
+        INTEGER,
+        minimum=1,
+        builds_command=True,
+        text="On RabbitMQ, the highest priority that queues are declared with. Whoever publishes has to declare the "
+        "same (C(task_queue_max_priority)).",
+    ),
+    "priority_order": Key(
+        TEXT,
+        choices=("high_first", "low_first"),
+        otherwise="V(high_first), or the app's own order",
+        text="Which end of the priorities Redis takes first. V(high_first) is RabbitMQ's order, 9 before 0. An app "
+        "that sets C(priority_steps) or C(queue_order_strategy) itself keeps its order unless this key says otherwise.",
+    ),
+    "notify": Key(
+        BOOLEAN,
+        otherwise="V(true) with app, V(false) with command",
+        text="Whether the worker loads the lifecycle module. Without it readiness and draining come from outside, by "
+        "remote control.",
+    ),
+    "watchdog": Key(
+        SECONDS,
+        otherwise="V(60) with notify",
+        text="Seconds without a sign of life after which systemd restarts the worker; 0 is off.",
+    ),
+    "memory_max": Key(TEXT, check=checks.memory, text="Memory that a worker may take, such as V(512M) or V(25%)."),
+    "allow_memory_overcommit": Key(
+        BOOLEAN,
+        default=False,
+        text="Whether the workers' limits together may be above the memory of the host. With a policy its "
+        "C(max_workers) count.",
+    ),
+    "cpu_quota": Key(
+        TEXT,
+        check=checks.cpu_share,
+        text="CPU time that a worker may take, such as V(150%); V(100%) is one core.",
+    ),
+    "read_write_paths": Key(
+        PATHS, check=checks.path, text="Further directories that the sandbox lets workers write to."
+    ),
+    "unit_options": Key(
+        MAPPING,
+        check=values.directive,
+        adds=True,
+        text="Further directives of the unit's [Service] section, as they are. They win over the role's. A list gives "
+        "several lines; one that begins with an empty text replaces what the role set.",
+    ),
+}

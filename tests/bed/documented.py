@@ -1,0 +1,120 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write what users read of the keys of a fleet and of the roles' variables from where each is described once.
+
+The table of keys writes the nested options of the role `worker`, and the table of keys in its README. Argument specs
+write the tables of variables in READMEs. A unit test compares what this writes with the files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
+
+ROLES = Path(__file__).parents[2] / "roles"
+TABLES = ("worker", "autoscaler")
+_ROLE = re.compile(r"P\(muejam\.celery\.(\w+)#role\)")
+_VALUE = re.compile(r"[CVO]\(([^()]*)\)")
+_KINDS = {"float": "number", "raw": "bool or dict"}
+
+
+def written() -> dict[Path, str]:
+    """Every file that has such a part, and the text that it is to have."""
+    specs = ROLES / "worker/meta/argument_specs.yml"
+    texts = {specs: _replaced(specs.read_text(encoding="utf-8"), "fleet keys", "\n".join(_options(KEYS, 8)), "# ")}
+    for role in TABLES:
+        readme = ROLES / role / "README.md"
+        options = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8"))
+        variables = options["argument_specs"]["main"]["options"]
+        texts[readme] = _replaced(readme.read_text(encoding="utf-8"), "variables", "\n".join(_variables(variables)))
+    readme = ROLES / "worker/README.md"
+    texts[readme] = _replaced(texts[readme], "fleet keys", "\n".join(_rows()))
+    return texts
+
+
+def _replaced(text: str, what: str, part: str, comment: str = "") -> str:
+    begin, end = ("# ", "") if comment else ("<!-- ", " -->")
+    found = re.compile(rf"^( *){begin}{what}, written by make docs{end}\n.*?^ *{begin}end of {what}{end}$", re.M | re.S)
+    if not found.search(text):
+        raise ValueError(f"there is no place for {what}")
+    return found.sub(
+        lambda old: f"{old[1]}{begin}{what}, written by make docs{end}\n{part}\n{old[1]}{begin}end of {what}{end}", text
+    )
+
+
+def _options(keys: Any, indent: int) -> Iterator[str]:
+    """Lines of the option `options` that describes these keys."""
+    yield " " * indent + "options:"
+    for name, key in keys.items():
+        lines = [f"type: {key.kind.type}"]
+        if key.kind.elements:
+            lines.append(f"elements: {key.kind.elements}")
+        if key.required:
+            lines.append("required: true")
+        if key.choices:
+            lines.append(f"choices: [{', '.join(key.choices)}]")
+        if key.default is not None:
+            lines.append(f"default: {_plain(key.default)}")
+        lines.append("description: >-")
+        lines += [f"  {line}" for line in textwrap.wrap(_meaning(key), 114 - indent, break_on_hyphens=False)]
+        yield " " * (indent + 2) + f"{name}:"
+        yield from (" " * (indent + 4) + line for line in lines)
+        if key.keys:
+            yield from _options(key.keys, indent + 4)
+
+
+def _meaning(key: Key) -> str:
+    parts = [key.text]
+    if key.otherwise:
+        parts.append(f"Default: {key.otherwise}.")
+    if key.adds:
+        parts.append("Added to those of the defaults.")
+    if key.platforms != PLATFORMS:
+        parts.append(f"On {', '.join(key.platforms)} only.")
+    return " ".join(parts)
+
+
+def _rows() -> Iterator[str]:
+    yield "| key | value | meaning |"
+    yield "|---|---|---|"
+    for name, key in KEYS.items():
+        value = ", ".join(f"`{choice}`" for choice in key.choices) or _KINDS.get(key.kind.type, key.kind.type)
+        if key.kind.elements:
+            value = f"list of {key.kind.elements}"
+        if key.keys:
+            value += " of " + " and ".join(f"`{inner}`" for inner in key.keys)
+        if key.required:
+            value += ", required"
+        if key.default is not None:
+            value += f", default `{_plain(key.default)}`"
+        yield f"| `{name}` | {value} | {_markdown(_meaning(key))} |"
+
+
+def _variables(options: dict[str, Any]) -> Iterator[str]:
+    yield "| variable | meaning | default |"
+    yield "|---|---|---|"
+    for name, option in options.items():
+        yield f"| `{name}` | {_markdown(' '.join(option['description']))} | `{_plain(option['default'])}` |"
+
+
+def _plain(default: object) -> str:
+    return default if isinstance(default, str) else json.dumps(default)
+
+
+def _markdown(text: str) -> str:
+    text = _ROLE.sub(r"[`\1`](../\1/README.md)", text)
+    return _VALUE.sub(r"`\1`", text).replace("|", r"\|")
+
+
+if __name__ == "__main__":
+    for path, text in written().items():
+        path.write_text(text, encoding="utf-8")
