@@ -12,22 +12,22 @@ author:
 version_added: 0.1.0
 short_description: The Python files that the collection runs on hosts
 description:
-  - Reads the collection's own C(module_utils), which the role P(muejam.celery.worker#role) installs on hosts.
+  - Reads folders of the collection, which the role P(muejam.celery.worker#role) installs on hosts.
 options:
   _terms:
-    description: Takes no terms.
-    required: false
+    description: Folders of the collection.
+    required: true
 """
 
 EXAMPLES = r"""
 - name: Show which files there are
   ansible.builtin.debug:
-    msg: "{{ lookup('muejam.celery.tools_tree') | list }}"
+    msg: "{{ lookup('muejam.celery.tools_tree', 'plugins/module_utils') | list }}"
 """
 
 RETURN = r"""
 _raw:
-  description: One dictionary of the files' texts by their paths below C(module_utils).
+  description: For each folder a dictionary of the files' texts by their paths below it.
   type: list
   elements: dict
 """
@@ -43,5 +43,9 @@ class LookupModule(LookupBase):
 
     def run(self, terms: Any, variables: Any = None, **kwargs: Any) -> list[dict[str, str]]:
         """Read the files of the collection that this plugin came with."""
-        root = Path(__file__).parent.parent / "module_utils"
-        return [{path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in root.rglob("*.py")}]
+        return [texts(Path(__file__).parents[2] / folder) for folder in terms]
+
+
+def texts(root: Path) -> dict[str, str]:
+    """The texts of all Python files below a folder, by their paths."""
+    return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py"))}

@@ -11,6 +11,7 @@ itself sets for the transport and its queues, so that whoever reads the broker r
 
 import contextlib
 import importlib
+import importlib.abc
 import importlib.util
 import json
 import os
@@ -18,7 +19,6 @@ import re
 import subprocess
 import sys
 import traceback
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
@@ -268,10 +268,9 @@ def look(app, request, answer, say):
         say(f"broker_url: the app's virtualenv cannot use this broker: {reason(error, request)}")
     if request["include"]:
         try:
-            lifecycle = types.ModuleType(request["include"])
-            # From its text: it may not be on the host yet, and what is there may be of an older version.
-            sys.modules[request["include"]] = lifecycle
-            exec(compile(request["lifecycle"], request["include"] + ".py", "exec"), lifecycle.__dict__)
+            # From its texts: it may not be on the host yet, and what is there may be of an older version.
+            sys.meta_path.insert(0, Texts(request["include"], request["lifecycle"]))
+            lifecycle = importlib.import_module(request["include"])
         except BaseException as error:
             say("notify: {} cannot be loaded beside the app: {}".format(request["include"], reason(error, request)))
             return
@@ -281,6 +280,23 @@ def look(app, request, answer, say):
                 say(redact(f"{fault}, in a way that the fleet cannot overrule: change it in the app", request))
         except Exception as error:
             say(f"broker_transport_options: the app cannot use them: {reason(error, request)}")
+
+
+class Texts(importlib.abc.InspectLoader):
+    """Imports a package from the texts of its files."""
+
+    def __init__(self, package, files):
+        self.package = package
+        self.texts = {(package + "." + name[:-3]).replace(".__init__", ""): text for name, text in files.items()}
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.util.spec_from_loader(name, self) if name in self.texts else None
+
+    def is_package(self, name):
+        return name == self.package
+
+    def get_source(self, name):
+        return self.texts[name]
 
 
 def is_number(value):

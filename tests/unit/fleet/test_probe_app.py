@@ -119,7 +119,7 @@ def test_apps_are_found_where_celery_finds_them(tmp_path: Path, files: dict[str,
         ({"proj.py": APP}, {"python": "/nonexistent/python"}, ["user: cannot run /nonexistent/python"]),
         (
             {"proj.py": APP},
-            {"include": "lifecycle", "lifecycle": "import nope_z"},
+            {"include": "lifecycle", "lifecycle": {"__init__.py": "import nope_z"}},
             ["notify: lifecycle cannot be loaded"],
         ),
         (
@@ -206,9 +206,10 @@ DJANGO = (
 )
 LIFECYCLE = {
     "include": "muejam_celery_lifecycle",
-    "lifecycle": (Path(__file__).parents[3] / "roles/worker/files/muejam_celery_lifecycle.py").read_text(
-        encoding="utf-8"
-    ),
+    "lifecycle": {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (Path(__file__).parents[3] / "roles/worker/files/muejam_celery_lifecycle").glob("*.py")
+    },
 }
 
 
