@@ -1,14 +1,14 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters for the role autoscaler: thin, the rules are in `module_utils/fleet/autoscaling.py`."""
+"""Filters for the role autoscaler: thin, the rules are in `module_utils/autoscaler/settings/role.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
 from ansible_collections.muejam.celery.plugins.plugin_utils import templated
 
 
@@ -16,7 +16,7 @@ from ansible_collections.muejam.celery.plugins.plugin_utils import templated
 def autoscaler_problems(settings: Mapping[str, Any]) -> list[str]:
     """Every fault of the role's own variables."""
     given, undefined = templated.settings(settings, "celery_autoscaler_")
-    return [*undefined, *autoscaling.problems(given)]
+    return [*undefined, *role.problems(given)]
 
 
 def autoscaler_plan(
@@ -24,20 +24,20 @@ def autoscaler_plan(
 ) -> dict[str, Any]:
     """What the autoscaler of a host is to be, for resolved fleets."""
     return {
-        "wanted": autoscaling.wanted(fleets, settings["mode"], settings["state"]),
-        "configuration": autoscaling.configuration(fleets, settings, apps),
-        "watchdog": autoscaling.watchdog(settings),
+        "wanted": role.wanted(fleets, settings["mode"], settings["state"]),
+        "configuration": role.configuration(fleets, settings, apps),
+        "watchdog": role.watchdog(settings),
     }
 
 
 def autoscaled_fleets(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[str]:
     """The names of those resolved fleets whose number of workers is the autoscaler's."""
-    return autoscaling.scaled(fleets, mode, state)
+    return role.scaled(fleets, mode, state)
 
 
 def autoscaler_let_go(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """A configuration that scales these fleets no more."""
-    return autoscaling.without(configured, names)
+    return role.without(configured, names)
 
 
 class FilterModule:

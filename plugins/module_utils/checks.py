@@ -116,6 +116,7 @@ class Key:
     """What one key of a dictionary takes.
 
     :ivar required: what to give, where the key has to be there.
+    :ivar any_case: whether a choice may be written in small and capital letters alike.
     :ivar check: tells what is wrong with a text, with each text of a list, or with each name and value of a dictionary.
     :ivar inside: tells what is wrong inside of the value, each fault with its place in it, such as `.max: ...`.
     :ivar keys: those of the dictionary that it takes, or of each dictionary in a list.
@@ -126,6 +127,7 @@ class Key:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    any_case: bool = False
     check: Callable[..., str | None] | None = None
     inside: Callable[[Any], Iterator[str]] | None = None
     keys: Mapping[str, Key] = field(default_factory=dict)
@@ -139,7 +141,12 @@ class Key:
             return value
         if self.keys and isinstance(found, dict):
             return {name: self.keys[name].plain(one) if name in self.keys else one for name, one in found.items()}
-        return next((choice for choice in self.choices if choice.lower() == str(found).lower()), found)
+        return (self.choice(found) or value) if self.choices else found
+
+    def choice(self, value: str) -> str | None:
+        """The choice that `value` is, in its own spelling."""
+        same = (one for one in self.choices if one == value or (self.any_case and one.lower() == value.lower()))
+        return next(same, None)
 
 
 def of_mapping(keys: Mapping[str, Key], given: Mapping[Any, Any], path: str, partly: bool = False) -> Iterator[str]:
@@ -167,7 +174,7 @@ def of_value(key: Key, value: Any, path: str) -> Iterator[str]:
     if found is None:
         yield from _of_kind(key.kind, value, path)
         return
-    if key.choices and str(found).lower() not in (choice.lower() for choice in key.choices):
+    if key.choices and key.choice(found) is None:
         yield f"{path}: {value!r} is not known, use one of {', '.join(key.choices)}"
     if key.minimum is not None and found < key.minimum and key.maximum is None:
         yield f"{path}: {value} is too small, use {key.minimum} or more"

@@ -6,81 +6,79 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
+from ansible_collections.muejam.celery.plugins.module_utils.checks import INTEGER, MAPPING, TEXT, Key, Kind
 
-_CHOICES = {"type": ("redis", "valkey", "rabbitmq"), "persistence": ("aof", "rdb")}
-_NUMBERS = {
-    "port": (1, 65535, "set it to a TCP port, 1 to 65535"),
-    "consumer_timeout": (60, None, "it is in seconds, and RabbitMQ needs at least 60"),
-    "databases": (2, None, "broker and result backend take one each, so set at least 2"),
+
+def _text(value: object) -> str | None:
+    # A number is a text that nobody quoted.
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+
+
+def _one_line(value: object) -> str | None:
+    found = _text(value)
+    return found if found and not re.search(r"[\r\n]", found) else None
+
+
+def _addresses(value: object) -> list[str] | None:
+    found = checks.texts([value] if isinstance(value, str) else value)
+    return found if found and all(found) else None
+
+
+def _of_form(pattern: str, advice: str) -> Callable[[str], str | None]:
+    form = re.compile(pattern, re.IGNORECASE)
+
+    def check(value: str) -> str | None:
+        return None if form.fullmatch(value) else f"{value!r} is of another form: {advice}"
+
+    return check
+
+
+_ANY_TEXT = Kind("a text", "str", _text)
+_VARIABLES: Mapping[str, Key] = {
+    "password": Key(Kind("a password of one line that the broker asks for, best from Vault", "str", _one_line)),
+    "type": Key(TEXT, choices=("redis", "valkey", "rabbitmq")),
+    "bind": Key(Kind("a list of addresses to listen on, such as [127.0.0.1]", "list", _addresses)),
+    "port": Key(INTEGER, minimum=1, maximum=65535),
+    "user": Key(
+        _ANY_TEXT,
+        check=_of_form(
+            r"[a-z0-9][a-z0-9_.-]*",
+            "use letters, digits, dots, dashes and underscores, beginning with a letter or a digit",
+        ),
+    ),
+    "vhost": Key(_ANY_TEXT),
+    # In seconds, and RabbitMQ takes no less.
+    "consumer_timeout": Key(INTEGER, minimum=60),
+    "acl": Key(_ANY_TEXT),
+    # Broker and result backend take one each.
+    "databases": Key(INTEGER, minimum=2),
+    "maxmemory": Key(
+        _ANY_TEXT,
+        check=_of_form(r"([1-9][0-9]*([kmg]b?)?)?", "write a size such as 2gb, or leave it empty for no limit"),
+    ),
+    "persistence": Key(TEXT, choices=("aof", "rdb")),
+    "pubsub_buffer": Key(
+        _ANY_TEXT,
+        check=_of_form(
+            r"[0-9]+([kmg]b?)? [0-9]+([kmg]b?)? [0-9]+",
+            "write hard limit, soft limit and seconds, such as 256mb 64mb 60",
+        ),
+    ),
+    "settings": Key(MAPPING),
 }
-_SIZE = re.compile(r"([1-9][0-9]*([kmg]b?)?)?", re.IGNORECASE)
-_BUFFER = re.compile(r"[0-9]+([kmg]b?)? [0-9]+([kmg]b?)? [0-9]+", re.IGNORECASE)
-_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""The role's variables by their names without C(celery_broker_)."""
 
 
 def problems(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Every fault of the role's variables that are given, by their names without `celery_broker_`."""
+    """Every fault of the variables that are given, by their names without C(celery_broker_)."""
     for name, value in settings.items():
-        fault = _fault(name, value)
-        if fault:
-            yield f"celery_broker_{name} {fault}."
+        yield from checks.of_value(_VARIABLES[name], value, f"celery_broker_{name}")
     if settings.get("type") == "rabbitmq":
         if settings.get("user") == "guest":
-            yield 'celery_broker_user is "guest", which the role removes from RabbitMQ: choose another name.'
+            yield "celery_broker_user: 'guest' is removed from RabbitMQ by the role, choose another name"
         if settings.get("vhost") == "":
-            yield "celery_broker_vhost is empty: name the virtual host of the queues, such as celery."
-
-
-def _fault(name: str, value: Any) -> str | None:
-    if name == "password":
-        if not isinstance(value, (str, int, float)) or not re.fullmatch(r"[^\r\n]+", str(value)):
-            return (
-                "is not set, empty, or has a line break: set it to the password that the broker shall ask for, "
-                "best from Ansible Vault"
-            )
-    elif name in _CHOICES:
-        if value not in _CHOICES[name]:
-            return f"is {_shown(value)}: use one of {', '.join(_CHOICES[name])}"
-    elif name in _NUMBERS:
-        least, most, advice = _NUMBERS[name]
-        number = checks.whole_number(value)
-        if number is None or number < least or (most is not None and number > most):
-            return f"is {_shown(value)}: {advice}"
-    elif name == "bind":
-        addresses = [value] if isinstance(value, str) else value
-        if not isinstance(addresses, Sequence) or not all(isinstance(one, str) and one for one in addresses):
-            return f"is {_shown(value)}: write a list of addresses"
-        if not addresses:
-            return "is empty: name at least one address to listen on, such as 127.0.0.1"
-    elif name == "settings":
-        if not isinstance(value, Mapping):
-            return f"is {checks.kind_of(value)}: write a dictionary"
-    elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return f"is {_shown(value)}: write a text"
-    else:
-        return _text_fault(name, str(value))
-    return None
-
-
-def _text_fault(name: str, value: str) -> str | None:
-    if name == "user" and not _USER.fullmatch(value):
-        return (
-            f"is {_shown(value)}: use letters, digits, dots, dashes and underscores, beginning with a letter or a digit"
-        )
-    if name == "maxmemory" and not _SIZE.fullmatch(value):
-        return f"is {_shown(value)}: write a size such as 2gb, or leave it empty for no limit"
-    if name == "pubsub_buffer" and not _BUFFER.fullmatch(value):
-        return f"is {_shown(value)}: write hard limit, soft limit and seconds, such as 256mb 64mb 60"
-    return None
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, str) and value:
-        return f'"{value}"'
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    return checks.kind_of(value)
+            yield "celery_broker_vhost: is empty, name the virtual host of the queues, such as celery"

@@ -68,6 +68,7 @@ KEYS: Mapping[str, Key] = {
     "state": Key(
         TEXT,
         choices=("present", "absent"),
+        any_case=True,
         default="present",
         inherits=False,
         text="V(absent) drains the workers and removes what the role put on the host.",
@@ -164,7 +165,7 @@ KEYS: Mapping[str, Key] = {
         "be told by itself.",
     ),
     "queues": Key(TEXTS, check=values.queue, otherwise="the app's own", text="Queues to consume from."),
-    "pool": Key(TEXT, choices=POOLS, default=PREFORK, builds_command=True, text="Kind of pool."),
+    "pool": Key(TEXT, choices=POOLS, any_case=True, default=PREFORK, builds_command=True, text="Kind of pool."),
     "concurrency": Key(
         INTEGER,
         pools=("prefork", "gevent", "threads"),
@@ -237,6 +238,7 @@ KEYS: Mapping[str, Key] = {
     "log_level": Key(
         TEXT,
         choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"),
+        any_case=True,
         default="INFO",
         builds_command=True,
         text="The least severe of what a worker logs.",
@@ -266,6 +268,7 @@ KEYS: Mapping[str, Key] = {
     "priority_order": Key(
         TEXT,
         choices=("high_first", "low_first"),
+        any_case=True,
         otherwise="V(high_first), or the app's own order",
         text="Which end of the priorities Redis takes first. V(high_first) is RabbitMQ's order, 9 before 0. An app "
         "that sets C(priority_steps) or C(queue_order_strategy) itself keeps its order unless this key says otherwise.",

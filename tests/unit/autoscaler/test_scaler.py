@@ -222,7 +222,7 @@ def test_as_systemd_runs_it(tmp_path: Path) -> None:
     ("content", "code", "says"),
     [
         (json.dumps(CONFIG), 0, ""),
-        (json.dumps({**CONFIG, "mode": "acts"}), 1, "mode: is 'acts'"),
+        (json.dumps({**CONFIG, "mode": "acts"}), 1, "mode: 'acts' is not known"),
         ('{"fleets": [{"name": "web", "broker_url": "b", "policy": {"limitz": 1}}]}', 1, "fleets[0].policy.limitz"),
     ],
 )

@@ -14,7 +14,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.muejam.celery.plugins.filter import fleets as filters
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts, autoscaling, spec
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts, spec
 
 FACTS: dict[str, Any] = {
     "app": "proj",
@@ -79,7 +80,7 @@ def test_what_is_known_of_another_app_says_nothing(other: dict[str, Any]) -> Non
 
 
 def test_the_autoscaler_reads_as_the_app_does() -> None:
-    (entry,) = autoscaling.configuration([fleet()], SETTINGS, {"web": FACTS})["fleets"]
+    (entry,) = role.configuration([fleet()], SETTINGS, {"web": FACTS})["fleets"]
     assert (entry["transport_options"], entry["queues"]) == (FACTS["transport_options"], ["shop"])
 
 

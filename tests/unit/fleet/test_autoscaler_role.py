@@ -11,9 +11,15 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, problems
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
+    CONFIGURATION_FILE,
+    SOCKET,
+    STATE_FILE,
+    STATUS_FILE,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_DIRECTORY
 
 ROLE = Path(__file__).parents[3] / "roles" / "autoscaler"
@@ -41,7 +47,7 @@ def test_the_readme_has_every_variable_and_its_default() -> None:
 
 def test_the_defaults_have_no_fault() -> None:
     defaults = {name.replace("celery_autoscaler_", ""): value for name, value in read("defaults/main.yml").items()}
-    assert autoscaling.problems(defaults) == []
+    assert list(role.problems(defaults)) == []
 
 
 def test_the_example_of_the_readme_is_good() -> None:
@@ -53,12 +59,12 @@ def test_the_example_of_the_readme_is_good() -> None:
 def test_the_program_looks_where_the_role_puts_things() -> None:
     plain = Configuration()
     assert (plain.state, plain.status, plain.scaler) == (
-        autoscaling.STATE_FILE,
-        autoscaling.STATUS_FILE,
-        autoscaling.SOCKET,
+        STATE_FILE,
+        STATUS_FILE,
+        SOCKET,
     )
     assert read("vars/main.yml")["__celery_autoscaler_config_path"] == CONFIGURATION_FILE
-    assert read("vars/main.yml")["__celery_autoscaler_socket"] == autoscaling.SOCKET
+    assert read("vars/main.yml")["__celery_autoscaler_socket"] == SOCKET
 
 
 def test_root_makes_its_socket_and_locks_where_nobody_else_can_write() -> None:
@@ -66,7 +72,7 @@ def test_root_makes_its_socket_and_locks_where_nobody_else_can_write() -> None:
     service = (ROLE / "templates/celery-autoscaler.service.j2").read_text(encoding="utf-8")
     his = re.findall(r"^(?:Runtime|State)Directory=(.*)$", service, re.M)
     assert his == ["celery-autoscaler", "celery-autoscaler"]
-    assert Path(autoscaling.SOCKET).parent == Path("/run")
+    assert Path(SOCKET).parent == Path("/run")
     scaler = (ROLE / "templates/celery-autoscaler-scale@.service.j2").read_text(encoding="utf-8")
     assert f"\nRuntimeDirectory={Path(LOCK_DIRECTORY).relative_to('/run')}\nRuntimeDirectoryMode=0700\n" in scaler
     assert "ReadWritePaths" not in scaler

@@ -5,22 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
-from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of
-from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.role import DURATION, VARIABLES
+from ansible_collections.muejam.celery.plugins.module_utils.checks import (
+    BOOLEAN,
+    BOOLEAN_OR_MAPPING,
+    INTEGER,
+    MAPPING,
+    MAPPINGS,
+    TEXT,
+    Key,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-
-SHORTEST_INTERVAL = 0.5
-LONGEST_INTERVAL = 3600.0
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 
 
 @dataclass(frozen=True)
@@ -83,140 +88,60 @@ def read_configuration(raw: object, origin: str) -> Configuration:
 
     :raises OperationError: with every fault at once.
     """
-    reader = _Reader()
-    found = reader.configuration(raw)
-    if reader.faults:
+    faults = list(_faults(raw)) if isinstance(raw, Mapping) else [f"it: must be a dictionary, is {checks.shown(raw)}"]
+    if faults:
         raise OperationError(
             f"use the configuration {origin}",
-            "; ".join(f"{path or 'it'}: {fault}" for path, fault in reader.faults),
+            "; ".join(faults),
             "Correct these; what ran before goes on unchanged.",
-            faults=[{"path": path, "message": fault} for path, fault in reader.faults],
+            faults=[dict(zip(("path", "message"), fault.split(": ", 1))) for fault in faults],
         )
-    return found
+    given = _plain(_KEYS, raw)
+    given["fleets"] = tuple(_fleet(fleet) for fleet in given.get("fleets", ()))
+    metrics = given.get("metrics", True)
+    address = _plain(_METRICS, metrics) if isinstance(metrics, Mapping) else {}
+    given["metrics"] = None if metrics is False else MetricsAddress(**address)
+    return Configuration(**given)
 
 
-class _Reader:
-    """Collects faults while it reads; what it returns after a fault is never used."""
+_STUCK = {"after": Key(DURATION), "restart": Key(BOOLEAN)}
+_METRICS = {"address": Key(TEXT), "port": Key(INTEGER, minimum=0, maximum=65535)}
+_FLEET: Mapping[str, Key] = {
+    "name": KEYS["name"],
+    "broker_url": replace(KEYS["broker_url"], required="the URL of its broker"),
+    "transport_options": KEYS["broker_transport_options"],
+    "ssl": KEYS["broker_use_ssl"],
+    "queues": KEYS["queues"],
+    "task_events": KEYS["task_events"],
+    "policy": KEYS["policy"],
+    "stuck": Key(MAPPING, keys=_STUCK),
+}
+_KEYS: Mapping[str, Key] = {
+    "mode": VARIABLES["mode"],
+    "interval": replace(VARIABLES["interval"], minimum=0.5),
+    "state": Key(TEXT),
+    "status": Key(TEXT),
+    "scaler": Key(TEXT),
+    "metrics": Key(BOOLEAN_OR_MAPPING, keys=_METRICS),
+    "fleets": Key(MAPPINGS, keys=_FLEET),
+}
 
-    def __init__(self) -> None:
-        self.faults: list[tuple[str, str]] = []
 
-    def fault(self, path: str, message: str) -> None:
-        self.faults.append((path, message))
+def _faults(raw: Mapping[Any, Any]) -> Iterator[str]:
+    yield from checks.of_mapping(_KEYS, raw, "")
+    names = [fleet.get("name") for fleet in checks.mappings(raw.get("fleets")) or ()]
+    for name in sorted({name for name in names if isinstance(name, str) and names.count(name) > 1}):
+        yield f"fleets: {name!r} is there twice"
 
-    def mapping(self, raw: object, path: str, known: Sequence[str]) -> dict[str, Any]:
-        if not isinstance(raw, Mapping):
-            self.fault(path, "is not a mapping")
-            return {}
-        for key in raw:
-            if key not in known:
-                self.fault(f"{path}.{key}".lstrip("."), f"is not known here; known are {', '.join(known)}")
-        return {key: value for key, value in raw.items() if key in known and value is not None}
 
-    def configuration(self, raw: object) -> Configuration:
-        given = self.mapping(raw, "", ("mode", "interval", "state", "status", "scaler", "metrics", "fleets"))
-        plain = Configuration()
-        mode = given.get("mode", plain.mode)
-        if mode not in defaults.MODES:
-            self.fault("mode", f"is {mode!r}; known are {', '.join(defaults.MODES)}")
-        interval = self.duration(given.get("interval", plain.interval), "interval")
-        if not SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
-            self.fault("interval", f"is {interval:g}s: between {SHORTEST_INTERVAL:g}s and {LONGEST_INTERVAL:g}s")
-        listed = given.get("fleets", ())
-        if not isinstance(listed, Sequence) or isinstance(listed, str):
-            self.fault("fleets", "is not a list")
-            listed = ()
-        fleets = tuple(self.fleet(item, f"fleets[{place}]") for place, item in enumerate(listed))
-        names = [fleet.name for fleet in fleets]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            self.fault("fleets", f"{name!r} is there twice")
-        return Configuration(
-            mode=mode,
-            interval=interval,
-            state=self.text(given.get("state", plain.state), "state"),
-            status=self.text(given.get("status", plain.status), "status"),
-            scaler=self.text(given.get("scaler", plain.scaler), "scaler"),
-            metrics=self.metrics(given["metrics"]) if "metrics" in given else plain.metrics,
-            fleets=fleets,
-        )
+def _plain(keys: Mapping[str, Key], given: Any) -> dict[str, Any]:
+    return {name: key.plain(given[name]) for name, key in keys.items() if given.get(name) is not None}
 
-    def metrics(self, raw: object) -> MetricsAddress | None:
-        if raw is False:
-            return None
-        given = self.mapping(raw, "metrics", ("address", "port"))
-        port = given.get("port", MetricsAddress.port)
-        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
-            self.fault("metrics.port", f"is {port!r}, not a port")
-        return MetricsAddress(self.text(given.get("address", MetricsAddress.address), "metrics.address"), port)
 
-    def fleet(self, raw: object, path: str) -> WatchedFleet:
-        known = ("name", "broker_url", "transport_options", "ssl", "queues", "task_events", "policy", "stuck")
-        given = self.mapping(raw, path, known)
-        name = given.get("name")
-        if not isinstance(name, str) or not is_fleet_name(name):
-            self.fault(f"{path}.name", f"is {name!r}, which is no name of a fleet")
-        if "broker_url" not in given:
-            self.fault(f"{path}.broker_url", "is missing")
-        queues = given.get("queues") or defaults.QUEUES
-        if not isinstance(queues, Sequence) or isinstance(queues, str) or not all(isinstance(q, str) for q in queues):
-            self.fault(f"{path}.queues", "is not a list of names")
-            queues = ()
-        return WatchedFleet(
-            name=str(name),
-            broker_url=self.broker_url(given.get("broker_url", ""), f"{path}.broker_url"),
-            transport_options=self.transport_options(given.get("transport_options", {}), f"{path}.transport_options"),
-            ssl=self.checked(given, path, "ssl", None, lambda v: isinstance(v, (bool, Mapping))),
-            queues=tuple(dict.fromkeys(queues)),
-            task_events=self.checked(given, path, "task_events", False, lambda v: isinstance(v, bool)),
-            policy=self.policy(given["policy"], f"{path}.policy") if "policy" in given else None,
-            stuck=self.stuck(given.get("stuck", {}), f"{path}.stuck"),
-        )
-
-    def stuck(self, raw: object, path: str) -> StuckRule:
-        given = self.mapping(raw, path, ("after", "restart"))
-        after = self.duration(given.get("after", StuckRule.after), f"{path}.after")
-        restart = self.checked(given, path, "restart", False, lambda v: isinstance(v, bool))
-        return StuckRule(after, restart)
-
-    def checked(self, given: Mapping[str, Any], path: str, key: str, plain: Any, sound: Callable[[Any], bool]) -> Any:
-        value = given.get(key, plain)
-        if key in given and not sound(value):
-            self.fault(f"{path}.{key}", "is a value of the wrong kind")
-            return plain
-        return value
-
-    def policy(self, raw: object, path: str) -> Policy | None:
-        try:
-            return parse_policy(raw)
-        except PolicyError as error:
-            for fault in error.faults:
-                self.fault(f"{path}.{fault.path}", fault.message)
-            return None
-
-    def duration(self, raw: object, path: str) -> float:
-        try:
-            return parse_duration(raw)
-        except ValueError as error:
-            self.fault(path, str(error))
-            return 0.0
-
-    def broker_url(self, raw: object, path: str) -> str:
-        url = self.text(raw, path)
-        fault = fault_of(url) if url else None
-        if fault:
-            self.fault(path, str(fault))
-        return url
-
-    def transport_options(self, raw: object, path: str) -> Mapping[str, Any]:
-        if not isinstance(raw, Mapping):
-            self.fault(path, "is a value of the wrong kind")
-            return {}
-        for fault in transport_options.faults(raw):
-            self.fault(*f"{path}{fault}".split(": ", 1))
-        return raw
-
-    def text(self, raw: object, path: str) -> str:
-        if not isinstance(raw, str):
-            self.fault(path, "is not a text")
-            return ""
-        return raw
+def _fleet(raw: Mapping[str, Any]) -> WatchedFleet:
+    given = _plain(_FLEET, raw)
+    if "policy" in given:
+        given["policy"] = parse_policy(given["policy"])
+    given["queues"] = tuple(dict.fromkeys(given.get("queues") or defaults.QUEUES))
+    given["stuck"] = StuckRule(**_plain(_STUCK, given.get("stuck", {})))
+    return WatchedFleet(**given)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import autoscaling, policies, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import policies, spec
 
 SETTINGS: dict[str, Any] = {
     "state": "present",
@@ -50,12 +51,12 @@ def resolved(*fleets: dict[str, Any]) -> list[spec.Fleet]:
 def test_when_a_host_has_one(
     fleets: list[dict[str, Any]], mode: str, state: str, wanted: bool, scaled: list[str]
 ) -> None:
-    assert autoscaling.wanted(resolved(*fleets), mode, state) is wanted
-    assert autoscaling.scaled(resolved(*fleets), mode, state) == scaled
+    assert role.wanted(resolved(*fleets), mode, state) is wanted
+    assert role.scaled(resolved(*fleets), mode, state) == scaled
 
 
 def test_the_autoscaler_understands_its_configuration() -> None:
-    told = autoscaling.configuration(resolved(WEB, PLAIN, GONE), {**SETTINGS, "restart_stuck": "yes"})
+    told = role.configuration(resolved(WEB, PLAIN, GONE), {**SETTINGS, "restart_stuck": "yes"})
     read = read_configuration(told, "a test")
     web, plain = read.fleets
     assert (read.mode, read.interval, read.metrics.port if read.metrics else None) == ("act", 5.0, 9541)
@@ -67,21 +68,21 @@ def test_the_autoscaler_understands_its_configuration() -> None:
 
 
 def test_an_empty_policy_is_one() -> None:
-    told = autoscaling.configuration(resolved({**WEB, "policy": {}}), SETTINGS)
+    told = role.configuration(resolved({**WEB, "policy": {}}), SETTINGS)
     assert told["fleets"][0]["policy"] == {}
     assert read_configuration(told, "a test").fleets[0].policy is not None
 
 
 def test_letting_go() -> None:
-    told = autoscaling.configuration(resolved(WEB, {**WEB, "name": "mail"}, PLAIN), SETTINGS)
-    left = autoscaling.without(told, ["mail", "plain", "unheard-of"])
+    told = role.configuration(resolved(WEB, {**WEB, "name": "mail"}, PLAIN), SETTINGS)
+    left = role.without(told, ["mail", "plain", "unheard-of"])
     assert ["policy" in fleet for fleet in left["fleets"]] == [True, False, False]
     assert {**told, "fleets": []} == {**left, "fleets": []}
-    assert autoscaling.without(told, []) == told
-    assert autoscaling.without({}, ["web"]) == {}
+    assert role.without(told, []) == told
+    assert role.without({}, ["web"]) == {}
     # What only advises scales nothing, and goes on advising.
     advising = {**told, "mode": "advise"}
-    assert autoscaling.without(advising, ["web"]) == advising
+    assert role.without(advising, ["web"]) == advising
 
 
 @pytest.mark.parametrize(
@@ -91,22 +92,25 @@ def test_letting_go() -> None:
         ({"metrics_port": "9541", "interval": 10}, []),
         ({"mode": "Act"}, ["celery_autoscaler_mode: 'Act' is not known, use one of observe, advise, act"]),
         ({"interval": "0s"}, ["celery_autoscaler_interval: 0s is out of range"]),
-        ({"interval": "soon", "stuck_after": "0"}, ["celery_autoscaler_interval: 'soon'", "celery_autoscaler_stuck"]),
-        ({"metrics_port": 0}, ["celery_autoscaler_metrics_port: 0 is no port"]),
-        ({"metrics_port": "http"}, ["celery_autoscaler_metrics_port: 'http' is no port"]),
-        ({"metrics_address": ""}, ["celery_autoscaler_metrics_address: ''"]),
+        (
+            {"interval": "soon", "stuck_after": "0"},
+            ["celery_autoscaler_interval: must be", "celery_autoscaler_stuck_after"],
+        ),
+        ({"metrics_port": 0}, ["celery_autoscaler_metrics_port: 0 is out of range, use 1 to 65535"]),
+        ({"metrics_port": "http"}, ["celery_autoscaler_metrics_port: must be a whole number, is a text"]),
+        ({"metrics_address": ""}, ["celery_autoscaler_metrics_address: must be a text, is empty"]),
         ({"state": "gone"}, ["celery_autoscaler_state: 'gone'"]),
     ],
 )
 def test_faults_of_the_settings(changes: dict[str, Any], says: list[str]) -> None:
-    found = autoscaling.problems({**SETTINGS, **changes})
+    found = list(role.problems({**SETTINGS, **changes}))
     assert len(found) == len(says)
     assert all(fault.startswith(start) for fault, start in zip(found, says))
 
 
 @pytest.mark.parametrize(("interval", "seconds"), [("5s", 60), ("1m", 180), (0.5, 60)])
 def test_the_watchdog_waits_for_several_looks(interval: object, seconds: int) -> None:
-    assert autoscaling.watchdog({**SETTINGS, "interval": interval}) == seconds
+    assert role.watchdog({**SETTINGS, "interval": interval}) == seconds
 
 
 @pytest.mark.parametrize(

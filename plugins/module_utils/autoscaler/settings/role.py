@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the autoscaler of a host is to be told about its fleets: its configuration, made from resolved fleets."""
+"""What the role `autoscaler` takes, and the configuration that it writes for the fleets of a host."""
 
 from __future__ import annotations
 
@@ -18,21 +18,47 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     STATE_FILE,
     STATUS_FILE,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.checks import BOOLEAN, INTEGER, TEXT, Key, Kind
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts
-
-STATES = ("present", "absent")
-
-INTERVAL = (1.0, 3600.0)
-"""Seconds between two looks, shortest and longest. A look costs the broker and the host something."""
 
 LEAST_WATCHDOG = 60.0
 """Seconds without a sign of life from the autoscaler's loop after which systemd restarts it."""
 
 
-def problems(settings: Mapping[str, Any], prefix: str = "celery_autoscaler_") -> list[str]:
-    """Every fault of the role's own variables, given by their names without C(prefix)."""
-    return [f"{prefix}{fault}" for fault in _problems(settings)]
+def _seconds(value: object) -> float | None:
+    try:
+        return parse_duration(value)
+    except ValueError:
+        return None
+
+
+def _address(value: str) -> str | None:
+    if any(letter.isspace() for letter in value):
+        return f"{value!r} is no address to listen on, use 127.0.0.1, or 0.0.0.0 for all"
+    return None
+
+
+DURATION = Kind("a duration such as 90, 90s, 2m or 1h30m", "str", _seconds)
+
+VARIABLES: Mapping[str, Key] = {
+    "state": Key(TEXT, choices=("present", "absent")),
+    "mode": Key(TEXT, choices=MODES),
+    # A look costs the broker and the host something.
+    "interval": Key(DURATION, minimum=1, maximum=3600),
+    "metrics_address": Key(TEXT, check=_address),
+    "metrics_port": Key(INTEGER, minimum=1, maximum=65535),
+    "stuck_after": Key(DURATION, minimum=1),
+    "restart_stuck": Key(BOOLEAN),
+}
+"""The role's variables by their names without C(celery_autoscaler_), but for those that only its tasks read."""
+
+
+def problems(settings: Mapping[str, Any], prefix: str = "celery_autoscaler_") -> Iterator[str]:
+    """Every fault of the variables that are given: of an undefined one whoever knows of it tells."""
+    for name, key in VARIABLES.items():
+        if name in settings:
+            yield from checks.of_value(key, settings[name], f"{prefix}{name}")
 
 
 def wanted(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> bool:
@@ -65,7 +91,7 @@ def configuration(
         "scaler": SOCKET,
         "metrics": {
             "address": settings["metrics_address"],
-            "port": checks.whole_number(settings["metrics_port"]),
+            "port": VARIABLES["metrics_port"].plain(settings["metrics_port"]),
         },
         "fleets": [_entry(fleet, settings, (apps or {}).get(fleet["name"])) for fleet in _present(fleets)],
     }
@@ -96,6 +122,7 @@ def _present(fleets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any], facts: Mapping[str, Any] | None) -> dict[str, Any]:
     reading = app_facts.reading(fleet, facts)
+    restart = VARIABLES["restart_stuck"].plain(settings["restart_stuck"])
     entry = {
         "name": fleet["name"],
         "broker_url": fleet["broker_url"],
@@ -103,59 +130,10 @@ def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any], facts: Mapping
         "ssl": reading["ssl"],
         "queues": reading["queues"] or list(QUEUES),
         "task_events": fleet["task_events"],
-        "stuck": {"after": settings["stuck_after"], "restart": checks.boolean(settings["restart_stuck"])},
+        "stuck": {
+            "after": settings["stuck_after"],
+            "restart": restart,
+        },
     }
     # Absent means observed only, and an empty policy is one: that of the defaults.
     return entry if fleet["policy"] is None else {**entry, "policy": fleet["policy"]}
-
-
-def _problems(settings: Mapping[str, Any]) -> Iterator[str]:
-    """Faults of the settings that are given: what is undefined is told by who knows of it."""
-    checks = {
-        "state": lambda value: _choice(value, STATES),
-        "mode": lambda value: _choice(value, MODES),
-        "interval": lambda value: _duration(value, *INTERVAL),
-        "metrics_address": _address,
-        "metrics_port": _port,
-        "stuck_after": lambda value: _duration(value, 1.0, 1e9),
-        "restart_stuck": _truth,
-    }
-    for name, check in checks.items():
-        fault = check(settings[name]) if name in settings else None
-        if fault:
-            yield f"{name}: {fault}"
-
-
-def _choice(value: object, choices: Sequence[str]) -> str | None:
-    return None if value in choices else f"{_shown(value)} is not known, use one of {', '.join(choices)}"
-
-
-def _duration(value: object, least: float, most: float) -> str | None:
-    if not isinstance(value, (str, int, float)):
-        return f"is {checks.kind_of(value)}, not a duration such as 90, 90s, 2m or 1h30m"
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        return str(error)
-    return None if least <= seconds <= most else f"{value} is out of range, use {least:g} to {most:g} seconds"
-
-
-def _port(value: object) -> str | None:
-    port = checks.whole_number(value)
-    return None if port is not None and 1 <= port <= 65535 else f"{_shown(value)} is no port, use 1 to 65535"
-
-
-def _address(value: object) -> str | None:
-    if isinstance(value, str) and value and not any(letter.isspace() for letter in value):
-        return None
-    return f"{_shown(value)} is no address to listen on, use 127.0.0.1, or 0.0.0.0 for all"
-
-
-def _truth(value: object) -> str | None:
-    return None if checks.boolean(value) is not None else f"{_shown(value)} is neither true nor false"
-
-
-def _shown(value: object) -> str:
-    return (
-        repr(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else checks.kind_of(value)
-    )
