@@ -149,6 +149,8 @@ class Run:
             say(f"  {stage.name}: {word}, {stage.seconds:.0f} s{again}")
         if self.last.passed is not None:
             self.last.show()
+        if self.stopping.is_set():
+            say("stopped; hosts that are left over: python3 tests/bed/host.py clean")
         return all(stage.passed for stage in self.stages)
 
     def _one(self, stage: Stage) -> bool:
