@@ -10,13 +10,11 @@ kombu, redis-py and py-amqp convert nothing, and say so far from the option.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.checks import boolean, number, whole_number
-
-_Convert = Callable[[Any], Any]
-"""Returns the value as a library takes it; raises ValueError with what it has to be."""
+from ansible_collections.muejam.celery.plugins.module_utils import checks
+from ansible_collections.muejam.celery.plugins.module_utils.checks import INTEGER, MAPPING, Key, Kind
 
 
 def prepared(options: Mapping[Any, Any] | None) -> dict[str, Any]:
@@ -26,156 +24,116 @@ def prepared(options: Mapping[Any, Any] | None) -> dict[str, Any]:
 
     :raises ValueError: with all faults, each with its place.
     """
-    found: list[str] = []
-    result = _dictionary(options or {}, "", found)
+    found = list(faults(options or {}))
     if found:
         raise ValueError("; ".join(fault.lstrip(".") for fault in found))
-    return result
+    return _plain(options or {})
 
 
 def faults(options: Mapping[Any, Any]) -> Iterator[str]:
     """Yield what is wrong with transport options, such as C(.visibility_timeout: must be a number)."""
-    found: list[str] = []
-    _dictionary(options, "", found)
-    yield from found
+    for name, value in options.items():
+        key = _OPTIONS.get(str(name))
+        if key and value is not None:
+            yield from checks.of_value(key, value, f".{name}")
 
 
-def _dictionary(given: Mapping[Any, Any], path: str, found: list[str]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in given.items():
-        name, place = str(key), f"{path}.{key}"
-        if value is None:
-            continue
-        if name in _DICTIONARIES:
-            if isinstance(value, Mapping):
-                result[name] = _dictionary(value, place, found)
-            else:
-                found.append(f"{place}: must be a dictionary")
-            continue
-        convert = _KINDS.get(name)
-        try:
-            result[name] = convert(value) if convert else value
-        except ValueError as error:
-            found.append(f"{place}: {error}")
-    return result
+def _plain(options: Mapping[Any, Any]) -> dict[str, Any]:
+    given = {str(name): value for name, value in options.items() if value is not None}
+    return {name: _OPTIONS[name].plain(value) if name in _OPTIONS else value for name, value in given.items()}
 
 
-def _number(value: Any) -> float:
-    amount = number(value)
-    if amount is None:
-        raise ValueError("must be a number")
-    return amount
+def _nested(value: object) -> dict[str, Any] | None:
+    return _plain(value) if isinstance(value, Mapping) else None
 
 
-def _positive(value: Any) -> float:
-    amount = number(value)
-    if amount is None or amount <= 0:
-        raise ValueError("must be a number of seconds above 0")
-    return amount
+def _positive(value: object) -> float | None:
+    amount = checks.number(value)
+    return amount if amount is not None and amount > 0 else None
 
 
-def _whole(value: Any) -> int:
-    amount = whole_number(value)
-    if amount is None:
-        raise ValueError("must be a whole number")
-    return amount
+def _truth(value: object) -> bool | None:
+    whole = checks.whole_number(value)
+    return checks.boolean(value) if whole is None else {0: False, 1: True}.get(whole)
 
 
-def _truth(value: Any) -> bool:
-    truth = {0: False, 1: True}.get(whole) if (whole := whole_number(value)) is not None else boolean(value)
-    if truth is None:
-        raise ValueError("must be true or false")
-    return truth
-
-
-def _truth_or_dictionary(value: Any) -> bool | dict[Any, Any]:
+def _truth_or_dictionary(value: object) -> bool | dict[Any, Any] | None:
     return dict(value) if isinstance(value, Mapping) else _truth(value)
 
 
-def _plain_dictionary(value: Any) -> dict[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError("must be a dictionary")
-    return dict(value)
-
-
-def _text(value: Any) -> str:
+def _text(value: object) -> str | None:
     # A name or a password of digits alone is a number to YAML.
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError("must be a text")
-    return str(value)
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
 
 
-def _text_or_truth(value: Any) -> str | bool:
-    truth = boolean(value)
+def _text_or_truth(value: object) -> str | bool | None:
+    truth = checks.boolean(value)
     return _text(value) if truth is None else truth
 
 
-def _order(value: Any) -> str:
+def _order(value: object) -> str | None:
     order = _text(value)
     # A class of one's own has its module before it.
-    if order not in _ORDERS and not re.search("[.:]", order):
-        raise ValueError(f"must be one of {', '.join(_ORDERS)}")
-    return order
+    return order if order in _ORDERS or re.search("[.:]", order or "") else None
 
 
-def _steps(value: Any) -> list[int]:
-    steps = [whole_number(one) for one in value] if _is_list(value) else []
+def _steps(value: object) -> list[int] | None:
+    steps = [checks.whole_number(one) for one in value] if isinstance(value, (list, tuple)) else []
     known = [step for step in steps if step is not None and step >= 0]
-    if not known or len(known) != len(steps):
-        raise ValueError("must be a list of whole numbers such as [0, 3, 6, 9]")
-    return known
+    return known if known and len(known) == len(steps) else None
 
 
-def _socket_numbers(value: Any) -> dict[int, int]:
-    if not isinstance(value, Mapping):
-        raise ValueError("must be a dictionary of numbers")
-    options = {whole_number(key): whole_number(one) for key, one in value.items()}
+def _socket_numbers(value: object) -> dict[int, int] | None:
+    given = value if isinstance(value, Mapping) else {None: None}
+    options = {checks.whole_number(key): checks.whole_number(one) for key, one in given.items()}
     known = {key: one for key, one in options.items() if key is not None and one is not None}
-    if len(known) != len(value):
-        raise ValueError(
-            "must be a dictionary of whole numbers: on Linux 4 is TCP_KEEPIDLE, 5 TCP_KEEPINTVL and 6 TCP_KEEPCNT"
-        )
-    return known
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return known if len(known) == len(given) else None
 
 
 _ORDERS = ("round_robin", "priority", "sorted")
-
-_DICTIONARIES = ("sentinel_kwargs",)
+_SECONDS = Key(Kind("a number of seconds above 0", "float", _positive))
+_NUMBER = Key(Kind("a number", "float", checks.number))
+_WHOLE = Key(INTEGER)
+_TRUTH = Key(Kind("true or false", "bool", _truth))
+_TEXT = Key(Kind("a text", "str", _text))
+_SOCKET_NUMBERS = Key(
+    Kind(
+        "a dictionary of whole numbers (on Linux 4 is TCP_KEEPIDLE, 5 TCP_KEEPINTVL and 6 TCP_KEEPCNT)",
+        "dict",
+        _socket_numbers,
+    )
+)
 
 # Read in `from_transport_options` of kombu/transport/redis.py and virtual/base.py, in kombu/connection.py (retrying),
 # in py-amqp's Connection and in redis-py's (sentinel_kwargs).
-_KINDS: Mapping[str, _Convert] = {
+_OPTIONS: Mapping[str, Key] = {
     **dict.fromkeys(
         (
             "visibility_timeout", "socket_timeout", "socket_connect_timeout", "read_timeout", "write_timeout",
             "connect_timeout", "polling_interval", "unacked_mutex_expire",
         ),
-        _positive,
+        _SECONDS,
     ),
     **dict.fromkeys(
         (
             "health_check_interval", "reauth_check_interval", "heartbeat", "interval_start", "interval_step",
             "interval_max", "unacked_restore_interval",
         ),
-        _number,
+        _NUMBER,
     ),
     **dict.fromkeys(
         (
             "max_connections", "max_retries", "min_other_sentinels", "unacked_restore_limit",
             "unacked_restore_throttle", "channel_max", "frame_max", "db", "port", "protocol",
         ),
-        _whole,
+        _WHOLE,
     ),
     **dict.fromkeys(
         (
             "socket_keepalive", "ack_emulation", "fanout_patterns", "retry_on_timeout",
             "confirm_publish", "sentinel_fanout_compat", "ssl_check_hostname", "decode_responses",
         ),
-        _truth,
+        _TRUTH,
     ),
     **dict.fromkeys(
         (
@@ -183,13 +141,14 @@ _KINDS: Mapping[str, _Convert] = {
             "client_name", "body_encoding", "deadletter_queue", "login_method", "username",
             "password",
         ),
-        _text,
+        _TEXT,
     ),
-    "queue_order_strategy": _order,
-    "fanout_prefix": _text_or_truth,
-    "ssl": _truth_or_dictionary,
-    "client_properties": _plain_dictionary,
-    "priority_steps": _steps,
-    "socket_keepalive_options": _socket_numbers,
-    "socket_settings": _socket_numbers,
+    "queue_order_strategy": Key(Kind(f"one of {', '.join(_ORDERS)}", "str", _order)),
+    "fanout_prefix": Key(Kind("a text", "str", _text_or_truth)),
+    "ssl": Key(Kind("true, false or a dictionary", "raw", _truth_or_dictionary)),
+    "client_properties": Key(MAPPING),
+    "priority_steps": Key(Kind("a list of whole numbers such as [0, 3, 6, 9]", "list", _steps)),
+    "socket_keepalive_options": _SOCKET_NUMBERS,
+    "socket_settings": _SOCKET_NUMBERS,
+    "sentinel_kwargs": Key(Kind("a dictionary", "dict", _nested), inside=faults),
 }  # fmt: skip
