@@ -21,7 +21,6 @@ import yaml
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
 
 ROLES = Path(__file__).parents[2] / "roles"
-TABLES = ("worker", "autoscaler")
 _ROLE = re.compile(r"P\(muejam\.celery\.(\w+)#role\)")
 _VALUE = re.compile(r"[CVO]\(([^()]*)\)")
 _KINDS = {"float": "number", "raw": "bool or dict"}
@@ -31,11 +30,12 @@ def written() -> dict[Path, str]:
     """Every file that has such a part, and the text that it is to have."""
     specs = ROLES / "worker/meta/argument_specs.yml"
     texts = {specs: _replaced(specs.read_text(encoding="utf-8"), "fleet keys", "\n".join(_options(KEYS, 8)), "# ")}
-    for role in TABLES:
-        readme = ROLES / role / "README.md"
-        options = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8"))
-        variables = options["argument_specs"]["main"]["options"]
-        texts[readme] = _replaced(readme.read_text(encoding="utf-8"), "variables", "\n".join(_variables(variables)))
+    for readme in sorted(ROLES.glob("*/README.md")):
+        text = readme.read_text(encoding="utf-8")
+        if "variables, written by make docs" in text:
+            options = yaml.safe_load((readme.parent / "meta/argument_specs.yml").read_text(encoding="utf-8"))
+            variables = options["argument_specs"]["main"]["options"]
+            texts[readme] = _replaced(text, "variables", "\n".join(_variables(variables)))
     readme = ROLES / "worker/README.md"
     texts[readme] = _replaced(texts[readme], "fleet keys", "\n".join(_rows()))
     return texts
@@ -103,11 +103,13 @@ def _variables(options: dict[str, Any]) -> Iterator[str]:
     yield "| variable | meaning | default |"
     yield "|---|---|---|"
     for name, option in options.items():
-        yield f"| `{name}` | {_markdown(' '.join(option['description']))} | `{_plain(option['default'])}` |"
+        told = option["description"]
+        default = f"`{_plain(option['default'])}`" if "default" in option else ""
+        yield f"| `{name}` | {_markdown(told if isinstance(told, str) else ' '.join(told))} | {default} |"
 
 
 def _plain(default: object) -> str:
-    return default if isinstance(default, str) else json.dumps(default)
+    return default if isinstance(default, str) and default else json.dumps(default)
 
 
 def _markdown(text: str) -> str:

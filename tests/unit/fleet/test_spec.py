@@ -24,6 +24,11 @@ def test_own_values_win_and_null_is_the_built_in_default() -> None:
     assert (fleet["workers"], fleet["drain_timeout"], fleet["log_level"]) == (3, 300, "DEBUG")
 
 
+def test_a_choice_is_known_however_it_is_written() -> None:
+    fleet = resolved({"state": "Absent", "pool": "GEVENT", "priority_order": "High_First"})
+    assert (fleet["state"], fleet["pool"], fleet["priority_order"]) == ("absent", "gevent", "high_first")
+
+
 def test_mappings_add_up_and_lists_do_not() -> None:
     fleet = resolved(
         {"environment": {"A": "1"}, "queues": ["a"]}, {"environment": {"A": "0", "B": "2"}, "queues": ["b"]}
