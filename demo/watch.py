@@ -20,7 +20,8 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import Broker, open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
@@ -94,7 +95,7 @@ def reading(broker: Broker, ledger: Ledger, systemd: Systemd, decisions: Decisio
     """Read everything once. `lost` says whether the broker could not be read."""
     problem, waiting, unacknowledged = "", None, None
     try:
-        queue = read_queues(broker, [QUEUE])[0]
+        queue = broker.read_queues([QUEUE])[0]
         waiting = queue.waiting_by_priority
         unacknowledged = queue.unacknowledged
     except OperationError as error:

@@ -12,7 +12,6 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     app_facts,
     arguments,
@@ -81,7 +80,7 @@ def fleet_service(fleet: spec.Fleet, facts: Mapping[str, Any] | None = None) -> 
         "file_environment": environment.file_lines(fleet),
         "reading": reading,
         "control_exchange": systemd_text.argument(placeholders.literal(reading["control_exchange"])),
-        "visibility_timeout": rules.visibility_timeout(fleet) if is_redis(fleet["broker_url"]) else None,
+        "visibility_timeout": rules.visibility_timeout(fleet),
         "probe": {
             "app": fleet["app"],
             "pool": fleet["pool"],

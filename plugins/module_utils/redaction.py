@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote, unquote_plus
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import Address, addresses
+from ansible_collections.muejam.celery.plugins.module_utils.addresses import Address, addresses
 
 MASK = "********"
 
@@ -100,7 +100,5 @@ def _shown(address: Address) -> str:
 def _plain_place(address: Address) -> str:
     """What follows the login; without what stands where a port is to stand and is none, and without a fragment."""
     place = address.place.partition("#")[0]
-    if address.scheme == "redis+socket":
-        return place
     host = re.split(r"[/?]", place, maxsplit=1)[0]
     return place if re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]{0,5})?(;.*)?", host) else MASK

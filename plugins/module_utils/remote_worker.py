@@ -20,7 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 T = TypeVar("T")
 
 Connect = Callable[[float], AbstractContextManager[Any]]
-"""Opens a kombu connection within so many seconds, raising OperationError for everything that fails on it."""
+"""Opens a broker within so many seconds, raising OperationError for everything that fails on it."""
 
 CONNECT_SECONDS = 5.0
 """Longest time for one attempt to connect."""
@@ -198,9 +198,9 @@ def _persist(
     while True:
         check()
         try:
-            with connect(max(0.5, min(CONNECT_SECONDS, deadline - time.monotonic()))) as connection:
+            with connect(max(0.5, min(CONNECT_SECONDS, deadline - time.monotonic()))) as broker:
                 reached_at = time.monotonic()
-                with RemoteControl(connection, exchange) as control:
+                with broker.remote_control(exchange) as control:
                     return work(control)
         except WorkerEnded:
             raise

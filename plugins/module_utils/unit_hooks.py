@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import CONTROL_EXCHANGE
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of
@@ -135,7 +135,7 @@ def _connector(environment: Mapping[str, str]) -> Connect:
     def connect(seconds: float) -> Iterator[Any]:
         with open_broker(url, options, ssl, timeout=seconds) as broker:
             try:
-                yield broker.connection
+                yield broker
             except Exception as error:
                 broker.abort()
                 tried = f"speak with the worker through the broker {broker.url}"

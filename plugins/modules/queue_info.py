@@ -132,12 +132,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (
-    open_broker,
-    publishers_blocked,
-    read_queues,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import require_libraries
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, mask_secrets_only
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -169,9 +165,9 @@ def main() -> None:
             warn=module.warn,
         ) as broker:
             left = max(0.0, params["timeout"] - (time.monotonic() - begun))
-            readings = read_queues(broker, params["queues"], timeout=left, warn=module.warn)
+            readings = broker.read_queues(params["queues"], timeout=left, warn=module.warn)
             with contextlib.suppress(OperationError):
-                if blocked := publishers_blocked(broker, [reading.name for reading in readings], warn=module.warn):
+                if blocked := broker.publishers_blocked([reading.name for reading in readings], warn=module.warn):
                     module.warn(f"The broker takes no tasks at present: {blocked}.")
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -139,8 +139,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import require_libraries
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, mask_secrets_only
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.roll_call import RollCall, read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError

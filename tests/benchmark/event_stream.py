@@ -112,7 +112,7 @@ def publish(port: int, commands: Sequence[bytes]) -> None:
 
 def listen_ours(url: str, expected: int, tell: Callable[..., None]) -> None:
     """Listen with the collection's own stream."""
-    from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
+    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 
     stream = EventStream(url, {"web": ["celery"]})
     stream.start()
@@ -146,7 +146,7 @@ def listen_celery(url: str, expected: int, tell: Callable[..., None]) -> None:
 
 def listen_beside_turns(url: str, expected: int, tell: Callable[..., None]) -> None:
     """Listen with our stream while the main thread takes turns of many small reads and some arithmetic."""
-    from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
+    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 
     stream = EventStream(url, {"web": ["celery"]})
     port = int(url.rpartition(":")[2].partition("/")[0])

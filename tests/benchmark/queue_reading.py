@@ -37,11 +37,8 @@ from muejam_bed.collection import collections_path  # noqa: E402
 
 sys.path.insert(0, str(collections_path()))
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (  # noqa: E402
-    Broker,
-    open_broker,
-    read_queues,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker  # noqa: E402
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker  # noqa: E402
 
 SEP = "\x06\x16"
 SUFFIXES = ("", f"{SEP}3", f"{SEP}6", f"{SEP}9")
@@ -150,7 +147,7 @@ def compare(server: RedisServer, rounds: int) -> list[str]:
 
         def reading(broker: Broker, names: list[str], unacknowledged: int) -> Callable[[], None]:
             def read() -> None:
-                found = read_queues(broker, names, timeout=60)
+                found = broker.read_queues(names, timeout=60)
                 assert sum(queue.waiting or 0 for queue in found) == len(names) // 2
                 assert sum(queue.unacknowledged or 0 for queue in found) == unacknowledged
 
@@ -185,7 +182,7 @@ def row(label: str, waits: Sequence[float], seconds: float | None = None) -> Non
 
 def read_all(broker: Broker, names: list[str]) -> None:
     """Read everything, and see that it is."""
-    found = read_queues(broker, names, timeout=120)
+    found = broker.read_queues(names, timeout=120)
     assert sum(queue.unacknowledged or 0 for queue in found) == 100_000
 
 

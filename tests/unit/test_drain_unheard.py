@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils import remote_worker, unit_hooks
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import RemoteControl, Round
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.remote_control import RedisRemoteControl
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import CONTROL_EXCHANGE, Round
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 
@@ -42,14 +43,17 @@ class Deaf:
         return False
 
 
+class Broker:
+    remote_control = Deaf
+
+
 @contextmanager
-def connect(_seconds: float) -> Iterator[None]:
-    yield
+def connect(_seconds: float) -> Iterator[Broker]:
+    yield Broker()
 
 
 @pytest.fixture(autouse=True)
 def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_worker, "RemoteControl", Deaf)
     monkeypatch.setattr(remote_worker, "UNHEARD_SECONDS", 0.01)
     monkeypatch.setattr(remote_worker, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(unit_hooks, "_connector", lambda _environment: connect)
@@ -109,13 +113,10 @@ def test_old_and_new_workers_behind_sentinels_are_both_called() -> None:
     class Connection:
         transport_options: Mapping[str, Any] = {}
 
-        class transport:
-            driver_type = "redis"
-
         def channel(self) -> Channel:
             return Channel()
 
     connection = Connection()
-    control = RemoteControl(connection)
+    control = RedisRemoteControl(connection, CONTROL_EXCHANGE)
     assert connection.transport_options["sentinel_fanout_compat"] is True
     assert (control.listeners(), control.most_listeners()) == (2, 3)

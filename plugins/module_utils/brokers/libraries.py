@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import TOOLS_PYTHON
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 def libraries_for(broker_url: str) -> tuple[str, ...]:
     """Return the names of the libraries needed for a broker URL."""
-    return ("celery", "kombu", "redis") if is_redis(broker_url) else ("celery", "kombu")
+    kind = kind_of(broker_url)
+    return ("celery", "kombu", *(kind.libraries if kind else ()))
 
 
 def require_libraries(module: AnsibleModule) -> None:

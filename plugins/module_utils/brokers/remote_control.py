@@ -11,16 +11,14 @@ the broker is asked how many workers hear them, so a caller knows when it has he
 from __future__ import annotations
 
 import contextlib
-import io
-import pickle
 import socket
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.plain_pickle import plain_unpickle
 
 try:
     from kombu import Consumer, Producer, Queue
@@ -28,6 +26,8 @@ try:
 except ImportError:
     # Whoever opened the connection given to us has said what is missing.
     Consumer = Producer = Queue = Mailbox = None
+
+Control = TypeVar("Control", bound="RemoteControl")
 
 CONTROL_EXCHANGE = "celery"
 """Celery's default for C(control_exchange)."""
@@ -55,20 +55,7 @@ class Round:
         self.nobody = False
 
 
-def other_separator(table: Sequence[Sequence[str]]) -> str | None:
-    """The separator that a table of mailboxes on Redis is written with, where every row has another one than ours.
-
-    A row is the routing key and the pattern, both empty, and the name of the mailbox. It is in one piece when it was
-    written with another separator than the one it was split by. Rows of both kinds are leftovers and newer ones.
-    """
-    if not table or any(len(row) > 1 for row in table):
-        return None
-    text = table[0][0]
-    ends = (end for end in range(len(text) // 2, 0, -1) if text[:end] == text[end : 2 * end])
-    return text[: next(ends, 0)]
-
-
-class RemoteControl:
+class RemoteControl(ABC):
     """A conversation with the workers of one broker, over one channel of an open kombu connection.
 
     :param connection: a connected C(kombu.Connection) to Redis or RabbitMQ. Errors of
@@ -78,13 +65,6 @@ class RemoteControl:
 
     def __init__(self, connection: Any, exchange: str = CONTROL_EXCHANGE) -> None:
         self._connection = connection
-        self._on_redis: bool = connection.transport.driver_type == "redis"
-        if self._on_redis:
-            # With it, a kombu channel that consumes would now and then give back messages unacknowledged for
-            # longer than *our* visibility timeout, which may be shorter than the app's: running tasks would run twice.
-            # Behind sentinels, workers with a kombu older than 5.4 listen under another name, which this one calls too.
-            ours = {"ack_emulation": False, "sentinel_fanout_compat": True}
-            connection.transport_options = {**(connection.transport_options or {}), **ours}
         self._mailbox = Mailbox(exchange, type="fanout", connection=connection)
         self._rounds: dict[str, tuple[Round, str]] = {}
         self._consumer: Any = None
@@ -92,18 +72,13 @@ class RemoteControl:
         self._producer: Any = None
         self._channel = connection.channel()
 
-    def __enter__(self) -> RemoteControl:
+    def __enter__(self: Control) -> Control:
         return self
 
     def __exit__(self, kind: object, *_error: object) -> None:
         # On a broken connection, tidying up fails too and would hide what broke it.
         with contextlib.suppress(Exception) if kind else contextlib.nullcontext():
             self.close()
-
-    @property
-    def counts_listeners(self) -> bool:
-        """Whether the broker tells how many hear a broadcast (Redis does, RabbitMQ does not)."""
-        return self._on_redis
 
     def ask(
         self,
@@ -120,10 +95,9 @@ class RemoteControl:
         arguments = commands if isinstance(commands, Mapping) else {command: {} for command in commands}
         asked = Round()
         if self._consumer is None:
-            if not self._exists():
+            if not self._has_workers():
                 asked.nobody = True
                 return asked
-            self._check_separator()
             self._listen_for_replies()
         for command, values in arguments.items():
             ticket = str(uuid.uuid4())
@@ -141,55 +115,23 @@ class RemoteControl:
             return False
         return True
 
-    def listeners(self) -> int | None:
-        """Count the nodes that surely hear a broadcast now, frozen ones included; None where the broker does not tell.
-
-        Redis tells by the answer to PUBLISH (workers subscribe by pattern, which PUBSUB
-        NUMSUB leaves out). The message is empty: kombu's readers skip empty ones.
-        """
-        counts = self._listeners_by_topic()
-        return None if counts is None else max(counts)
-
     def most_listeners(self) -> int | None:
-        """Count the nodes that may hear a broadcast: those under two names twice, as they may be others."""
-        counts = self._listeners_by_topic()
-        return None if counts is None else sum(counts)
+        """Count the nodes that may hear a broadcast; None where the broker does not tell."""
+        return None
 
-    def _listeners_by_topic(self) -> list[int] | None:
-        if not self._on_redis:
-            return None
-        name = self._mailbox.exchange.name
-        topics = (
-            self._channel._get_publish_topics(name, "")
-            if hasattr(self._channel, "_get_publish_topics")
-            else [self._channel._get_publish_topic(name, "")]
-        )
-        with self._channel.conn_or_acquire() as client:
-            return [int(client.publish(topic, "")) for topic in topics]
-
-    def bound_nodes(self) -> frozenset[str] | None:
-        """Names of the nodes that have a mailbox on Redis; None where the broker does not tell.
-
-        A node that was killed leaves its name behind, so this may hold more than are there.
-        """
-        if not self._on_redis:
-            return None
-        suffix = f".{self._mailbox.namespace}.pidbox"
-        table = self._channel.get_table(self._mailbox.exchange.name)
-        return frozenset(row[-1][: -len(suffix)] for row in table if row and row[-1].endswith(suffix))
-
+    @abstractmethod
     def has_mailbox(self, node: str) -> bool:
         """Whether the node has a mailbox. False means that it is not there; on Redis true may be a leftover."""
-        if self._on_redis:
-            return node in (self.bound_nodes() or ())
-        name = f"{node}.{self._mailbox.namespace}.pidbox"
-        with self._connection.channel() as channel:
-            try:
-                channel.queue_declare(name, passive=True)
-            except self._connection.channel_errors as error:
-                # Any other refusal (405: it is exclusive to the worker's connection) is about a queue that exists.
-                return getattr(error, "code", None) != 404
-        return True
+
+    @abstractmethod
+    def _has_workers(self) -> bool:
+        """Whether there is anything to speak with workers through; said before the first question."""
+
+    def _producer_options(self) -> dict[str, Any]:
+        return {}
+
+    def _publish_options(self) -> dict[str, Any]:
+        return {}
 
     def is_there(self, node: str, seconds: float) -> bool:
         """Whether the node is connected; a leftover name on Redis is told from it by calling everybody.
@@ -213,44 +155,10 @@ class RemoteControl:
     def close(self) -> None:
         """Remove the reply queue."""
         consumer, self._consumer = self._consumer, None
-        if self._on_redis and self._channel._in_poll:
-            # Closing would wait until the pending BRPOP ends by itself, a second or so later.
-            self._channel._in_poll.disconnect()
         if consumer is not None:
             consumer.cancel()
             self._channel.queue_delete(self._reply_queue.name)
         self._channel.close()
-
-    def _exists(self) -> bool:
-        # Workers make the exchange. Making it ourselves would change the broker, and could clash with theirs.
-        if self._on_redis:
-            self._mailbox.exchange(self._channel).declare()
-            return True
-        with self._connection.channel() as channel:
-            try:
-                channel.exchange_declare(self._mailbox.exchange.name, "fanout", passive=True)
-            except self._connection.channel_errors as error:
-                if getattr(error, "code", None) != 404:
-                    raise
-                return False
-        return True
-
-    def _check_separator(self) -> None:
-        """Refuse to join a table that is written with another separator: workers that read it could not answer anybody.
-
-        :raises OperationError: with the separator of the workers.
-        """
-        if not self._on_redis:
-            return
-        name = self._mailbox.exchange.name
-        other = other_separator(self._channel.get_table(name))
-        if other is not None:
-            raise OperationError(
-                "speak with the workers by remote control",
-                f"the mailboxes of {name} are separated by {other!r} and not by {self._channel.sep!r}",
-                f"Give sep: {other!r} in the transport options, as the app does, and with it what else the app sets "
-                "there, such as priority_steps and global_keyprefix.",
-            )
 
     def _listen_for_replies(self) -> None:
         key = str(uuid.uuid4())
@@ -273,8 +181,7 @@ class RemoteControl:
             on_decode_error=self._on_undecoded,
         )
         self._consumer.consume()
-        on_return = None if self._on_redis else self._on_return
-        self._producer = Producer(self._channel, auto_declare=False, on_return=on_return)
+        self._producer = Producer(self._channel, auto_declare=False, **self._producer_options())
 
     def _send(
         self, ticket: str, command: str, arguments: dict[str, Any], destination: list[str] | None, seconds: float
@@ -291,29 +198,21 @@ class RemoteControl:
                 "routing_key": self._reply_queue.routing_key,
             },
         }
-        options: dict[str, Any] = {} if self._on_redis else {"mandatory": True}
         self._producer.publish(
             message,
             exchange=self._mailbox.exchange.name,
             headers={"clock": 0, "ticket": ticket, "expires": time.time() + seconds},
             serializer="json",
             retry=False,
-            **options,
+            **self._publish_options(),
         )
-
-    def _on_return(self, _error: object, _exchange: str, _routing_key: str, message: Any) -> None:
-        # RabbitMQ hands a broadcast back when not one mailbox is bound.
-        headers = getattr(message, "headers", None) or message.properties.get("application_headers") or {}
-        asked = self._rounds.get(str(headers.get("ticket")))
-        if asked is not None:
-            asked[0].nobody = True
 
     def _on_answer(self, body: Any, message: Any) -> None:
         self._take(message.headers.get("ticket"), body)
 
     def _on_undecoded(self, message: Any, _error: Exception) -> None:
         try:
-            body = _plain_unpickle(message.body)
+            body = plain_unpickle(message.body)
         except Exception:
             return
         self._take(message.headers.get("ticket"), body)
@@ -325,38 +224,3 @@ class RemoteControl:
         current, command = asked
         for node, value in body.items():
             current.answers.setdefault(str(node), {})[command] = value
-
-
-class _Opaque:
-    """Stands for an object of the app's, of which nothing but its being there is of interest."""
-
-    def __new__(cls, *_arguments: Any, **_named: Any) -> _Opaque:
-        return object.__new__(cls)
-
-    def __init__(self, *_arguments: Any, **_named: Any) -> None:
-        pass
-
-    def __call__(self, *_arguments: Any) -> _Opaque:
-        return _Opaque()
-
-    def __setstate__(self, _state: Any) -> None:
-        pass
-
-    def __setitem__(self, _key: Any, _value: Any) -> None:
-        pass
-
-    def append(self, _item: Any) -> None:
-        """Take what belongs to a list."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads numbers, texts, lists and dictionaries, and neither imports nor calls anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # A Counter is how workers count their tasks.
-        return Counter if (module, name) == ("collections", "Counter") else _Opaque
-
-
-def _plain_unpickle(body: bytes) -> Any:
-    """Decode the answer of a worker whose app serializes with pickle, without the danger of pickle."""
-    return _PlainUnpickler(io.BytesIO(body)).load()

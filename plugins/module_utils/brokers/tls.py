@@ -9,6 +9,7 @@ import ssl as tls
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.kind import Kind
 from ansible_collections.muejam.celery.plugins.module_utils.checks import boolean, whole_number
 
 # Plain numbers: Ansible's variables cannot hold the constants themselves.
@@ -19,11 +20,10 @@ _CERT_REQS = {
 }
 
 
-def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> bool | dict[str, Any] | None:
+def tls_settings(ssl: bool | str | Mapping[str, Any] | None, kind: Kind) -> bool | dict[str, Any] | None:
     """Return the option C(ssl) in the form that a transport takes; None leaves it to the URL.
 
-    Redis wants C(ssl_) before each name and AMQP none; both want the constants of
-    Python's ssl module for C(cert_reqs), which YAML cannot write.
+    Each wants the constants of Python's ssl module for C(cert_reqs), which YAML cannot write.
 
     :raises ValueError: on a C(cert_reqs) that does not exist, or a value of the wrong kind.
     """
@@ -32,10 +32,10 @@ def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> boo
         return None
     if not isinstance(ssl, Mapping) and not truth:
         raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
-    plain = _plain(ssl, driver) if isinstance(ssl, Mapping) else {}
+    plain = _plain(ssl, kind) if isinstance(ssl, Mapping) else {}
     if not plain and ssl:
         # kombu's Redis transport takes true without a word for no TLS at all.
-        return {"ssl_cert_reqs": _CERT_REQS["required"]} if driver == "redis" else True
+        return {f"{kind.tls_prefix}cert_reqs": _CERT_REQS["required"]} if kind.tls_prefix else True
     if isinstance(plain.get("check_hostname"), str):
         # A text is true to Python's ssl module, whatever it says.
         plain["check_hostname"] = boolean(plain["check_hostname"])
@@ -48,10 +48,10 @@ def tls_settings(ssl: bool | str | Mapping[str, Any] | None, driver: str) -> boo
         if word not in _CERT_REQS:
             raise ValueError(f"cert_reqs in ssl is required, optional or none, not {plain['cert_reqs']!r}")
         plain["cert_reqs"] = _CERT_REQS[word]
-    return {f"ssl_{name}": value for name, value in plain.items()} if driver == "redis" else plain
+    return {f"{kind.tls_prefix}{name}": value for name, value in plain.items()}
 
 
-def _plain(ssl: Mapping[str, Any], driver: str) -> dict[str, Any]:
+def _plain(ssl: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     """The settings without C(ssl_) before their names, and without those that are null.
 
     A C(cert_reqs) of null would verify nothing. AMQP alone takes null for a name: that of the URL.
@@ -60,5 +60,5 @@ def _plain(ssl: Mapping[str, Any], driver: str) -> dict[str, Any]:
     return {
         name: value
         for name, value in plain.items()
-        if value is not None or (name == "server_hostname" and driver == "amqp")
+        if value is not None or (name == "server_hostname" and name in kind.tls_keys)
     }

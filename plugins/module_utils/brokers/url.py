@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The URL of a broker: its parts, which kind of broker it leads to, and what is wrong with it.
+"""What is wrong with the URL of a broker.
 
 Every URL is checked here before a library sees it. Libraries take the end of a password for a port or a database, and
 show it when it is none.
@@ -15,48 +15,15 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
-REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
-AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
-SCHEMES = (*REDIS_SCHEMES, *AMQP_SCHEMES)
-"""Schemes of the brokers that can be read."""
-_BACKEND_SCHEMES = ("rpc",)
+from ansible_collections.muejam.celery.plugins.module_utils.addresses import NEXT_ADDRESS, Address, addresses
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import SCHEMES, kind_of
 
-# Read in `kombu.connection.Connection._init_params` and `kombu.utils.url.parse_url` 5.7. Numbers arrive there as text,
-# which `heartbeat` alone survives on RabbitMQ; the names in `ssl_` reach redis-py, and py-amqp knows them without.
-_SSL_OPTIONS = tuple(
-    f"ssl_{name}"
-    for name in ("ca_certs", "ca_path", "ca_data", "certfile", "keyfile", "password", "cert_reqs", "check_hostname")
-)
-_REDIS_OPTIONS = ("credential_provider", "heartbeat", "insist", "connect_timeout", "login_method", *_SSL_OPTIONS)
-_SOCKET_OPTIONS = ("virtual_host", "client_name", "credential_provider")
-_AMQP_OPTIONS = ("heartbeat", "insist", "login_method", "ssl")
+_BACKEND_SCHEMES = ("rpc",)
 _CERT_REQS = ("CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE", "required", "optional", "none")
 
-_NEXT_ADDRESS = re.compile(r";(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SPECIAL = "/?#@:;[]"
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^:\[\]]*)(?::(?P<port>.*))?", re.DOTALL)
-
-
-class Address(NamedTuple):
-    """One address of a URL, as it is written: nothing is decoded.
-
-    The last C(@) ends the login, however the password is written. C(place) is what follows it: host, port, path, query.
-    """
-
-    scheme: str
-    login: str
-    place: str
-
-    @property
-    def user(self) -> str:
-        """The part of the login before its first C(:)."""
-        return self.login.partition(":")[0]
-
-    @property
-    def password(self) -> str:
-        """The part of the login after its first C(:)."""
-        return self.login.partition(":")[2]
 
 
 class Fault(NamedTuple):
@@ -74,29 +41,14 @@ class Fault(NamedTuple):
         return f"{self.why}: {self.remedy}"
 
 
-def addresses(url: str) -> list[Address]:
-    """Return the addresses of a URL, which C(;) joins. One without a scheme stays in that before it."""
-    found = []
-    for one in _NEXT_ADDRESS.split(url):
-        scheme, way, rest = one.partition("://")
-        login, _at, place = (rest if way else one).rpartition("@")
-        found.append(Address(scheme.lower() if way else "", login, place))
-    return found
-
-
 def normal(url: str) -> str:
     """Return the URL with its schemes in lower case, the only form that Celery takes of each."""
-    parts = [one.partition("://") for one in _NEXT_ADDRESS.split(url)]
+    parts = [one.partition("://") for one in NEXT_ADDRESS.split(url)]
     # Another scheme may be the path of a class.
     return ";".join(
         f"{scheme.lower() if scheme.lower() in (*SCHEMES, *_BACKEND_SCHEMES) else scheme}{way}{rest}"
         for scheme, way, rest in parts
     )
-
-
-def is_redis(url: object) -> bool:
-    """Whether a broker's URL leads to Redis or Valkey."""
-    return str(url).partition("://")[0].lower() in REDIS_SCHEMES
 
 
 def fault_of(url: str) -> Fault | None:
@@ -105,8 +57,7 @@ def fault_of(url: str) -> Fault | None:
         if address.scheme not in SCHEMES or not (address.login or address.place):
             return Fault(
                 "is no URL of Redis, Valkey or RabbitMQ",
-                "write it as for Celery, redis://..., rediss://..., redis+socket://..., sentinel://..., amqp://... or "
-                "amqps://...",
+                f"write it as for Celery, {', '.join(f'{scheme}://...' for scheme in SCHEMES)}",
             )
         fault = _login_fault(address) or _place_fault(address) or _query_fault(address)
         if fault:
@@ -151,7 +102,8 @@ def _place_fault(address: Address) -> Fault | None:
         return _to_be_encoded(blank[:1], "as it is")
     way = address.place.partition("?")[0]
     hosts, _slash, path = way.partition("/")
-    if address.scheme == "redis+socket":
+    scheme, kind = SCHEMES.get(address.scheme), kind_of(address.scheme)
+    if scheme and scheme.port is None:
         return None
     first, *others = hosts.split(";")
     for host in (first, *filter(None, others)):
@@ -159,7 +111,7 @@ def _place_fault(address: Address) -> Fault | None:
         if fault:
             return fault
     database = unquote(path).lstrip("/")
-    if address.scheme in REDIS_SCHEMES and database and not (database.isascii() and database.isdigit()):
+    if kind and kind.databases_are_numbers and database and not (database.isascii() and database.isdigit()):
         return Fault(
             "ends in what is no number of a database",
             "correct the database number at its end, as in redis://host:6379/0 (a '/' in the password is written %2F)",
@@ -184,12 +136,12 @@ def _host_fault(host: str) -> Fault | None:
 
 
 def _query_fault(address: Address) -> Fault | None:
-    known = _options_of(address.scheme)
+    known = SCHEMES[address.scheme].options
     for name, value in parse_qsl(address.place.partition("?")[2]):
         if name not in known:
             return Fault(
                 f"has the option {name!r} behind its '?', which Celery does not know there",
-                f"{_remedy_of_option(name, address.scheme)}; known are {', '.join(sorted(known))}",
+                f"{_remedy_of_option(name)}; known are {', '.join(sorted(known))}",
             )
         if name == "ssl_cert_reqs" and value not in _CERT_REQS:
             return Fault(
@@ -200,13 +152,7 @@ def _query_fault(address: Address) -> Fault | None:
     return None
 
 
-def _options_of(scheme: str) -> Collection[str]:
-    if scheme == "redis+socket":
-        return _SOCKET_OPTIONS
-    return _REDIS_OPTIONS if scheme in REDIS_SCHEMES else _AMQP_OPTIONS
-
-
-def _remedy_of_option(name: str, scheme: str) -> str:
+def _remedy_of_option(name: str) -> str:
     if name.startswith("ssl"):
         return "give it in ssl (broker_use_ssl of a fleet)"
     if name in ("db", "virtual_host", "database"):

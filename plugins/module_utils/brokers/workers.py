@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import fnmatch
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+EVENT_EXCHANGE = "celeryev"
+"""Celery's default for C(event_exchange)."""
 
 ONLINE = "online"
 DRAINING = "draining"
@@ -23,9 +25,6 @@ COMMANDS: Mapping[str, Mapping[str, Any]] = {
     "reserved": {},
 }
 """Remote control commands whose answers make up a C(Worker)."""
-
-_NUMBERED = re.compile(r"(?P<head>[^@]*?)(?P<number>[0-9]{1,6})(?P<tail>(?:@.*)?)")
-"""A node name whose part before the @ ends in a number."""
 
 _POOLS = {"thread": "threads"}
 
@@ -56,6 +55,15 @@ class Worker:
     queues: tuple[str, ...] | None = None
     pid: int | None = None
     uptime: float | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Who was found by calling: workers, how many more there are without a name, and what could not be told."""
+
+    workers: tuple[Worker, ...]
+    nameless: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def is_pattern(text: str) -> bool:
@@ -96,69 +104,6 @@ def pool_name(implementation: Any) -> str | None:
     module = implementation.partition(":")[0]
     package, _dot, last = module.rpartition(".")
     return _POOLS.get(last, last) if package == "celery.concurrency" else implementation
-
-
-@dataclass(frozen=True)
-class Silence:
-    """Who does not answer.
-
-    :ivar names: those whose names are known.
-    :ivar nameless: how many more there are.
-    :ivar sure: how many of C(names) are there for certain; the others may be leftovers of killed workers.
-    """
-
-    names: tuple[str, ...]
-    nameless: int
-    sure: int
-
-
-def silence_among(listening: int, answered: Collection[str], bound: Iterable[str]) -> Silence:
-    """Tell who does not answer, from how many listen and which names the broker keeps.
-
-    :param listening: nodes that hear a broadcast.
-    :param answered: nodes that answered it.
-    :param bound: names with a mailbox. A killed worker leaves its name behind, so a name
-        alone proves nothing: only when as many are missing as there are names left, each
-        of them is known to be there.
-    """
-    missing = max(0, listening - len(answered))
-    names = tuple(sorted(set(bound) - set(answered))) if missing else ()
-    return Silence(names=names, nameless=max(0, missing - len(names)), sure=min(missing, len(names)))
-
-
-def neighbours(names: Iterable[str], beyond: int = 2, at_most: int = 200) -> tuple[str, ...]:
-    """Return names that workers numbered like the given ones would have: C(web-2@a) beside C(web-1@a), C(web-3@a).
-
-    :param beyond: how many numbers past the highest one.
-    :param at_most: longest answer.
-    """
-    known = set(names)
-    highest: dict[tuple[str, str], int] = {}
-    for name in known:
-        numbered = _NUMBERED.fullmatch(name)
-        if numbered:
-            series = (numbered["head"], numbered["tail"])
-            highest[series] = max(highest.get(series, 0), int(numbered["number"]))
-    guesses = (
-        f"{head}{number}{tail}"
-        for (head, tail), top in sorted(highest.items())
-        for number in range(max(1, top - at_most), top + beyond + 1)
-    )
-    return tuple(guess for guess in guesses if guess not in known)[:at_most]
-
-
-def unseen_consumers(consumers: Mapping[str, int], workers: Iterable[Worker]) -> dict[str, int]:
-    """Return how many consumers of each queue belong to nobody who answered.
-
-    :param consumers: consumers of each queue as the broker counts them.
-    """
-    known = list(workers)
-    unseen = {}
-    for queue, count in consumers.items():
-        excess = count - sum(1 for worker in known if queue in (worker.queues or ()))
-        if excess > 0:
-            unseen[queue] = excess
-    return unseen
 
 
 def _concurrency(pool: Mapping[str, Any]) -> int | None:

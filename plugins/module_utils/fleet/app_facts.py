@@ -13,17 +13,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.checks import number
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import environment
-
-NAMES_OF_LISTS = {"global_keyprefix": "", "sep": "\x06\x16", "priority_steps": [0, 3, 6, 9]}
-"""Options that name the lists of a queue on Redis: who sends with others than the workers is never heard.
-
-With what kombu takes where nobody says anything.
-"""
-
-OF_WORKERS = (*NAMES_OF_LISTS, "queue_order_strategy", "visibility_timeout")
 
 _KEPT = (
     "app", "transport_options", "queues", "remote_control", "sets_priorities", "control_exchange", "event_exchange"
@@ -92,7 +84,7 @@ def problems(fleet: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
     found = []
     own = answer["transport_options"]
     for key, name, value in _differences(fleet, own):
-        if name in own and name in NAMES_OF_LISTS:
+        if name in own and name in _list_options(fleet):
             found.append(
                 f"{key}: the fleet says {value!r} and the app itself {own[name]!r}, so what the app sends elsewhere "
                 "would not reach these workers: leave it out of the fleet, or change it in the app"
@@ -118,10 +110,12 @@ def notices(fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[
     """
     if "transport_options" not in answer:
         return []
-    found = []
+    found, kind = [], kind_of(fleet["broker_url"])
     own = answer["transport_options"]
+    lists = _list_options(fleet)
     if (
-        is_redis(fleet["broker_url"])
+        kind
+        and kind.low_first
         and fleet["notify"]
         and fleet["priority_order"] is None
         and answer["sets_priorities"]
@@ -134,11 +128,11 @@ def notices(fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[
             "low_first for an app that was written for that, else high_first. This is said once"
         )
     found += [
-        f"{key}: the fleet says {value!r}, and the app itself nothing, which kombu takes as {NAMES_OF_LISTS[name]!r}: "
+        f"{key}: the fleet says {value!r}, and the app itself nothing, which kombu takes as {lists[name]!r}: "
         "what sends tasks with the app's own settings puts them where these workers do not look, and where no depth "
         "shows them. Set it in the app, or wherever its senders are told"
         for key, name, value in _differences(fleet, own)
-        if fleet["notify"] and name in NAMES_OF_LISTS and name not in own
+        if fleet["notify"] and name in lists and name not in own
     ]
     if answer["other_broker"]:
         found.append(
@@ -154,11 +148,18 @@ def notices(fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[
 
 def _differences(fleet: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Yield what a fleet says of the transport and its app does not: where it is said, the option, the value."""
-    wanted = environment.transport_options(fleet)
-    for name in OF_WORKERS if is_redis(fleet["broker_url"]) else ():
+    wanted, kind = environment.transport_options(fleet), kind_of(fleet["broker_url"])
+    if not kind:
+        return
+    for name in kind.worker_options:
         value = wanted.get(name)
-        if value is not None and _plain(value) != _plain(own.get(name, NAMES_OF_LISTS.get(name))):
+        if value is not None and _plain(value) != _plain(own.get(name, kind.list_options.get(name))):
             yield name if fleet.get(name) is not None else f"broker_transport_options.{name}", name, value
+
+
+def _list_options(fleet: Mapping[str, Any]) -> Mapping[str, Any]:
+    kind = kind_of(fleet["broker_url"])
+    return kind.list_options if kind else {}
 
 
 def _plain(value: object) -> object:

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import SCHEMES, kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, celery_words, command, spec
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
-
-_PORTS = {"amqp": "5672", "amqps": "5671", "sentinel": "26379"}
 
 
 class _Beat(NamedTuple):
@@ -65,10 +63,11 @@ def _beat(fleet: spec.Fleet) -> _Beat | None:
 
 def _broker(url: str) -> list[tuple[str, str]]:
     """Host and database (or virtual host) of each address, with what is left out filled in."""
-    found = []
+    found, kind = [], kind_of(url)
     for one in place_of(url).split(";"):
         scheme, _sign, rest = one.partition("://")
         host, _slash, path = rest.partition("/")
-        host = (host or "localhost").lower().removesuffix(f":{_PORTS.get(scheme, '6379')}")
-        found.append((host, unquote(path) or ("0" if is_redis(url) else "/")))
+        port = SCHEMES[scheme].port if scheme in SCHEMES else None
+        host = (host or "localhost").lower().removesuffix(f":{port}")
+        found.append((host, unquote(path) or (kind.database if kind else "")))
     return found

@@ -14,8 +14,9 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis, normal
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import normal
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders, systemd_text
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -57,7 +58,8 @@ def transport_options(fleet: Mapping[str, Any]) -> dict[str, Any]:
 
 def broker_ssl(fleet: Mapping[str, Any]) -> bool | dict[str, Any] | None:
     """How the workers speak TLS with the broker, in the form that its transport takes; None leaves it to the URL."""
-    return tls_settings(fleet["broker_use_ssl"], "redis" if is_redis(fleet["broker_url"]) else "amqp")
+    kind = kind_of(fleet["broker_url"])
+    return tls_settings(fleet["broker_use_ssl"], kind) if kind else None
 
 
 def unit_lines(fleet: Mapping[str, Any]) -> list[str]:

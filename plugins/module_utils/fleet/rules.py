@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
     celery_words,
@@ -127,7 +127,8 @@ def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any], whole: bool = False) ->
         )
     elif longest and not fleet["notify"] and (whole or fleet["prefetch_multiplier"] is not None):
         yield from _drain_of_fetched(fleet, longest)
-    if not is_redis(fleet["broker_url"]):
+    kind = kind_of(fleet["broker_url"])
+    if not kind or not kind.visibility_timeout:
         if fleet["visibility_timeout"] is not None and own.get("visibility_timeout") is not None:
             yield "visibility_timeout: only Redis has one, remove it"
     elif longest:
@@ -175,10 +176,10 @@ def _drain_of_fetched(fleet: spec.Fleet, longest: float) -> Iterator[str]:
 
 def _fetched_ahead(fleet: spec.Fleet, longest: float) -> float | None:
     """Seconds in which a process is through with its task and those fetched ahead for it; `None` when no number is."""
-    many = fleet["prefetch_multiplier"]
+    many, kind = fleet["prefetch_multiplier"], kind_of(fleet["broker_url"])
     if many is None:
         many = spec.PREFETCH_MULTIPLIER
-    if fleet["celery_settings"].get("worker_disable_prefetch") and is_redis(fleet["broker_url"]):
+    if fleet["celery_settings"].get("worker_disable_prefetch") and kind and kind.prefetch_can_be_off:
         return longest
     return (1 + many) * longest if many else None
 
@@ -191,9 +192,15 @@ def _ahead(fleet: spec.Fleet, longest: float) -> str:
 
 
 def visibility_timeout(fleet: spec.Fleet) -> float | None:
-    """Seconds after which Redis delivers an unacknowledged message again, as far as the fleet's own values tell."""
+    """Seconds after which the broker delivers an unacknowledged message again, as far as the fleet's own values tell.
+
+    `None` where it never does by itself.
+    """
+    kind = kind_of(fleet["broker_url"])
+    if not kind or not kind.visibility_timeout:
+        return None
     given = _fleets_visibility_timeout(fleet)
-    return spec.REDIS_VISIBILITY_TIMEOUT if given is None else checks.number(given)
+    return kind.visibility_timeout if given is None else checks.number(given)
 
 
 def _fleets_visibility_timeout(fleet: spec.Fleet) -> object:
@@ -257,9 +264,9 @@ def _policy(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tls(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
-    if fleet["broker_url"]:
-        driver = "redis" if is_redis(fleet["broker_url"]) else "amqp"
-        yield from (f"broker_use_ssl{fault}" for fault in values.tls_of_driver(fleet["broker_use_ssl"], driver))
+    kind = kind_of(fleet["broker_url"])
+    if kind:
+        yield from (f"broker_use_ssl{fault}" for fault in values.tls_of_broker(fleet["broker_use_ssl"], kind))
 
 
 _CHECKS = (_tls, _start, _pool, _timeouts, _lists, _policy, arguments.faults)

@@ -13,8 +13,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KE
 
 Fleet = dict[str, Any]
 
-REDIS_VISIBILITY_TIMEOUT = 3600
-"""Seconds after which kombu's Redis transport delivers an unacknowledged message again, unless told otherwise."""
 
 PREFETCH_MULTIPLIER = 4
 """Celery's own: how many messages a worker fetches ahead for each of its processes."""

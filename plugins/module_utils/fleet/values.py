@@ -15,6 +15,8 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.kind import Kind
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import KINDS
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_backend
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, names, placeholders
@@ -176,12 +178,7 @@ def package(value: str) -> str | None:
 
 
 _TLS_FILES = ("ca_certs", "certfile", "keyfile")
-_TLS_KEYS_OF = {
-    "redis": (*_TLS_FILES, "cert_reqs", "check_hostname", "ciphers", "password"),
-    "amqp": (*_TLS_FILES, "cert_reqs", "server_hostname", "ciphers"),
-}
-"""What the drivers of the brokers know. Each takes another name for a mistake in the program."""
-_TLS_KEYS = tuple(dict.fromkeys(name for names in _TLS_KEYS_OF.values() for name in names))
+_TLS_KEYS = tuple(dict.fromkeys(name for kind in KINDS for name in kind.tls_keys))
 
 
 def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
@@ -202,18 +199,16 @@ def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
                 yield f".{written}: {fault}"
         elif name in ("cert_reqs", "check_hostname"):
             try:
-                tls_settings({name: str(given)}, "amqp")
+                tls_settings({name: str(given)}, KINDS[0])
             except ValueError as error:
                 yield f".{written}: {error}"
 
 
-def tls_of_driver(value: object, driver: str) -> Iterator[str]:
-    """What the driver of the broker does not know: each fault with its place below the key."""
-    known = _TLS_KEYS_OF[driver]
+def tls_of_broker(value: object, kind: Kind) -> Iterator[str]:
+    """What the library for the broker does not know: each fault with its place below the key."""
     for written in value if isinstance(value, Mapping) else ():
-        if _tls_name(written) not in known:
-            broker = "Redis" if driver == "redis" else "RabbitMQ"
-            yield f".{written}: is not known for {broker}, use {', '.join(known)}"
+        if _tls_name(written) not in kind.tls_keys:
+            yield f".{written}: is not known for {kind.name}, use {', '.join(kind.tls_keys)}"
 
 
 def _tls_name(written: object) -> str:

@@ -18,7 +18,7 @@ from broker_servers import Certificates, RabbitServer, RedisServer, free_port, r
 from broker_traffic import traffic
 from faulty_proxy import faulty_proxy
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import link_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -32,7 +32,7 @@ def failure(url: str, seconds: float = 3.0, **options: Any) -> str:
     options.setdefault("timeout", seconds)
     begun = time.monotonic()
     with pytest.raises(OperationError) as caught, open_broker(url, **options) as broker:
-        read_queues(broker, ["celery"])
+        broker.read_queues(["celery"])
     assert time.monotonic() - begun < options["timeout"] + GRACE
     message = str(caught.value)
     assert PASSWORD not in message
@@ -118,14 +118,14 @@ class TestRedis:
             redis_server.freeze()
             begun = time.monotonic()
             with pytest.raises(OperationError, match="stopped answering before everything was read"):
-                read_queues(broker, ["celery"])
+                broker.read_queues(["celery"])
             assert time.monotonic() - begun < 2 + GRACE
 
     def test_killed_while_open(self, redis_server: RedisServer) -> None:
         with open_broker(redis_server.url) as broker:
             redis_server.kill()
             with pytest.raises(OperationError, match=r"refused|closed|reset"):
-                read_queues(broker, ["celery"])
+                broker.read_queues(["celery"])
 
     def test_a_lost_connection_is_not_replaced_while_reading(self, redis_server: RedisServer) -> None:
         """A server that started anew, with everything lost, must not answer the rest of a long reading."""
@@ -144,14 +144,14 @@ class TestRedis:
         with faulty_proxy(redis_server.port) as proxy, open_broker(f"redis://127.0.0.1:{proxy.port}/0") as broker:
             proxy.cut_after = proxy.answered + cut_after
             with pytest.raises(OperationError, match="went away before everything was read"):
-                read_queues(broker, names)
+                broker.read_queues(names)
 
     def test_answer_that_trickles(self, redis_server: RedisServer) -> None:
         with faulty_proxy(redis_server.port) as proxy, open_broker(f"redis://127.0.0.1:{proxy.port}/0") as broker:
             proxy.trickle = 0.05
             begun = time.monotonic()
             with pytest.raises(OperationError, match=r"no complete answer within 0\.5 s"):
-                read_queues(broker, [f"queue{number}" for number in range(50)], timeout=0.5)
+                broker.read_queues([f"queue{number}" for number in range(50)], timeout=0.5)
             assert time.monotonic() - begun < 0.5 + GRACE
 
     def test_a_reading_after_a_failed_one(self, redis_server: RedisServer) -> None:
@@ -160,10 +160,10 @@ class TestRedis:
         with open_broker(redis_server.url, timeout=2.0) as broker:
             redis_server.freeze()
             with pytest.raises(OperationError):
-                read_queues(broker, ["celery"])
+                broker.read_queues(["celery"])
             redis_server.thaw()
             with open_broker(redis_server.url) as again:
-                assert read_queues(again, ["celery"])[0].waiting == 2
+                assert again.read_queues(["celery"])[0].waiting == 2
 
     def test_management_url(self, redis_server: RedisServer) -> None:
         assert "only RabbitMQ has one" in failure(redis_server.url, management_url="http://localhost:15672")
@@ -200,7 +200,7 @@ class TestRabbitMQ:
 
     def test_all_queues_without_management(self, rabbitmq_vhost: str) -> None:
         with open_broker(rabbitmq_vhost) as broker, pytest.raises(OperationError, match="management_url"):
-            read_queues(broker, None)
+            broker.read_queues(None)
 
     @pytest.mark.parametrize(
         ("url", "says"),
@@ -217,26 +217,26 @@ class TestRabbitMQ:
         with traffic(rabbitmq_vhost) as app:
             app.declare("celery")
         with open_broker(rabbitmq_vhost, management_url=management) as broker:
-            (reading,) = read_queues(broker, ["celery"], warn=notes.append)
+            (reading,) = broker.read_queues(["celery"], warn=notes.append)
             assert (reading.waiting, reading.unacknowledged) == (0, None)
             assert says in notes[0]
             with pytest.raises(OperationError, match=says):
-                read_queues(broker, None)
+                broker.read_queues(None)
 
     def test_frozen_and_killed(self, tmp_path: Path) -> None:
         with rabbitmq_running(tmp_path) as server:
             with traffic(server.url) as app:
                 app.declare("celery")
             with open_broker(server.url, timeout=2.0) as broker:
-                assert read_queues(broker, ["celery"])[0].waiting == 0
+                assert broker.read_queues(["celery"])[0].waiting == 0
                 server.freeze()
                 begun = time.monotonic()
                 with pytest.raises(OperationError, match="stopped answering before everything was read"):
-                    read_queues(broker, ["celery"])
+                    broker.read_queues(["celery"])
                 assert time.monotonic() - begun < 2 + GRACE
                 assert "did not answer in time" in failure(server.url, timeout=0.5)
                 server.thaw()
             with open_broker(server.url) as broker:
                 server.kill()
                 with pytest.raises(OperationError, match="before everything was read"):
-                    read_queues(broker, ["celery", "other"])
+                    broker.read_queues(["celery", "other"])

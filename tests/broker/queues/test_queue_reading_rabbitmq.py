@@ -12,7 +12,7 @@ import pytest
 from broker_servers import RabbitServer, wait_until
 from broker_traffic import traffic
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -20,7 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 def read(url: str, names: list[str] | None, warnings: list[str] | None = None, **options: Any) -> list[QueueReading]:
     notes: list[str] = []
     with open_broker(url, warn=notes.append, **options) as broker:
-        readings = read_queues(broker, names, warn=notes.append)
+        readings = broker.read_queues(names, warn=notes.append)
     if warnings is None:
         assert notes == []
     else:

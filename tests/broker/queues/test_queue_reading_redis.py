@@ -15,7 +15,7 @@ from broker_servers import Certificates, RedisServer
 from broker_traffic import redis_lengths, traffic
 from faulty_proxy import faulty_proxy
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker, read_queues
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading
 
 SEP = "\x06\x16"
@@ -25,7 +25,7 @@ STEPS = (0, 3, 6, 9)
 def read(url: str, names: list[str] | None, warnings: list[str] | None = None, **options: Any) -> list[QueueReading]:
     notes: list[str] = []
     with open_broker(url, warn=notes.append, **options) as broker:
-        readings = read_queues(broker, names, warn=notes.append)
+        readings = broker.read_queues(names, warn=notes.append)
     if warnings is None:
         assert notes == []
     else:
@@ -205,7 +205,7 @@ class TestExists:
             faulty_proxy(redis_server.port, delay=0.05) as proxy,
             open_broker(f"redis://127.0.0.1:{proxy.port}/0") as broker,
         ):
-            readings = read_queues(broker, ["celery", "mistyped"], timeout=5.0, warn=notes.append)
+            readings = broker.read_queues(["celery", "mistyped"], timeout=5.0, warn=notes.append)
         assert [(reading.exists, reading.waiting) for reading in readings] == [(True, 2), (None, 0)]
         assert re.search(r"no complete answer within (1|2)\b", notes[0])
 
@@ -392,7 +392,7 @@ def test_round_trips_do_not_grow_with_the_number_of_queues(redis_server: RedisSe
         ):
             proxy.delay = 0.3
             begun = proxy.turns
-            readings = read_queues(broker, names[:count])
+            readings = broker.read_queues(names[:count])
             turns.append(proxy.turns - begun)
         assert all(reading.waiting_by_priority == {"0": 0, "3": 0, "6": 1, "9": 0} for reading in readings)
     assert turns == [1, 1]

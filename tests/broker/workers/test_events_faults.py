@@ -18,8 +18,8 @@ from broker_servers import RedisServer, free_port, wait_until
 from task_sender import sender
 from worker_processes import Workers
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events import redis_source
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis import events as redis_events
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import HeardWorker, StreamHealth
 
 PASSWORD = "not-a-real-password"
@@ -173,7 +173,7 @@ def answers(server: RedisServer) -> bool:
 def test_a_server_that_hangs_is_noticed(
     redis_server: RedisServer, stream: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_source, "QUIET_SECONDS", 2.0)
+    monkeypatch.setattr(redis_events, "QUIET_SECONDS", 2.0)
     # It answers when it is asked, so silence alone is no fault.
     asked = _pings(redis_server)
     wait_until(lambda: _pings(redis_server) > asked + 1, SECONDS, "it was asked")

@@ -18,7 +18,7 @@ from broker_servers import Certificates, RabbitServer, RedisServer, rabbitmq_run
 from task_sender import sender
 from worker_processes import Worker, Workers
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents, TaskCounts
 
 TASK_EVENTS = ("-E", "--include", "event_tasks", "--concurrency", "2")

@@ -15,7 +15,7 @@ from broker_servers import RabbitServer, RedisServer, wait_until
 from task_sender import sender
 from worker_processes import Workers
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.roll_call import NOBODY, RollCall, read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Worker
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError

@@ -18,14 +18,10 @@ from redis.exceptions import NoPermissionError
 from task_sender import sender
 from worker_processes import Workers
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (
-    open_broker,
-    publishers_blocked,
-    read_queues,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.roll_call import read_workers
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 PROGRAM = "ansible_collections.muejam.celery.plugins.module_utils.unit_hooks"
@@ -160,8 +156,8 @@ def test_the_rights_that_are_advised_are_enough(redis_server: RedisServer, worke
     told: list[str] = []
     with open_broker(url) as broker:
         assert [worker.state for worker in read_workers(broker).workers] == ["online"]
-        assert [queue.name for queue in read_queues(broker, warn=told.append)] == ["celery"]
-        assert publishers_blocked(broker, ["celery"]) == ""
+        assert [queue.name for queue in broker.read_queues(warn=told.append)] == ["celery"]
+        assert broker.publishers_blocked(["celery"]) == ""
     assert told == []
     assert "lpushx" not in redis_server.cli("ACL", "LOG"), "whether tasks are taken was asked"
     stream = EventStream(url, {"web": ["celery"]})

@@ -13,8 +13,8 @@ import pytest
 from redis.exceptions import DataError, NoPermissionError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 

@@ -12,15 +12,16 @@ import pytest
 from yaml import safe_load
 
 from ansible_collections.muejam.celery.plugins.doc_fragments.broker import ModuleDocFragment
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import libraries_for
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import (
     BROKER_ARGUMENTS,
     hide_of,
     secret_values,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import pack
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import RABBITMQ, REDIS
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -52,14 +53,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
     ],
 )
 def test_tls_settings(given: Any, redis: Any, amqp: Any) -> None:
-    assert tls_settings(given, "redis") == redis
-    assert tls_settings(given, "amqp") == amqp
+    assert tls_settings(given, REDIS) == redis
+    assert tls_settings(given, RABBITMQ) == amqp
 
 
 @pytest.mark.parametrize("given", ["perhaps", 3, {"cert_reqs": "maybe"}, {"check_hostname": "perhaps"}])
 def test_tls_settings_refused(given: Any) -> None:
     with pytest.raises(ValueError, match="ssl"):
-        tls_settings(given, "redis")
+        tls_settings(given, REDIS)
 
 
 def test_secret_values() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis import push
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.push import PushReader, ServerSaid
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events import push
 
 PATTERN = b"/0.celeryev/*"
 CONFIRMED = b"*3\r\n$10\r\npsubscribe\r\n$13\r\n/0.celeryev/*\r\n:1\r\n"

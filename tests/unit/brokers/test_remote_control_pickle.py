@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import _plain_unpickle
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.plain_pickle import plain_unpickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -31,13 +31,13 @@ class Touch:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_plain_values_are_read(protocol):
     answer = {"w@h": {"total": Counter({"a": 2}), "pool": {"processes": [1, 2]}, "share": 0.5, "name": "é", "no": None}}
-    assert _plain_unpickle(pickle.dumps(answer, protocol)) == answer
+    assert plain_unpickle(pickle.dumps(answer, protocol)) == answer
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_pickle_that_would_do_something_does_nothing(protocol, tmp_path):
     path = tmp_path / "touched"
-    answer = _plain_unpickle(pickle.dumps({"w@h": [Touch(path)]}, protocol))
+    answer = plain_unpickle(pickle.dumps({"w@h": [Touch(path)]}, protocol))
     assert len(answer["w@h"]) == 1
     assert not path.exists()
 
@@ -46,4 +46,4 @@ def test_a_pickle_that_would_do_something_does_nothing(protocol, tmp_path):
 def test_objects_of_the_app_are_counted(protocol):
     objects = [Decimal(1), datetime.now(timezone.utc), OrderedDict(a=1), deque([1, 2]), Path("x"), {1, 2}, object()]
     tasks = [{"args": [one]} for one in objects]
-    assert len(_plain_unpickle(pickle.dumps({"w@h": tasks}, protocol))["w@h"]) == len(tasks)
+    assert len(plain_unpickle(pickle.dumps({"w@h": tasks}, protocol))["w@h"]) == len(tasks)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import other_separator
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.remote_control import other_separator
 
 OURS = "\x06\x16"
 MAILBOX = "web-1@h.celery.pidbox"

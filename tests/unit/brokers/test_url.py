@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import RABBITMQ, REDIS, kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import (
     fault_of,
     fault_of_backend,
     fault_of_http,
-    is_redis,
     normal,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, passwords_of, place_of, shown
@@ -138,9 +138,10 @@ def test_the_management_api() -> None:
 def test_schemes_are_read_in_any_case() -> None:
     assert normal("REDIS://A:B@h;Redis+Socket:///Run") == "redis://A:B@h;redis+socket:///Run"
     assert normal("no url") == "no url"
-    assert is_redis("SENTINEL://h")
-    assert is_redis("Redis+Socket:///run/x")
-    assert not is_redis("AMQP://h")
+    assert kind_of("SENTINEL://h") is REDIS
+    assert kind_of("Redis+Socket:///run/x") is REDIS
+    assert kind_of("AMQP://h") is RABBITMQ
+    assert kind_of("sqs://h") is None
 
 
 def test_a_library_may_quote_a_password_in_any_of_its_forms() -> None:

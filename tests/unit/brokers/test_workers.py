@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.roll_call import (
+    neighbours,
+    unseen_consumers,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.roll_call import Silence, silence_among
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import (
-    Silence,
     Worker,
     is_pattern,
     matches,
-    neighbours,
     pool_name,
-    silence_among,
-    unseen_consumers,
     worker_from_answers,
 )
 

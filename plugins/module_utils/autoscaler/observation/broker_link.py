@@ -11,12 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import (
-    Broker,
-    open_broker,
-    publishers_blocked,
-    read_queues,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading, Warn
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import QueuesReading
@@ -51,13 +47,13 @@ class BrokerLink:
             if self._broker is None:
                 connection = open_broker(self._url, self._options, self._ssl, self._timeout)
                 self._broker = self._open.enter_context(connection)
-            readings = read_queues(self._broker, queues)
+            readings = self._broker.read_queues(queues)
             read = _together(self._clock(), readings)
         except OperationError as error:
             self.close()
             return QueuesReading(self._clock(), None, problem=str(error))
         try:
-            return replace(read, blocked=publishers_blocked(self._broker, queues, warn=self._tell_once))
+            return replace(read, blocked=self._broker.publishers_blocked(queues, warn=self._tell_once))
         except OperationError as error:
             # It may well be that it does not take tasks.
             self.close()

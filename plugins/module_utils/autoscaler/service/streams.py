@@ -10,8 +10,8 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents, StreamHealth
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of

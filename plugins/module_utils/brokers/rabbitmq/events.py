@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 import uuid
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import Broker
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.envelope import body_of_amqp_message
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink import YIELD_SECONDS, Sink
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import EventSink
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.event_messages import body_of_amqp_message
 
 try:
     from kombu import Consumer, Exchange, Queue
 except ImportError:
     # Whoever opened the connection given to us has said what is missing.
     Consumer = Exchange = Queue = None
-
-HEARTBEAT_SECONDS = 20
-"""Interval of AMQP's own heartbeats, by which both ends notice that the other is gone."""
 
 MESSAGE_TTL = 5.0
 QUEUE_EXPIRES = 60.0
@@ -44,12 +39,11 @@ to stop; and wait after which there is nothing to read."""
 _NOT_FOUND = 404
 
 
-def follow_rabbitmq(broker: Broker, exchange: str, sink: Sink, stop: threading.Event) -> None:
+def follow(connection: Any, exchange: str, sink: EventSink, stop: threading.Event) -> None:
     """Give the events to C(sink) until C(stop) is set.
 
     :raises OSError, amqp.exceptions.AMQPError: when the connection breaks or the broker refuses.
     """
-    connection = broker.connection
     _ensure_exchange(connection, exchange)
     channel = connection.channel()
     queue = Queue(
@@ -73,7 +67,6 @@ def follow_rabbitmq(broker: Broker, exchange: str, sink: Sink, stop: threading.E
         if messages:
             sink.take(_body_of, messages)
             messages.clear()
-            time.sleep(YIELD_SECONDS)
 
 
 def _gather(connection: Any, messages: list[Any], stop: threading.Event) -> None:

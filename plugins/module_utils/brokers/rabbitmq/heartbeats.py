@@ -15,9 +15,6 @@ except ImportError:
     # Whoever opened the connection given to us has said what is missing.
     Consumer = Exchange = Queue = None
 
-EVENT_EXCHANGE = "celeryev"
-"""Celery's default for C(event_exchange)."""
-
 HEARTBEAT_SECONDS = 2.0
 """Celery's default interval between two heartbeats of a worker."""
 
@@ -61,7 +58,7 @@ class HeartbeatListener:
     C(listening) is false where no worker has ever sent an event.
     """
 
-    def __init__(self, connection: Any, exchange: str = EVENT_EXCHANGE) -> None:
+    def __init__(self, connection: Any, exchange: str) -> None:
         self.heard: dict[str, Heartbeat] = {}
         self.listening = False
         self._channel = connection.channel()

@@ -19,7 +19,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_readin
     Warn,
     is_bookkeeping,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.alarm import AmqpAlarm
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -34,27 +33,12 @@ _RESOURCE_LOCKED = 405
 class AmqpQueues:
     """Reads queues by passive declarations, which neither make nor change one."""
 
-    def __init__(self, connection: Any, channel: Any, management_url: str | None) -> None:
+    def __init__(self, connection: Any, management_url: str | None) -> None:
         self._connection = connection
-        self._channel = channel
+        self._channel = connection.channel()
         # kombu's own would connect again by itself, and hide that the broker was gone.
         self._amqp = connection.connection
         self._management_url = management_url
-        self._alarm = AmqpAlarm(connection)
-
-    def abort(self) -> None:
-        """Cut the connections, from whichever thread."""
-        self._alarm.close()
-        with contextlib.suppress(Exception):
-            self._amqp.collect()
-
-    def close(self) -> None:
-        """Be done with what is not the caller's."""
-        self._alarm.close()
-
-    def blocked(self, _names: Sequence[str], warn: Warn) -> str:
-        """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
-        return self._alarm.blocked(warn)
 
     def read(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
         """Read queues, or all of the virtual host when C(names) is None."""

@@ -15,12 +15,11 @@ import threading
 import time
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import Broker
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import EventSink
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.event_messages import body_of_redis_message
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import pack
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.push import PushReader, ServerSaid
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.envelope import body_of_redis_message
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink import YIELD_SECONDS, Sink
 
 CHUNK = 64 * 1024
 """Bytes taken at once: about a millisecond of work."""
@@ -37,13 +36,14 @@ QUIET_SECONDS = 10.0
 _GLOB = str.maketrans({character: "\\" + character for character in "\\*?[]^-"})
 
 
-def follow_redis(broker: Broker, exchange: str, sink: Sink, stop: threading.Event) -> None:
+def follow(channel: Any, url: str, exchange: str, sink: EventSink, stop: threading.Event) -> None:
     """Give the events to C(sink) until C(stop) is set.
 
+    :param channel: kombu's.
+    :param url: of the broker, as it can be shown.
     :raises OperationError: when the server refuses the subscription.
     :raises OSError, redis.exceptions.RedisError: when the connection breaks.
     """
-    channel = broker.connection.channel()
     pool = channel.pool
     pattern = topic_pattern(channel, exchange).encode()
     try:
@@ -52,14 +52,12 @@ def follow_redis(broker: Broker, exchange: str, sink: Sink, stop: threading.Even
         # redis-py before 5.3 wants the name of a command, which it does not use.
         connection = pool.get_connection("_")
     try:
-        # Those that kombu opened for commands are of no use here.
-        broker.reader.abort()
         channel.client.connection_pool.disconnect()
         connection.send_packed_command([pack(["PSUBSCRIBE", pattern])], check_health=False)
         _read(connection, PushReader(pattern), sink, stop)
     except ServerSaid as error:
         raise OperationError(
-            f"subscribe to the events of the broker {broker.url}",
+            f"subscribe to the events of the broker {url}",
             str(error),
             f"Grant the user the command and the channels, for example with ACL SETUSER <user> +psubscribe "
             f"'&{pattern.decode()}'.",
@@ -82,7 +80,7 @@ def topic_pattern(channel: Any, exchange: str) -> str:
     return f"{topic}/*" if channel.fanout_patterns else topic
 
 
-def _read(connection: Any, reader: PushReader, sink: Sink, stop: threading.Event) -> None:
+def _read(connection: Any, reader: PushReader, sink: EventSink, stop: threading.Event) -> None:
     # redis-py has no public name for it; kombu's event loop takes it too.
     sock = connection._sock
     sock.setblocking(False)
@@ -111,5 +109,3 @@ def _read(connection: Any, reader: PushReader, sink: Sink, stop: threading.Event
             sink.joined()
             joined = True
         sink.take(body_of_redis_message, messages, reader.dropped - dropped)
-        # Under a flood there is always more to read; without this, other threads would wait for long to have a turn.
-        time.sleep(YIELD_SECONDS)

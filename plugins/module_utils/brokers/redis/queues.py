@@ -37,7 +37,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes
     route_of,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import BINDINGS, LISTS, OWN, UNACKED
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.writes import RedisWrites
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
 
 T = TypeVar("T")
@@ -80,19 +79,6 @@ class RedisQueues:
         self._unacked_key: str = self._prefix + channel.unacked_key
         self._topic = channel.exchange_types["topic"]
         self._scripts = True
-        self._writes = RedisWrites()
-
-    def abort(self) -> None:
-        """Cut the connections, from whichever thread."""
-        self._pool.disconnect()
-
-    def close(self) -> None:
-        """Be done with what is not the caller's, which is nothing."""
-
-    def blocked(self, names: Sequence[str], warn: Warn) -> str:
-        """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
-        with link_of(self._pool) as link:
-            return self._writes.refused(link, f"{self._prefix}{names[0] if names else ''}{self._sep}", warn)
 
     def read(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
         """Read queues, or all there are when C(names) is None."""

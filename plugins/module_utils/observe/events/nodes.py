@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.heartbeats import HEARTBEAT_SECONDS
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.fields import count_of, seconds_of
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import NAME_MAX, clean_name
@@ -20,6 +19,9 @@ NODES_MAX = 1000
 
 FORGET_SECONDS = 3600.0
 """Silence after which a worker is forgotten."""
+
+HEARTBEAT_SECONDS = 2.0
+"""Celery's interval between two heartbeats of a worker that does not tell its own."""
 
 LONGEST_INTERVAL = 3600.0
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.envelope import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.event_messages import (
     body_of_amqp_message,
     body_of_redis_message,
 )

@@ -8,22 +8,16 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.broker import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import hide_of
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.events import (
-    HEARTBEAT_SECONDS,
-    follow_rabbitmq,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.heartbeats import EVENT_EXCHANGE
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.events import follow_redis
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import is_redis
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import EVENT_EXCHANGE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.gaps import Gaps
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.sink import Sink
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.tally import NAMES_MAX, Tally
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import Snapshot
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
@@ -39,6 +33,44 @@ LOST = (
     "It is tried again until it succeeds. Check the broker's health and its log; Redis also hangs up on listeners that "
     "are too slow for its client-output-buffer-limit of class pubsub."
 )
+
+YIELD_SECONDS = 0.00005
+"""Sleep between two batches.
+
+The interpreter switches threads every 5 ms by itself, and a turn of the main thread
+waits for that at each of its hundreds of reads and writes. So a thread that has much to
+do gives way of its own accord, after about a millisecond.
+"""
+
+
+class Sink:
+    """Decodes messages and counts their events, under a lock that is never held for long."""
+
+    def __init__(self, lock: threading.Lock, tally: Tally, gaps: Gaps, clock: Callable[[], float]) -> None:
+        self._lock = lock
+        self._tally = tally
+        self._gaps = gaps
+        self._clock = clock
+
+    def joined(self) -> None:
+        """The broker sends events from now on."""
+        with self._lock:
+            self._gaps.joined(self._clock())
+
+    def take(self, decode: Callable[[Any], Any], messages: Iterable[Any], dropped: int = 0) -> None:
+        """Take messages; those that cannot be decoded, and those that were dropped, are counted as garbage."""
+        bodies = []
+        for message in messages:
+            try:
+                bodies.append(decode(message))
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                dropped += 1
+        at = self._clock()
+        with self._lock:
+            self._tally.garbage += dropped
+            for body in bodies:
+                self._tally.take(body, at)
+        time.sleep(YIELD_SECONDS)
 
 
 class EventStream:
@@ -74,9 +106,8 @@ class EventStream:
         self._timeout = timeout
         self._exchange = exchange
         self._clock = clock
-        self._options = dict(transport_options or {})
-        if not is_redis(url):
-            self._options.setdefault("heartbeat", HEARTBEAT_SECONDS)
+        kind = kind_of(url)
+        self._options = {**(kind.listening_options if kind else {}), **(transport_options or {})}
         self._lock = threading.Lock()
         self._tally = Tally(fleets, limit, host)
         self._gaps = Gaps()
@@ -124,8 +155,7 @@ class EventStream:
         """Listen as long as that goes well; return what ended it."""
         try:
             with open_broker(self._url, self._options, self._ssl, self._timeout) as broker:
-                follow = follow_redis if broker.driver_type == "redis" else follow_rabbitmq
-                follow(broker, self._exchange, sink, self._stop)
+                broker.follow_events(self._exchange, sink, self._stop)
         except OperationError as error:
             return str(error)
         except Exception as error:

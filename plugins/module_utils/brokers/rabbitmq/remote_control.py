@@ -1,0 +1,48 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Speak with workers through mailboxes on RabbitMQ, which tells when nobody has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import RemoteControl
+
+
+class RabbitmqRemoteControl(RemoteControl):
+    """A conversation with the workers of a RabbitMQ."""
+
+    def has_mailbox(self, node: str) -> bool:
+        name = f"{node}.{self._mailbox.namespace}.pidbox"
+        with self._connection.channel() as channel:
+            try:
+                channel.queue_declare(name, passive=True)
+            except self._connection.channel_errors as error:
+                # Any other refusal (405: it is exclusive to the worker's connection) is about a queue that exists.
+                return getattr(error, "code", None) != 404
+        return True
+
+    def _has_workers(self) -> bool:
+        # Workers make the exchange. Making it ourselves would change the broker, and could clash with theirs.
+        with self._connection.channel() as channel:
+            try:
+                channel.exchange_declare(self._mailbox.exchange.name, "fanout", passive=True)
+            except self._connection.channel_errors as error:
+                if getattr(error, "code", None) != 404:
+                    raise
+                return False
+        return True
+
+    def _producer_options(self) -> dict[str, Any]:
+        return {"on_return": self._on_return}
+
+    def _publish_options(self) -> dict[str, Any]:
+        return {"mandatory": True}
+
+    def _on_return(self, _error: object, _exchange: str, _routing_key: str, message: Any) -> None:
+        # RabbitMQ hands a broadcast back when not one mailbox is bound.
+        headers = getattr(message, "headers", None) or message.properties.get("application_headers") or {}
+        asked = self._rounds.get(str(headers.get("ticket")))
+        if asked is not None:
+            asked[0].nobody = True
