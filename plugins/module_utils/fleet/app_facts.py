@@ -66,11 +66,13 @@ def reading(fleet: Mapping[str, Any], facts: Mapping[str, Any] | None = None) ->
     """
     # What is known of another app says nothing, nor does it of a command.
     known = facts if facts and facts.get("app") == fleet["app"] else {}
+    kind = kind_of(fleet["broker_url"])
     return {
         "transport_options": {**known.get("transport_options", {}), **environment.transport_options(fleet)},
         "ssl": environment.broker_ssl(fleet),
         # Empty where nobody knows.
         "queues": list(fleet["queues"] or known.get("queues", [])),
+        "lists_queues": kind is not None and kind.lists_queues,
         "remote_control": known.get("remote_control", True),
         "control_exchange": known.get("control_exchange", "celery"),
         "event_exchange": known.get("event_exchange", "celeryev"),

@@ -10,10 +10,9 @@ taken from kombu's own channel.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional, TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import (
@@ -36,7 +35,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes
     parse_binding,
     route_of,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import BINDINGS, LISTS, OWN, UNACKED
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import LISTS, UNACKED
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
 
 T = TypeVar("T")
@@ -46,10 +45,12 @@ Lengths = Optional[dict[str, int]]
 
 # The server serves nobody else while it runs a command. Each of these takes one to two milliseconds.
 CALLS_OF_A_SCRIPT = 1000
-NAMES_OF_A_SCRIPT = 200
 UNACKED_OF_A_STEP = 300
 BYTES_OF_A_STEP = 1 << 20
 KEYS_OF_A_SCAN = 1000
+
+# Tables are mostly of one line.
+TABLES_AT_ONCE = 500
 
 # Up to here the unacknowledged messages are counted in one command, hence at one instant.
 UNACKED_AT_ONCE = 500
@@ -111,9 +112,7 @@ class RedisQueues:
     def _lists(self, link: RedisLink, names: Sequence[str]) -> tuple[list[Lengths], list[bool], Reply | None]:
         """Return lengths by step and whether a queue is surely there, for each name; and the hash's first step."""
         if self._scripts:
-            chunk = max(1, CALLS_OF_A_SCRIPT // (len(self._suffixes) + 1))
-            arguments = (self._prefix, self._sep, self._binding_prefix, json.dumps(self._suffixes))
-            turns = self._script_turns(LISTS, names, chunk, arguments)
+            turns = self._list_turns(names)
             lengths: list[Lengths] = []
             bound: list[bool] = []
             first_step: Reply | None = None
@@ -284,19 +283,11 @@ class RedisQueues:
         names = [exchange for exchange, key in routes if exchange and exchange == key]
         if not names:
             return
-        if self._scripts:
-            replies = link.ask(
-                self._script_turns(OWN, names, CALLS_OF_A_SCRIPT // 2, (self._binding_prefix, self._sep))
-            )
-            if any(isinstance(reply, ServerRefused) for reply in replies):
-                return
-            is_own = [digit == 49 for reply in replies for digit in reply]
-        else:
-            counts = link.ask_each("SCARD", [self._binding_prefix + name for name in names])
-            members = link.ask(self._own_member(name) for name in names)
-            is_own = [count == 1 and member == 1 for count, member in zip(counts, members)]
-        for name in itertools.compress(names, is_own):
-            own[name] += routes.pop((name, name))
+        counts = link.ask_each("SCARD", [self._binding_prefix + name for name in names])
+        members = link.ask(self._own_member(name) for name in names)
+        for name, count, member in zip(names, counts, members):
+            if count == 1 and member == 1:
+                own[name] += routes.pop((name, name))
 
     def _own_member(self, name: str) -> tuple[str, str, str]:
         """Return the question whether a queue has the binding that Celery makes by default."""
@@ -307,19 +298,7 @@ class RedisQueues:
     def _bindings(self, link: RedisLink, exchanges: Sequence[str], limit: TimeLimit) -> dict[str, list[Binding]]:
         """Return the bindings of exchanges."""
         tables: dict[str, list[Binding]] = {}
-        rest = list(exchanges)
-        if self._scripts and rest:
-            replies = link.ask(
-                self._script_turns(BINDINGS, rest, NAMES_OF_A_SCRIPT, (self._binding_prefix, CALLS_OF_A_SCRIPT))
-            )
-            for names, reply in zip(_chunks(rest, NAMES_OF_A_SCRIPT), replies):
-                if isinstance(reply, ServerRefused):
-                    continue
-                for name, members in zip(names, json.loads(reply.decode("utf-8", "surrogateescape"))):
-                    if members is not False:
-                        tables[name] = self._parse_bindings(members)
-            rest = [name for name in rest if name not in tables]
-        for names in _chunks(rest, 50):
+        for names in _chunks(exchanges, TABLES_AT_ONCE):
             cursors = dict.fromkeys(names, b"0")
             for name in names:
                 tables[name] = []
@@ -332,15 +311,13 @@ class RedisQueues:
                 for (name, _cursor), reply in zip(asked, replies):
                     if isinstance(reply, ServerRefused):
                         raise reply
-                    tables[name].extend(self._parse_bindings([_text(member) for member in reply[1]]))
+                    found = (parse_binding(_text(member), self._sep) for member in reply[1])
+                    tables[name].extend(filter(None, found))
                     if reply[0] == b"0":
                         del cursors[name]
                     else:
                         cursors[name] = reply[0]
         return tables
-
-    def _parse_bindings(self, members: Iterable[str]) -> list[Binding]:
-        return [binding for member in members if (binding := parse_binding(member, self._sep))]
 
     def _all_bindings(self, link: RedisLink, limit: TimeLimit) -> dict[str, list[Binding]]:
         start = len(self._binding_prefix)
@@ -415,14 +392,14 @@ class RedisQueues:
                 return
             limit.left()
 
-    def _script_turns(
-        self, script: str, names: Sequence[str], chunk: int, arguments: Sequence[str | int]
-    ) -> Iterator[tuple[str | bytes | int, ...]]:
-        """Yield calls of a script that takes names as its last argument, each a turn of its own for the server."""
+    def _list_turns(self, names: Sequence[str]) -> Iterator[tuple[str | bytes | int, ...]]:
+        """Yield calls of the script that reads lists, each a turn of its own for the server."""
+        chunk = max(1, CALLS_OF_A_SCRIPT // (len(self._suffixes) + 1))
         padding = (b" " * TURN_BYTES,) if len(names) > chunk else ()
+        suffixes = json.dumps(self._suffixes)
         for part in _chunks(names, chunk):
             packed = json.dumps(part, ensure_ascii=False).encode("utf-8", "surrogateescape")
-            yield ("EVAL", script, 0, *arguments, packed, *padding)
+            yield ("EVAL", LISTS, 0, self._prefix, self._sep, self._binding_prefix, suffixes, packed, *padding)
 
 
 def _count_route(counts: Counter[Route], value: bytes) -> int:

@@ -121,37 +121,3 @@ so going backwards from the end finds the last two strings of the list without
 reading the message in front of them. As most names are of a like length, the search
 begins where the last one was found.
 """
-
-OWN = """
-local binding, sep, names, out = ARGV[1], ARGV[2], cjson.decode(ARGV[3]), {}
-for i = 1, #names do
-  local name = names[i]
-  local members = redis.call('SRANDMEMBER', binding .. name, 2)
-  out[i] = #members == 1 and members[1] == name .. sep .. sep .. name and '1' or '0'
-end
-return table.concat(out)
-"""
-"""A digit per exchange: 1 when it leads to the queue of its own name, by that name, and to no other.
-
-ARGV: prefix of binding tables, separator, JSON of names.
-"""
-
-BINDINGS = """
-local prefix, room = ARGV[1], tonumber(ARGV[2])
-local names, out = cjson.decode(ARGV[3]), {}
-for i = 1, #names do
-  local key = prefix .. names[i]
-  local count = redis.call('SCARD', key)
-  if count <= room then
-    room = room - count
-    out[i] = redis.call('SMEMBERS', key)
-  else
-    out[i] = false
-  end
-end
-return cjson.encode(out)
-"""
-"""Members of binding tables, false for those that are too many for one step.
-
-ARGV: prefix of binding tables, most members together, JSON of exchange names.
-"""
