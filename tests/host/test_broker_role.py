@@ -101,15 +101,18 @@ def test_a_user_of_its_own_is_no_administrator(redis_host: SystemdHost):
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"celery_broker_type": "kafka"}, "must be one of: redis, valkey, rabbitmq, got: kafka"),
-        ({"celery_broker_maxmemory": "2x", "celery_broker_databases": 1}, "so set at least 2. celery_broker_maxmemory"),
+        ({"celery_broker_type": "kafka"}, ["must be one of: redis, valkey, rabbitmq, got: kafka"]),
+        (
+            {"celery_broker_maxmemory": "2x", "celery_broker_databases": 1},
+            ["celery_broker_databases: 1 is too small, use 2", "celery_broker_maxmemory: '2x' is of another form"],
+        ),
     ],
 )
-def test_bad_input_is_refused_with_what_to_change(redis_host: SystemdHost, variables: dict[str, Any], says: str):
+def test_bad_input_is_refused_with_what_to_change(redis_host: SystemdHost, variables: dict[str, Any], says: list[str]):
     given = {"celery_broker_password": PASSWORD, **variables}
     done = redis_host.playbook(PLAY, extra_vars=given, check=False)
     assert done.returncode != 0
-    assert says in done.stdout + done.stderr
+    assert all(words in done.stdout + done.stderr for words in says)
     assert changes(done.stdout) == 0
 
 

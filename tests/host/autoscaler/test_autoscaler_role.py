@@ -162,7 +162,7 @@ def test_bad_policies_are_refused_before_anything_is_touched(deployed: Scaled) -
         "celery_worker_fleets[0].policy.limits.min_workers",
         "celery_worker_fleets[0].policy.scale_up.any[1].metric",
         "celery_worker_fleets[0].policy.scale_up.any[2].for",
-        "celery_autoscaler_interval: 'soon'",
+        "celery_autoscaler_interval: must be a duration",
     ):
         assert path in said
     assert "Traceback" not in said
