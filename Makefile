@@ -63,6 +63,7 @@ lint: venv ## Style, types, Ansible's production rules, and the built collection
 	@$(TYPED) $(BIN)/mypy --no-error-summary -p ansible_collections.muejam.celery.plugins
 	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/conftest.py tests/host/conftest.py molecule/conftest.py
 	@$(TYPED):demo $(BIN)/mypy --no-error-summary demo
+	@$(TYPED):roles/worker/files $(BIN)/mypy --no-error-summary -p muejam_celery_lifecycle
 	@$(BIN)/yamllint --strict .
 	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog lint
 	@$(WITH_COLLECTION) $(BIN)/ansible-lint --offline -q

@@ -270,13 +270,14 @@ def look(app, request, answer, say):
         try:
             # From its texts: it may not be on the host yet, and what is there may be of an older version.
             sys.meta_path.insert(0, Texts(request["include"], request["lifecycle"]))
-            lifecycle = importlib.import_module(request["include"])
+            importlib.import_module(request["include"])
+            transport = importlib.import_module(request["include"] + ".transport")
         except BaseException as error:
             say("notify: {} cannot be loaded beside the app: {}".format(request["include"], reason(error, request)))
             return
         try:
-            wanted = lifecycle.configure_transport(app, request["environment"])
-            for fault in lifecycle.overruled(app, app.connection_for_read(), wanted):
+            wanted = transport.configure_transport(app, request["environment"])
+            for fault in transport.overruled(app, app.connection_for_read(), wanted):
                 say(redact(f"{fault}, in a way that the fleet cannot overrule: change it in the app", request))
         except Exception as error:
             say(f"broker_transport_options: the app cannot use them: {reason(error, request)}")

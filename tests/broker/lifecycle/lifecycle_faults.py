@@ -15,8 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-import muejam_celery_lifecycle
 from celery import bootsteps, signals
+
+from muejam_celery_lifecycle import reporter, silence, status
 
 if "gevent.monkey" in sys.modules:
     from gevent.monkey import get_original
@@ -26,9 +27,9 @@ else:
     native_sleep = time.sleep
 
 # The tests need not wait as long as a real service manager should.
-muejam_celery_lifecycle.STALE_AFTER = 3.0
-muejam_celery_lifecycle.STALL_AFTER = 1.0
-muejam_celery_lifecycle.LAST_STEPS_WITHIN = float(os.environ.get("LIFECYCLE_LAST_STEPS", "30"))
+reporter.STALE_AFTER = 3.0
+silence.STALL_AFTER = 1.0
+status.LAST_STEPS_WITHIN = float(os.environ.get("LIFECYCLE_LAST_STEPS", "30"))
 
 FAULT = Path(os.environ["LIFECYCLE_FAULT"])
 
@@ -42,7 +43,7 @@ def fault():
 
 class Faults(bootsteps.StartStopStep):
     # After the lifecycle's own step, so that the fault lies between it and the transport's callers.
-    requires = ("muejam_celery_lifecycle:LifecycleStep",)
+    requires = ("muejam_celery_lifecycle.signals:LifecycleStep",)
 
     def start(self, c):
         while fault() == "slow":

@@ -5,27 +5,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
+import probe_app as probe
 import pytest
 from celery import Celery, _state
 from celery.app import builtins
 from kombu import Queue
 from kombu.common import Broadcast
-
-_spec = importlib.util.spec_from_file_location(
-    "probe_app", Path(__file__).parents[3] / "roles/worker/files/probe_app.py"
-)
-assert _spec
-assert _spec.loader
-probe = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(probe)
 
 REQUEST: dict[str, Any] = {"app": "proj", "queues": [], "environment": {"CELERY_BROKER_URL": "redis://:x@127.0.0.1/0"}}
 

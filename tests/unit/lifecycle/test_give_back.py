@@ -1,15 +1,11 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who has a task while a worker drains, and what a worker publishes while its broker takes nothing."""
+"""Who has a task while a worker drains."""
 
 from __future__ import annotations
 
 import collections
-import importlib
-import os
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,12 +15,8 @@ from celery.worker import state as worker_state
 from celery.worker.request import Request
 from kombu.asynchronous import timer as kombu_timer
 
-FILES = Path(__file__).parents[3] / "roles" / "worker" / "files"
-sys.path.insert(0, str(FILES))
-try:
-    lifecycle = importlib.import_module("muejam_celery_lifecycle")
-finally:
-    sys.path.remove(str(FILES))
+from muejam_celery_lifecycle import give_back
+from muejam_celery_lifecycle.give_back import PLACE, GivingBack, refusal
 
 
 class Task(Request):
@@ -34,7 +26,7 @@ class Task(Request):
         self.id = str(number)
         self.requeued: list[int] = []
         self._message = SimpleNamespace(channel=channel, requeue=lambda: channel.requeued.append(number))  # type: ignore[attr-defined]
-        setattr(self, lifecycle.PLACE_OF_REQUEST, number)
+        setattr(self, PLACE, number)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         self.worker_pid = pid
@@ -48,10 +40,10 @@ class Fakes:
         self.pooled: list[Request] = []
         self.draining = False
         self.worker = SimpleNamespace(pool=pool.__new__(pool), _process_task=self.pooled.append)
-        self.giving = lifecycle.GivingBack(self.worker, lambda: self.draining)
+        self.giving = GivingBack(self)  # type: ignore[arg-type]  # a status has the two that it reads
         self.consumer = SimpleNamespace(
             task_consumer=SimpleNamespace(channel=self.channel),
-            timer=SimpleNamespace(schedule=SimpleNamespace(queue=[])),
+            timer=SimpleNamespace(schedule=SimpleNamespace(_queue=[])),
             task_buckets={},
         )
         self.tasks = [Task(number, self.channel) for number in range(1, 5)]
@@ -117,7 +109,7 @@ def test_a_thread_begins_a_task_or_loses_it() -> None:
     fakes.tasks[0].on_accepted(42, 0.0)
     assert fakes.tasks[0].worker_pid == 42
     assert fakes.drain() == [4, 3, 2]
-    with pytest.raises(type(lifecycle.refusal())):
+    with pytest.raises(type(refusal())):
         fakes.tasks[1].on_accepted(42, 0.0)
     assert fakes.tasks[1].worker_pid is None
     assert fakes.drain() == [4, 3, 2], "once"
@@ -135,69 +127,13 @@ def test_many_are_given_back_in_portions(monkeypatch: pytest.MonkeyPatch) -> Non
     """The loop has to turn meanwhile; what waits its turn does not run here."""
     fakes = Fakes(thread.TaskPool)
     entries = [SimpleNamespace(entry=kombu_timer.Entry(fakes.start, (task,))) for task in fakes.tasks]
-    fakes.consumer.timer.schedule.queue = entries
+    fakes.consumer.timer.schedule._queue = entries
     fakes.consumer.apply_eta_task = fakes.start
-    monkeypatch.setattr(lifecycle, "GIVE_BACK_FOR", 0.0)
+    monkeypatch.setattr(give_back, "GIVE_BACK_FOR", 0.0)
     assert fakes.drain() == []
     assert all(each.entry.canceled for each in entries)
     assert len(fakes.giving.waiting) == 4
     fakes.start(fakes.tasks[3])
-    monkeypatch.setattr(lifecycle, "GIVE_BACK_FOR", 60.0)
+    monkeypatch.setattr(give_back, "GIVE_BACK_FOR", 60.0)
     assert fakes.drain() == [4, 3, 2, 1]
-    assert (fakes.giving.waiting, fakes.giving.given, fakes.pooled) == ([], 4, [])
-
-
-def publishing(task: object = None, attached: bool = True) -> Any:
-    app = SimpleNamespace(current_task=task)
-    return lifecycle.Publishing(
-        SimpleNamespace(pid=os.getpid(), worker=SimpleNamespace(app=app), attached=attached, stopping=False)
-    )
-
-
-class Channel:
-    """A channel whose broker never confirms."""
-
-    def __init__(self) -> None:
-        self.connection = self
-        self.waits: list[object] = []
-        self.collected = False
-
-    def collect(self) -> None:
-        self.collected = True
-
-    def publish(self, **options: Any) -> None:
-        self.waits.append(options.get("timeout"))
-        raise TimeoutError
-
-
-def test_the_loop_waits_once_for_a_broker_that_confirms_nothing() -> None:
-    channel, ours = Channel(), publishing()
-    for _turn in range(3):
-        with pytest.raises(lifecycle.HeldUp):
-            ours.publish(Channel.publish, channel, (), {})
-    assert channel.waits == [lifecycle.PUBLISH_WITHIN]
-    assert channel.collected
-    assert ours.is_held_up()
-
-
-def test_a_connection_with_half_a_message_is_given_up() -> None:
-    channel, ours = Channel(), publishing()
-
-    def publish(channel: Channel, **options: object) -> None:
-        try:
-            raise TimeoutError
-        except TimeoutError:
-            raise RuntimeError("basic_publish: timed out")  # noqa: B904  (as amqp does)
-
-    with pytest.raises(RuntimeError):
-        ours.publish(publish, channel, (), {})
-    assert channel.collected
-
-
-@pytest.mark.parametrize(("task", "attached"), [(object(), True), (None, False)])
-def test_tasks_and_a_start_may_wait(task: object, attached: bool) -> None:
-    channel, ours = Channel(), publishing(task, attached)
-    with pytest.raises(TimeoutError):
-        ours.publish(Channel.publish, channel, (), {})
-    assert channel.waits == [None]
-    assert not ours.is_held_up()
+    assert (fakes.giving.waiting, fakes.giving.returned, fakes.pooled) == ([], 4, [])
