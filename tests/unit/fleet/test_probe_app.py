@@ -16,7 +16,12 @@ from typing import Any
 
 import pytest
 
-PROBE = (Path(__file__).parents[3] / "roles/worker/files/probe_app.py").read_text(encoding="utf-8")
+FILES = Path(__file__).parents[3] / "roles/worker/files"
+PROBE = (FILES / "run_texts.py").read_text(encoding="utf-8")
+TEXTS = {
+    package: {path.name: path.read_text(encoding="utf-8") for path in (FILES / package).glob("*.py")}
+    for package in ("muejam_celery_probe", "muejam_celery_lifecycle")
+}
 APP = "from celery import Celery\napp = Celery('proj')\n"
 
 
@@ -41,6 +46,7 @@ def probe(directory: Path, files: dict[str, str], **request: Any) -> dict[str, A
         "makes": [],
         "needs": [],
         "rehearsal": False,
+        "texts": TEXTS,
         **request,
     }
     done = subprocess.run(
@@ -119,7 +125,7 @@ def test_apps_are_found_where_celery_finds_them(tmp_path: Path, files: dict[str,
         ({"proj.py": APP}, {"python": "/nonexistent/python"}, ["user: cannot run /nonexistent/python"]),
         (
             {"proj.py": APP},
-            {"include": "lifecycle", "lifecycle": {"__init__.py": "import nope_z"}},
+            {"include": "lifecycle", "texts": {**TEXTS, "lifecycle": {"__init__.py": "import nope_z"}}},
             ["notify: lifecycle cannot be loaded"],
         ),
         (
@@ -204,13 +210,7 @@ DJANGO = (
     "app = Celery('proj')\n"
     "app.config_from_object(Settings, namespace='CELERY')\n"
 )
-LIFECYCLE = {
-    "include": "muejam_celery_lifecycle",
-    "lifecycle": {
-        path.name: path.read_text(encoding="utf-8")
-        for path in (Path(__file__).parents[3] / "roles/worker/files/muejam_celery_lifecycle").glob("*.py")
-    },
-}
+LIFECYCLE = {"include": "muejam_celery_lifecycle"}
 
 
 def test_an_app_tells_what_it_sets_for_the_transport(tmp_path: Path) -> None:

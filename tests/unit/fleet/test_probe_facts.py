@@ -11,12 +11,15 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import probe_app as probe
 import pytest
 from celery import Celery, _state
 from celery.app import builtins
 from kombu import Queue
 from kombu.common import Broadcast
+from muejam_celery_probe.broker_urls import other_broker
+from muejam_celery_probe.facts import check_queues, sets_priorities, tell_facts
+from muejam_celery_probe.look import look
+from muejam_celery_probe.look import settings as check_settings
 
 REQUEST: dict[str, Any] = {"app": "proj", "queues": [], "environment": {"CELERY_BROKER_URL": "redis://:x@127.0.0.1/0"}}
 
@@ -53,7 +56,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
 )
 def test_another_broker_is_told_without_its_login(app: Celery, key: str, own: Any, other: str | None) -> None:
     app.conf[key] = own
-    assert probe.other_broker(app.conf, REQUEST) == other
+    assert other_broker(app.conf, REQUEST) == other
 
 
 @pytest.mark.parametrize("own", ["redis://user:12/34secret@h/0", ["redis://user:12/34secret@127.0.0.1/0"]])
@@ -70,7 +73,7 @@ def looked_at(app: Celery) -> dict[str, Any]:
     # As the environment of a worker does.
     app.conf.broker_url = app.conf.broker_url or REQUEST["environment"]["CELERY_BROKER_URL"]
     request = {**REQUEST, "settings": {}, "setting_arguments": [], "include": None}
-    probe.look(app, request, answer, answer["problems"].append)
+    look(app, request, answer, answer["problems"].append)
     return dict(json.loads(json.dumps(answer, allow_nan=False)))
 
 
@@ -115,7 +118,7 @@ def test_a_setting_that_celery_cannot_count_with_is_a_problem(
 def test_a_text_where_celery_counts_is_a_problem(app: Celery, name: str, value: object, needs: str | None) -> None:
     said: list[str] = []
     argument = f"{name}=(json){json.dumps(value)}"
-    probe.settings(app, {"settings": {name: value}, "setting_arguments": [argument]}, said.append)
+    check_settings(app, {"settings": {name: value}, "setting_arguments": [argument]}, said.append)
     start = f"celery_settings.{name}: is a text, and Celery needs {needs}: "
     assert [text[: len(start)] for text in said] == ([start] if needs else [])
 
@@ -148,7 +151,7 @@ def test_an_app_that_sets_priorities_is_known(
         settings(app)
     else:
         app.conf.update(settings)
-    assert probe.sets_priorities(app) is priorities
+    assert sets_priorities(app) is priorities
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_an_app_that_sets_priorities_is_known(
 def test_queues_that_a_worker_consumes_from_by_itself(app: Celery, settings: dict[str, Any], queues: list[str]) -> None:
     app.conf.update(settings)
     answer: dict[str, Any] = {}
-    probe.tell_facts(app, REQUEST, answer)
+    tell_facts(app, REQUEST, answer)
     assert answer["queues"] == queues
 
 
@@ -175,5 +178,5 @@ def test_queues_that_a_worker_consumes_from_by_itself(app: Celery, settings: dic
 def test_queues_that_the_app_may_not_make(app: Celery, creates: bool, queues: list[str], faults: int) -> None:
     app.conf.task_create_missing_queues = creates
     said: list[str] = []
-    probe.check_queues(app, {**REQUEST, "queues": queues}, said.append)
+    check_queues(app, {**REQUEST, "queues": queues}, said.append)
     assert len(said) == faults
