@@ -16,6 +16,7 @@ from celery import Celery, _state
 from celery.app import builtins
 from kombu import Queue
 from kombu.common import Broadcast
+
 from muejam_celery_probe.broker_urls import other_broker
 from muejam_celery_probe.facts import check_queues, sets_priorities, tell_facts
 from muejam_celery_probe.look import look
