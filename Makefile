@@ -114,7 +114,7 @@ build: venv ## The collection's archive, in build/
 	@$(BIN)/ansible-galaxy collection build --force --output-path build .
 
 .PHONY: docs
-docs: venv ## Write what users read of fleet keys and role variables anew, from where they are described
+docs: venv ## Write what users read of fleet keys, role variables and metrics anew, from where they are described
 	@$(WITH_COLLECTION) $(PY) tests/bed/documented.py
 
 .PHONY: changelog

@@ -11,15 +11,9 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    PERCENT_METRICS,
-    WAIT_TIME,
-    Condition,
-    Policy,
-    Step,
-    StepRules,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Condition, Policy, Step, StepRules
 
 from .playbooks import INVENTORY
 
@@ -93,7 +87,7 @@ def in_words(policy: Policy) -> list[str]:
 
 
 def _condition(condition: Condition) -> str:
-    unit = "s" if condition.metric == WAIT_TIME else " %" if condition.metric in PERCENT_METRICS else ""
+    unit = {Unit.SECONDS: "s", Unit.PERCENT: " %"}.get(METRICS[condition.metric].unit, "")
     text = f"{condition.metric} is {condition.comparison.words} {condition.threshold:g}{unit}"
     return f"{text} for {condition.hold:g}s" if condition.hold else text
 

@@ -1,10 +1,11 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write what users read of the keys of a fleet and of the roles' variables from where each is described once.
+"""Write what users read of fleet keys, role variables and metrics from where each is described once.
 
 The table of keys writes the nested options of the role `worker`, and the table of keys in its README. Argument specs
-write the tables of variables in READMEs. A unit test compares what this writes with the files.
+write the tables of variables in READMEs. The table of metrics writes the tables in docs/policy.md. A unit test
+compares what this writes with the files.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
 
 ROLES = Path(__file__).parents[2] / "roles"
+POLICY = Path(__file__).parents[2] / "docs/policy.md"
 _ROLE = re.compile(r"P\(muejam\.celery\.(\w+)#role\)")
 _VALUE = re.compile(r"[CVO]\(([^()]*)\)")
 _KINDS = {"float": "number", "raw": "bool or dict"}
@@ -38,6 +41,8 @@ def written() -> dict[Path, str]:
             texts[readme] = _replaced(text, "variables", "\n".join(_variables(variables)))
     readme = ROLES / "worker/README.md"
     texts[readme] = _replaced(texts[readme], "fleet keys", "\n".join(_rows()))
+    text = _replaced(POLICY.read_text(encoding="utf-8"), "metrics of rules", "\n".join(_metrics(True)))
+    texts[POLICY] = _replaced(text, "other metrics", "\n".join(_metrics(False)))
     return texts
 
 
@@ -106,6 +111,19 @@ def _variables(options: dict[str, Any]) -> Iterator[str]:
         told = option["description"]
         default = f"`{_plain(option['default'])}`" if "default" in option else ""
         yield f"| `{name}` | {_markdown(told if isinstance(told, str) else ' '.join(told))} | {default} |"
+
+
+def _metrics(in_rules: bool) -> Iterator[str]:
+    yield (
+        "| `metric` | Unit of the threshold | What it is, and where it comes from |"
+        if in_rules
+        else ("| Metric | Unit | What it is |")
+    )
+    yield "|---|---|---|"
+    units = {Unit.PERCENT: "per cent, 0 to 100", Unit.SECONDS: "duration" if in_rules else "seconds"}
+    for name, metric in METRICS.items():
+        if metric.in_rules == in_rules:
+            yield f"| `{name}` | {units.get(metric.unit, metric.unit.value)} | {_markdown(metric.text)} |"
 
 
 def _plain(default: object) -> str:

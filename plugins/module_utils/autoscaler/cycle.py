@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import FleetMemory
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, State, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
@@ -38,11 +39,11 @@ class Remembered:
 
         :raises ValueError: when the observer's part makes no sense.
         """
-        return cls(kept.state, Memory() if kept.memory is None else Memory.from_json(kept.memory))
+        return cls(kept.state, Memory() if kept.memory is None else from_json(Memory, kept.memory, "memory"))
 
     def kept(self, at: float) -> FleetMemory:
         """Return what to keep in a state file, at C(at) seconds since the epoch."""
-        return FleetMemory(self.state, self.observed.as_json(), at)
+        return FleetMemory(self.state, to_json(self.observed), at)
 
     def shifted(self, seconds: float) -> Remembered:
         """Return the same on a clock that was set by C(seconds)."""

@@ -23,7 +23,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import
     decide,
     withdrawn,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Bounds, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import OBSERVED
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 

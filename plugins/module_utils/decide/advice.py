@@ -17,9 +17,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.advice_on_win
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import step_size
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import BROKER_METRICS, WAIT_TIME
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    BROKER_METRICS,
-    WAIT_TIME,
     Choose,
     Limits,
     Policy,

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import step_size
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
     BROKER_METRICS,
     CPU,
     MEMORY,
-    PERCENT_METRICS,
+    METRICS,
     TASKS_PROCESSED,
-    WAIT_TIME,
+    Unit,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
     Comparison,
     Condition,
     Limits,
@@ -27,6 +29,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.values import
 _LONG_UP, _LONG_DOWN = 3600.0, 86400.0  # seconds
 _NARROW = 0.8  # of the up threshold: a down threshold above that is reached by noise
 _NARROW_MEMORY = 5.0  # per cent of the memory
+_REACH = {Unit.SECONDS: "never negative", Unit.PERCENT: "in per cent of what the fleet may use"}
 _FLEETS_TRIED = 1000  # sizes of a fleet, from the floor on
 
 
@@ -68,22 +71,22 @@ def _each_down(rules: StepRules) -> Iterator[tuple[str, str]]:
 
 def _never(path: str, condition: Condition, so: str) -> Iterator[tuple[str, str]]:
     """Tell of a condition that cannot hold, or hardly."""
+    metric = METRICS[condition.metric]
     if values_of(condition).none:
-        reach = "never negative" if condition.metric == WAIT_TIME else "a whole number from 0 on"
-        reach = "in per cent of what the fleet may use" if condition.metric in PERCENT_METRICS else reach
+        reach = _REACH.get(metric.unit, "a whole number from 0 on")
         yield path, f"does not hold, as {condition.metric} is {reach}: it {so}"
-    elif condition.comparison is Comparison.EQUALS and (condition.metric in PERCENT_METRICS or condition.threshold):
+    elif condition.comparison is Comparison.EQUALS and (metric.in_percent or condition.threshold):
         yield (
             path,
             f"holds only while {condition.metric} is exactly {condition.threshold:g}, which hardly ever lasts; "
             "above or below was meant?",
         )
-    elif condition.metric == TASKS_PROCESSED and condition.hold == 0:
+    elif metric.growth_of and condition.hold == 0:
         yield path, "counts from one look to the next, so it depends on their interval: give it a for"
 
 
 def _is_load(condition: Condition) -> bool:
-    return condition.metric != TASKS_PROCESSED
+    return not METRICS[condition.metric].growth_of
 
 
 def _looks_for_calm(condition: Condition) -> bool:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
-    PROCESSED_TOTAL,
-    RUNNING,
-    Observation,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
     BROKER_METRICS,
+    PROCESSED_TOTAL,
     QUEUE_DEPTH,
+    RUNNING,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
     Choose,
     Policy,
     Rule,

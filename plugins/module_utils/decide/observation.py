@@ -8,30 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
-
-PROCESSED_TOTAL = "processed_total"
-RUNNING = "running"
-RUNTIME_TOTAL = "runtime_total"
-SCHEDULED = "scheduled"
-"""Tasks that workers hold until their time (ETA, countdown) has come: no load yet."""
-
-CONCURRENCY = "concurrency"
-"""Tasks that a worker runs at once, on average over the workers."""
-
-OBSERVED = (
-    QUEUE_DEPTH,
-    "backlog",
-    "wait_time",
-    "cpu",
-    "memory",
-    PROCESSED_TOTAL,
-    RUNNING,
-    RUNTIME_TOTAL,
-    SCHEDULED,
-    CONCURRENCY,
-)
-
 
 @dataclass(frozen=True)
 class Bounds:

@@ -14,10 +14,8 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, RULE_METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    METRICS,
-    PERCENT_METRICS,
-    WAIT_TIME,
     Choose,
     Comparison,
     Condition,
@@ -226,24 +224,25 @@ class _Parser:
         given = self.mapping(raw, path, ("metric", *comparisons, "for"))
         hold = self.duration(given["for"], f"{path}.for") if "for" in given else 0.0
         metric = given.get("metric")
-        if metric not in METRICS:
+        if metric not in RULE_METRICS:
             problem = f"{metric!r} is not known" if "metric" in given else "is missing"
-            self.fault(f"{path}.metric", f"{problem}; known are {', '.join(METRICS)}")
+            self.fault(f"{path}.metric", f"{problem}; known are {', '.join(RULE_METRICS)}")
         thresholds = {key: self.threshold(metric, given[key], f"{path}.{key}") for key in comparisons if key in given}
         if len(thresholds) != 1:
             found = f"has {' and '.join(thresholds)}" if thresholds else "has no threshold"
             self.fault(path, f"{found}: give one of {', '.join(comparisons)}")
             return None
         ((comparison, threshold),) = thresholds.items()
-        if metric not in METRICS or threshold is None or hold is None:
+        if metric not in RULE_METRICS or threshold is None or hold is None:
             return None
         return Condition(str(metric), Comparison(comparison), threshold, hold)
 
     def threshold(self, metric: object, raw: object, path: str) -> float | None:
-        if metric == WAIT_TIME:
+        known = METRICS[str(metric)] if metric in RULE_METRICS else None
+        if known and known.unit is Unit.SECONDS:
             return self.duration(raw, path)
         value = self.number(raw, path)
-        if metric in PERCENT_METRICS and value is not None and not 0 <= value <= 100:
+        if known and known.in_percent and value is not None and not 0 <= value <= 100:
             self.fault(path, f"is {value:g}: {metric} is in per cent, 0 to 100")
             return None
         return value

@@ -8,6 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    CPU,
+    MEMORY,
+    QUEUE_DEPTH,
+    TASKS_PROCESSED,
+    WAIT_TIME,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Schedule, Window
 
 
@@ -41,18 +48,6 @@ class Choose(str, Enum):
 
     LARGER = "larger"
     SMALLER = "smaller"
-
-
-QUEUE_DEPTH = "queue_depth"
-BACKLOG = "backlog"
-WAIT_TIME = "wait_time"
-CPU = "cpu"
-MEMORY = "memory"
-TASKS_PROCESSED = "tasks_processed"
-
-METRICS = (QUEUE_DEPTH, BACKLOG, WAIT_TIME, CPU, MEMORY, TASKS_PROCESSED)
-PERCENT_METRICS = (CPU, MEMORY)
-BROKER_METRICS = (QUEUE_DEPTH, BACKLOG, WAIT_TIME)
 
 
 @dataclass(frozen=True)

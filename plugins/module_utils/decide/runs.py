@@ -7,15 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
-    PROCESSED_TOTAL,
-    Bounds,
-    Observation,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    TASKS_PROCESSED,
-    Condition,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Condition
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import shown
 
 # Timestamps are floats of seconds since the epoch; a microsecond is finer than any observer's clock
@@ -55,8 +49,9 @@ class Verdict:
 
 def judge(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, Run]:
     """Return what C(condition) says to the observation, and its run with the observation in it."""
-    if condition.metric == TASKS_PROCESSED:
-        return _judge_count(condition, run, seen)
+    total = METRICS[condition.metric].growth_of
+    if total:
+        return _judge_growth(condition, run, seen, total)
     value = seen.value(condition.metric)
     if value is None:
         return Verdict(False, f"{condition.metric} is unknown ({seen.why_unknown(condition.metric)})"), Run(condition)
@@ -77,11 +72,11 @@ def _bounded(bounds: Bounds) -> str:
     return f"of {shown(bounds.at_least)} to {shown(bounds.at_most)}"
 
 
-def _judge_count(condition: Condition, run: Run, seen: Observation) -> tuple[Verdict, Run]:
+def _judge_growth(condition: Condition, run: Run, seen: Observation, metric: str) -> tuple[Verdict, Run]:
     """Count the tasks finished during the condition's window; both of its ends must be known."""
-    total = seen.value(PROCESSED_TOTAL)
+    total = seen.value(metric)
     if total is None:
-        return Verdict(False, f"tasks processed are unknown ({seen.why_unknown(PROCESSED_TOTAL)})"), Run(condition)
+        return Verdict(False, f"tasks processed are unknown ({seen.why_unknown(metric)})"), Run(condition)
     counts = (*run.counts, (seen.at, total))
     begins = seen.at - condition.hold + EXACT
     older = tuple(entry for entry in counts if entry[0] <= begins)

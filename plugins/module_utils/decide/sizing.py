@@ -15,13 +15,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
     CONCURRENCY,
     PROCESSED_TOTAL,
+    QUEUE_DEPTH,
     RUNNING,
-    Observation,
+    WAIT_TIME,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH, WAIT_TIME
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 
 # Shares of the promise. The rest of it absorbs what the estimates do not see.
 GROW_ABOVE = 0.6

@@ -8,16 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    BACKLOG,
-    PERCENT_METRICS,
-    QUEUE_DEPTH,
-    TASKS_PROCESSED,
-    Comparison,
-    Condition,
-)
-
-_COUNTS = (QUEUE_DEPTH, BACKLOG, TASKS_PROCESSED)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Comparison, Condition
 
 
 @dataclass(frozen=True)
@@ -48,13 +40,14 @@ class Values:
 def values_of(condition: Condition) -> Values:
     """Return the values that C(condition) holds for, among those that its metric can have at all."""
     threshold = condition.threshold
-    if condition.metric in _COUNTS:
+    unit = METRICS[condition.metric].unit
+    if unit in (Unit.MESSAGES, Unit.TASKS):
         if condition.comparison is Comparison.ABOVE:
             return Values(math.floor(threshold) + 1, math.inf)
         if condition.comparison is Comparison.BELOW:
             return Values(0, math.ceil(threshold) - 1)
         return Values(math.ceil(threshold), math.floor(threshold))
-    top = 100.0 if condition.metric in PERCENT_METRICS else math.inf
+    top = 100.0 if unit is Unit.PERCENT else math.inf
     if condition.comparison is Comparison.ABOVE:
         return Values(threshold, top, low_open=True)
     if condition.comparison is Comparison.BELOW:
@@ -64,4 +57,4 @@ def values_of(condition: Condition) -> Values:
 
 def same_quantity(one: Condition, other: Condition) -> bool:
     """Whether two conditions look at the same number. Tasks counted over different times are different numbers."""
-    return one.metric == other.metric and (one.metric != TASKS_PROCESSED or one.hold == other.hold)
+    return one.metric == other.metric and (not METRICS[one.metric].growth_of or one.hold == other.hold)

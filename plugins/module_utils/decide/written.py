@@ -9,13 +9,8 @@ import dataclasses
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    WAIT_TIME,
-    Condition,
-    Policy,
-    Rule,
-    StepRules,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Condition, Policy, Rule, StepRules
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Window
 
 
@@ -46,10 +41,10 @@ def _rule(rule: Rule, joined: str, step: str) -> dict[str, Any]:
 
 
 def _condition(condition: Condition) -> dict[str, Any]:
-    threshold = condition.threshold
+    shown = _duration if METRICS[condition.metric].unit is Unit.SECONDS else _number
     return {
         "metric": condition.metric,
-        condition.comparison.value: _duration(threshold) if condition.metric == WAIT_TIME else _number(threshold),
+        condition.comparison.value: shown(condition.threshold),
         "for": _duration(condition.hold),
     }
 

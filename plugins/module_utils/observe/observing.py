@@ -12,26 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    BACKLOG,
     CONCURRENCY,
+    CPU,
+    MEMORY,
     PROCESSED_TOTAL,
+    QUEUE_DEPTH,
+    RULE_METRICS,
     RUNNING,
     RUNTIME_TOTAL,
     SCHEDULED,
-    Bounds,
-    Observation,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    BACKLOG,
-    CPU,
-    MEMORY,
-    METRICS,
-    QUEUE_DEPTH,
     WAIT_TIME,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
@@ -78,18 +73,6 @@ class Memory:
     running: float | None = None
     running_at: float = 0.0
     down: Mapping[str, Down] = field(default_factory=dict)
-
-    def as_json(self) -> Any:
-        """Return it as a JSON value."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, raw: object) -> Memory:
-        """Return what C(as_json) made a JSON value of.
-
-        :raises ValueError: when it is anything else.
-        """
-        return from_json(cls, raw, "memory")
 
     def shifted(self, seconds: float) -> Memory:
         """Return the same on a clock that was set by C(seconds)."""
@@ -183,7 +166,7 @@ def _unsure_above(
     if not silent:
         return dict(bounds)
     unsure = dict(bounds)
-    for metric in METRICS:
+    for metric in RULE_METRICS:
         value, _why = values.get(metric, (None, ""))
         if value is not None:
             before = bounds.get(metric, Bounds(value, None, ""))

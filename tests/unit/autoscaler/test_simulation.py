@@ -20,9 +20,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulatio
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import by_policy
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload, workloads
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, OBSERVED, RULE_METRICS
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import METRICS, PERCENT_METRICS
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmark" / "decision_quality.py"
 TEN_AT_ONCE = Workload("ten", ((0.0, 10.0),) * 10, 100)
@@ -71,9 +71,9 @@ def test_every_metric_that_is_observed_has_a_value() -> None:
     assert (seen[1].value("queue_depth"), seen[1].value("backlog")) == (6, 8)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", RULE_METRICS)
 def test_a_policy_on_any_metric_is_decided_about(metric: str) -> None:
-    threshold = 10 if metric in PERCENT_METRICS else 1
+    threshold = 10 if METRICS[metric].in_percent else 1
     policy = parse_policy(
         {
             "limits": {"min_workers": 2, "cooldown_up": 0},

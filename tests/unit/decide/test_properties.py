@@ -20,11 +20,14 @@ from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision, State, decide
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    BROKER_METRICS,
+    OBSERVED,
+    TASKS_PROCESSED,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    BROKER_METRICS,
-    TASKS_PROCESSED,
     Choose,
     Condition,
     Policy,

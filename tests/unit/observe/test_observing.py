@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State, decide
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import OBSERVED
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     HostReading,
@@ -72,7 +74,7 @@ class Watch:
         assert set(observation.metrics) | set(observation.unknown) == {*OBSERVED, *uncounted}
         assert not set(observation.metrics) & set(observation.unknown)
         assert all(observation.unknown.values()), "a reason for each"
-        assert Memory.from_json(json.loads(json.dumps(self.memory.as_json()))) == self.memory
+        assert from_json(Memory, json.loads(json.dumps(to_json(self.memory))), "memory") == self.memory
         return observation
 
 
@@ -394,7 +396,7 @@ def test_a_clock_that_is_set_changes_no_age_and_no_rate() -> None:
 @pytest.mark.parametrize("raw", [None, [], 3, {"totals": 3}, {"flows": {"a": {"points": [[1]]}}}, {"runtime": "much"}])
 def test_a_foreign_memory_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="memory"):
-        Memory.from_json(raw)
+        from_json(Memory, raw, "memory")
 
 
 ANY_WORKER = st.builds(

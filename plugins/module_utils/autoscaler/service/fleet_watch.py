@@ -14,7 +14,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import QUEUE_DEPTH
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     HostReading,
     QueuesReading,

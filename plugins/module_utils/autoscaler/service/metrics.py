@@ -11,8 +11,7 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import FleetWatch, Look
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import OBSERVED
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import WAIT_TIME
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import OBSERVED, WAIT_TIME
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,

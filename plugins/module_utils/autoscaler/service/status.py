@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import unusable
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 
+_FORMS = {Unit.SECONDS: "{:.1f} s", Unit.PERCENT: "{:.0f} %"}
 WIDEST_CELL = 60
 LONGEST_NOTE = 1000
 """Characters. The file is not the reader's own: what it makes somebody print has an end."""
@@ -73,13 +76,13 @@ def _clipped(text: str, most: int) -> str:
     return printable(text if len(text) <= most else text[: most - 3] + "...")
 
 
-def _metric(fleet: Mapping[str, Any], name: str, form: str) -> str:
+def _metric(fleet: Mapping[str, Any], name: str) -> str:
     value = fleet["metrics"].get(name)
     if value is None:
         return "?"
     bounds = fleet.get("bounds", {}).get(name)
     side = "" if bounds is None else ">= " if bounds["at_most"] is None else "<= "
-    return side + form.format(value)
+    return side + _FORMS.get(METRICS[name].unit, "{:.0f}").format(value)
 
 
 def _workers(fleet: Mapping[str, Any]) -> str:
@@ -103,10 +106,6 @@ def _decision(fleet: Mapping[str, Any]) -> str:
 _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("FLEET", lambda fleet: str(fleet["fleet"])),
     ("WORKERS", _workers),
-    ("WAITING", lambda fleet: _metric(fleet, "queue_depth", "{:.0f}")),
-    ("RUNNING", lambda fleet: _metric(fleet, "running", "{:.0f}")),
-    ("WAIT", lambda fleet: _metric(fleet, "wait_time", "{:.1f} s")),
-    ("CPU", lambda fleet: _metric(fleet, "cpu", "{:.0f} %")),
-    ("MEMORY", lambda fleet: _metric(fleet, "memory", "{:.0f} %")),
+    *((metric.column, partial(_metric, name=name)) for name, metric in METRICS.items() if metric.column),
     ("DECISION", _decision),
 )

@@ -12,6 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    BACKLOG,
+    CONCURRENCY,
+    CPU,
+    MEMORY,
+    PROCESSED_TOTAL,
+    QUEUE_DEPTH,
+    RUNNING,
+    RUNTIME_TOTAL,
+    SCHEDULED,
+    WAIT_TIME,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 
 Controller = Callable[[Observation], int]
@@ -183,17 +195,17 @@ class _Run:
         current = len(self.consuming) + len(self.starting)
         running = sum(self.consuming.values()) + sum(self.draining.values())
         metrics = {
-            "queue_depth": float(len(self.queue)),
+            QUEUE_DEPTH: float(len(self.queue)),
             # Nothing is prefetched here, and no task waits for its time.
-            "backlog": float(len(self.queue) + running),
-            "wait_time": now - self.queue[0][0] if self.queue else 0.0,
-            "processed_total": float(self.processed),
-            "running": float(running),
-            "runtime_total": self.runtime,
-            "scheduled": 0.0,
-            "concurrency": float(self.setting.slots),
-            "memory": MEMORY_PERCENT,
-            "cpu": min(100.0, 100.0 * running / max(1, len(self.consuming) * self.setting.slots)),
+            BACKLOG: float(len(self.queue) + running),
+            WAIT_TIME: now - self.queue[0][0] if self.queue else 0.0,
+            PROCESSED_TOTAL: float(self.processed),
+            RUNNING: float(running),
+            RUNTIME_TOTAL: self.runtime,
+            SCHEDULED: 0.0,
+            CONCURRENCY: float(self.setting.slots),
+            MEMORY: MEMORY_PERCENT,
+            CPU: min(100.0, 100.0 * running / max(1, len(self.consuming) * self.setting.slots)),
         }
         wanted = self.controller(
             Observation(self.begin + now, current, metrics, len(self.starting), len(self.draining))

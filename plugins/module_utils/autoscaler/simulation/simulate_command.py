@@ -34,12 +34,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulatio
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.traces import read_trace
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import KINDS, Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    MEMORY,
-    Policy,
-    StepRules,
-    WaitTarget,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import MEMORY
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, StepRules, WaitTarget
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 LIST = "list"
