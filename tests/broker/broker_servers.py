@@ -41,6 +41,18 @@ def find_program(name: str, package: str) -> str:
     return path
 
 
+def stop_running(pids: list[int]) -> None:
+    """Stop processes, and wait until none of their threads runs: on a busy machine one may answer once more."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+    def stopped() -> bool:
+        threads = [path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        return all(path.read_text().rpartition(") ")[2].startswith(("T", "t", "Z")) for path in threads)
+
+    wait_until(stopped, 30, "stopped")
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "condition") -> Any:
     """Poll C(condition) until it returns something true; raise AssertionError after C(seconds)."""
     deadline = time.monotonic() + seconds
@@ -138,7 +150,7 @@ class RedisServer:
 
     def freeze(self) -> None:
         """Stop the server from running; connections stay open and unanswered."""
-        self.process.send_signal(signal.SIGSTOP)
+        stop_running([self.process.pid])
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
@@ -325,8 +337,7 @@ class RabbitServer:
 
     def freeze(self) -> None:
         """Stop the node from running; connections stay open and unanswered."""
-        for pid in self.pids():
-            os.kill(pid, signal.SIGSTOP)
+        stop_running(self.pids())
 
     def thaw(self) -> None:
         """Let a frozen node go on."""
