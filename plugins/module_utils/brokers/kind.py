@@ -22,7 +22,7 @@ class Scheme:
     options: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """A kind of broker.
 
