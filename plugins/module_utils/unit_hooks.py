@@ -28,14 +28,14 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import CONTROL_EXCHANGE
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.remote_worker import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_worker import (
     Connect,
     drain,
     wait_until_consuming,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 GRACE_SECONDS = 1.0
 """How much longer than asked for the program may take to say that it was not done in time."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils import remote_worker, unit_hooks
+from ansible_collections.muejam.celery.plugins.module_utils import unit_hooks
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import remote_worker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.remote_control import RedisRemoteControl
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import CONTROL_EXCHANGE, Round
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils import remote_worker, unit_hooks
+from ansible_collections.muejam.celery.plugins.module_utils import unit_hooks
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import remote_worker
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 

@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.events import topic_pattern
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.gaps import Gaps
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import Labels
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.recent import Recent
@@ -63,22 +59,3 @@ def test_a_gap_counts_from_its_begin_and_ends_with_joining():
     health = gaps.health(30.0, 0, 0, 0)
     assert (health.gaps, health.gap_seconds, health.last_gap_seconds, health.connected_for) == (2, 6.0, 2.0, 8.0)
     assert health.problem == ""
-
-
-@pytest.mark.parametrize(
-    ("options", "pattern"),
-    [
-        ({}, "/3.celeryev/*"),
-        ({"fanout_patterns": False}, "/3.celeryev"),
-        ({"global_keyprefix": "{app}[1]:"}, "{app}\\[1\\]:/3.celeryev/*"),
-        ({"keyprefix_fanout": "", "fanout_prefix": False}, "celeryev/*"),
-        ({"sentinel_fanout_compat": True}, "/{db}.celeryev/*"),
-        ({"sentinel_fanout_compat": True, "fanout_prefix": "mine.", "keyprefix_fanout": "mine."}, "mine.celeryev/*"),
-    ],
-)
-def test_the_topic_is_kombus(options, pattern):
-    class Channel(SimpleNamespace):
-        keyprefix_fanout = "/{db}."
-
-    given = {"keyprefix_fanout": "/3.", "fanout_prefix": True, "fanout_patterns": True, "global_keyprefix": ""}
-    assert topic_pattern(Channel(**{**given, **options}), "celeryev") == pattern

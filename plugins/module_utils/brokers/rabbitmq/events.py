@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import EventSink
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.event_messages import body_of_amqp_message
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import has_exchange
 
 try:
     from kombu import Consumer, Exchange, Queue
@@ -36,15 +37,16 @@ DRAINED_SECONDS = 0.001
 """Wait for further events, because waking up costs more than an event does; longest wait between two looks at whether
 to stop; and wait after which there is nothing to read."""
 
-_NOT_FOUND = 404
-
 
 def follow(connection: Any, exchange: str, sink: EventSink, stop: threading.Event) -> None:
     """Give the events to C(sink) until C(stop) is set.
 
     :raises OSError, amqp.exceptions.AMQPError: when the connection breaks or the broker refuses.
     """
-    _ensure_exchange(connection, exchange)
+    if not has_exchange(connection, exchange, "topic"):
+        # No worker has made it yet. It is made as Celery does.
+        with connection.channel() as made:
+            Exchange(exchange, type="topic")(made).declare()
     channel = connection.channel()
     queue = Queue(
         f"{exchange}.{uuid.uuid4()}",
@@ -79,19 +81,6 @@ def _gather(connection: Any, messages: list[Any], stop: threading.Event) -> None
     except socket.timeout:
         if messages:
             stop.wait(GATHER_SECONDS)
-
-
-def _ensure_exchange(connection: Any, exchange: str) -> None:
-    """Make the exchange as Celery does, where no worker has made it yet."""
-    with connection.channel() as channel:
-        try:
-            channel.exchange_declare(exchange, "topic", passive=True)
-            return
-        except connection.channel_errors as error:
-            if getattr(error, "code", None) != _NOT_FOUND:
-                raise
-    with connection.channel() as channel:
-        Exchange(exchange, type="topic")(channel).declare()
 
 
 def _body_of(message: Any) -> Any:

@@ -9,6 +9,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import has_exchange
+
 try:
     from kombu import Consumer, Exchange, Queue
 except ImportError:
@@ -61,13 +63,8 @@ class HeartbeatListener:
     def __init__(self, connection: Any, exchange: str) -> None:
         self.heard: dict[str, Heartbeat] = {}
         self.listening = False
-        self._channel = connection.channel()
-        try:
-            # Made by the workers' first events; making it ourselves would change the broker.
-            self._channel.exchange_declare(exchange, "topic", passive=True)
-        except connection.channel_errors as error:
-            if getattr(error, "code", None) != 404:
-                raise
+        # Made by the workers' first events.
+        if not has_exchange(connection, exchange, "topic"):
             return
         name = f"{exchange}.{uuid.uuid4()}"
         queue = Queue(
@@ -78,7 +75,7 @@ class HeartbeatListener:
             exclusive=True,
             auto_delete=True,
         )
-        Consumer(self._channel, [queue], no_ack=True, accept=["json"], callbacks=[self._on_event]).consume()
+        Consumer(connection.channel(), [queue], no_ack=True, accept=["json"], callbacks=[self._on_event]).consume()
         self.listening = True
 
     @property

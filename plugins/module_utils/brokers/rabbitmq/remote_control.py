@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import NOT_FOUND, has_exchange
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import RemoteControl
 
 
@@ -20,19 +21,11 @@ class RabbitmqRemoteControl(RemoteControl):
                 channel.queue_declare(name, passive=True)
             except self._connection.channel_errors as error:
                 # Any other refusal (405: it is exclusive to the worker's connection) is about a queue that exists.
-                return getattr(error, "code", None) != 404
+                return getattr(error, "code", None) != NOT_FOUND
         return True
 
     def _has_workers(self) -> bool:
-        # Workers make the exchange. Making it ourselves would change the broker, and could clash with theirs.
-        with self._connection.channel() as channel:
-            try:
-                channel.exchange_declare(self._mailbox.exchange.name, "fanout", passive=True)
-            except self._connection.channel_errors as error:
-                if getattr(error, "code", None) != 404:
-                    raise
-                return False
-        return True
+        return has_exchange(self._connection, self._mailbox.exchange.name, "fanout")
 
     def _producer_options(self) -> dict[str, Any]:
         return {"on_return": self._on_return}

@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import EventSink
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.event_messages import body_of_redis_message
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import pack
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import literal, pack, take_connection
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.push import PushReader, ServerSaid
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -33,8 +33,6 @@ LOOK_SECONDS = 0.5
 QUIET_SECONDS = 10.0
 """Silence after which the server is asked for a sign of life, which it has as long again to give."""
 
-_GLOB = str.maketrans({character: "\\" + character for character in "\\*?[]^-"})
-
 
 def follow(channel: Any, url: str, exchange: str, sink: EventSink, stop: threading.Event) -> None:
     """Give the events to C(sink) until C(stop) is set.
@@ -46,11 +44,7 @@ def follow(channel: Any, url: str, exchange: str, sink: EventSink, stop: threadi
     """
     pool = channel.pool
     pattern = topic_pattern(channel, exchange).encode()
-    try:
-        connection = pool.get_connection()
-    except TypeError:
-        # redis-py before 5.3 wants the name of a command, which it does not use.
-        connection = pool.get_connection("_")
+    connection = take_connection(pool)
     try:
         channel.client.connection_pool.disconnect()
         connection.send_packed_command([pack(["PSUBSCRIBE", pattern])], check_health=False)
@@ -75,7 +69,7 @@ def topic_pattern(channel: Any, exchange: str) -> str:
     if getattr(channel, "sentinel_fanout_compat", False) and channel.fanout_prefix is True:
         # While old and new versions meet, only this topic has the events of all; it lacks the database's number.
         prefix = type(channel).keyprefix_fanout
-    topic = f"{channel.global_keyprefix or ''}{prefix}{exchange}".translate(_GLOB)
+    topic = literal(f"{channel.global_keyprefix or ''}{prefix}{exchange}")
     # The rest is the routing key, such as task.multi.
     return f"{topic}/*" if channel.fanout_patterns else topic
 

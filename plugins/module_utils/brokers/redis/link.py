@@ -77,14 +77,24 @@ def pack(command: Sequence[str | bytes | int]) -> bytes:
     return b"".join(parts)
 
 
+def literal(text: str) -> str:
+    """Return a text as a pattern that matches only itself."""
+    return "".join(f"\\{character}" if character in "\\*?[]" else character for character in text)
+
+
+def take_connection(pool: Any) -> Any:
+    """Take a connection from a pool of redis-py."""
+    try:
+        return pool.get_connection()
+    except TypeError:
+        # redis-py before 5.3 wants the name of a command, which it does not use.
+        return pool.get_connection("_")
+
+
 @contextlib.contextmanager
 def link_of(pool: Any) -> Iterator[RedisLink]:
     """Take a connection from a pool of redis-py for the length of a with block."""
-    try:
-        connection = pool.get_connection()
-    except TypeError:
-        # redis-py before 5.3 wants the name of a command, which it does not use.
-        connection = pool.get_connection("_")
+    connection = take_connection(pool)
     try:
         yield RedisLink(connection)
     except BaseException:

@@ -26,6 +26,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link i
     Reply,
     ServerRefused,
     link_of,
+    literal,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes import (
     Attribution,
@@ -321,7 +322,7 @@ class RedisQueues:
 
     def _all_bindings(self, link: RedisLink, limit: TimeLimit) -> dict[str, list[Binding]]:
         start = len(self._binding_prefix)
-        keys = {_text(key) for key in self._scan(link, limit, "MATCH", _literal(self._binding_prefix) + "*")}
+        keys = {_text(key) for key in self._scan(link, limit, "MATCH", literal(self._binding_prefix) + "*")}
         return self._bindings(link, sorted(key[start:] for key in keys), limit)
 
     # What exists.
@@ -358,7 +359,7 @@ class RedisQueues:
             if not is_bookkeeping(queue) and not queue.startswith(_BROADCAST_START)
         }
         try:
-            keys = list(self._scan(link, limit, "MATCH", _literal(self._prefix) + "*", "TYPE", "list"))
+            keys = list(self._scan(link, limit, "MATCH", literal(self._prefix) + "*", "TYPE", "list"))
         except ServerRefused as error:
             warn(f"Lists without a binding were not looked for, because the server says: {error}")
             return found
@@ -419,11 +420,6 @@ def _is_message(head: Reply) -> bool:
     except ValueError:
         return False
     return isinstance(message, dict) and "body" in message and isinstance(message.get("properties"), dict)
-
-
-def _literal(text: str) -> str:
-    """Return a text as a pattern of SCAN that matches only itself."""
-    return "".join(f"\\{character}" if character in "\\*?[]" else character for character in text)
 
 
 def _text(value: bytes) -> str:
