@@ -20,7 +20,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.roll_c
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.writes import RedisWrites
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Found
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
+
+try:
+    import hiredis
+except ImportError:
+    # Only the autoscaler follows events, and its environment has it.
+    hiredis = None
 
 try:
     from redis.backoff import NoBackoff
@@ -61,6 +68,12 @@ class RedisBroker(Broker):
         return 1
 
     def follow_events(self, exchange: str, sink: EventSink, stop: threading.Event) -> None:
+        if hiredis is None:
+            raise OperationError(
+                f"listen to the events of the broker {self.url}",
+                "the Python library hiredis is missing",
+                "Install redis[hiredis] for this interpreter.",
+            )
         # Connections that kombu opened for commands are of no use here.
         self._pool.disconnect()
         follow(self.connection.channel(), self.url, exchange, sink, stop)
