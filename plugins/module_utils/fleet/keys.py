@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
-from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import tls, transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.checks import (
     BOOLEAN,
     BOOLEAN_OR_MAPPING,
@@ -156,7 +156,7 @@ KEYS: Mapping[str, Key] = {
     ),
     "broker_use_ssl": Key(
         BOOLEAN_OR_MAPPING,
-        inside=values.tls,
+        inside=tls.faults,
         text="How to speak TLS with the broker, in place of the app's own setting of this name. V(true), or "
         "C(ca_certs), C(certfile), C(keyfile), C(cert_reqs) (V(required), V(optional), V(none)), for Redis "
         "C(check_hostname), for RabbitMQ C(server_hostname) (V(null) is the one of the URL; without it no name is "

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import tls
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
@@ -16,7 +17,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     placeholders,
     policies,
     spec,
-    values,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 
@@ -266,7 +266,7 @@ def _policy(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
 def _tls(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     kind = kind_of(fleet["broker_url"])
     if kind:
-        yield from (f"broker_use_ssl{fault}" for fault in values.tls_of_broker(fleet["broker_use_ssl"], kind))
+        yield from (f"broker_use_ssl{fault}" for fault in tls.faults_with(fleet["broker_use_ssl"], kind))
 
 
 _CHECKS = (_tls, _start, _pool, _timeouts, _lists, _policy, arguments.faults)

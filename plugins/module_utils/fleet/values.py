@@ -15,9 +15,6 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.kind import Kind
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import KINDS
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.tls import tls_settings
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_backend
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, names, placeholders
 
@@ -175,41 +172,3 @@ def package(value: str) -> str | None:
     if _URL_WITH_PASSWORD.search(value):
         return "holds a password, which pip's command line shows: use a netrc file or pip's own configuration"
     return checks.line(value)
-
-
-_TLS_FILES = ("ca_certs", "certfile", "keyfile")
-_TLS_KEYS = tuple(dict.fromkeys(name for kind in KINDS for name in kind.tls_keys))
-
-
-def tls(value: Mapping[str, object] | bool | str) -> Iterator[str]:
-    """How to speak TLS with the broker: each fault with its place below the key."""
-    if not isinstance(value, Mapping):
-        return
-    if not value:
-        yield ": is empty: write true, or leave the key out"
-    for written, given in value.items():
-        name = _tls_name(written)
-        if name not in _TLS_KEYS:
-            yield f".{written}: is not known, use {', '.join(_TLS_KEYS)}"
-        elif given is None:
-            continue
-        elif name in _TLS_FILES:
-            fault = checks.path(given) if isinstance(given, str) else "must be a text"
-            if fault:
-                yield f".{written}: {fault}"
-        elif name in ("cert_reqs", "check_hostname"):
-            try:
-                tls_settings({name: str(given)}, KINDS[0])
-            except ValueError as error:
-                yield f".{written}: {error}"
-
-
-def tls_of_broker(value: object, kind: Kind) -> Iterator[str]:
-    """What the library for the broker does not know: each fault with its place below the key."""
-    for written in value if isinstance(value, Mapping) else ():
-        if _tls_name(written) not in kind.tls_keys:
-            yield f".{written}: is not known for {kind.name}, use {', '.join(kind.tls_keys)}"
-
-
-def _tls_name(written: object) -> str:
-    return str(written).removeprefix("ssl_")
