@@ -36,9 +36,10 @@ from typing import Any
 TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS / "bed"), str(TESTS / "broker")]
 
-from broker_servers import RedisServer, free_port, redis_running, stop_process, wait_until  # noqa: E402
+from broker_servers import RedisServer, free_port, redis_running, stop_process  # noqa: E402
 
 from muejam_bed.collection import collections_path  # noqa: E402
+from muejam_bed.shell import wait_until  # noqa: E402
 
 sys.path.insert(0, str(collections_path()))
 

@@ -13,16 +13,16 @@ import shutil
 import signal
 import ssl
 import subprocess
-import time
 import urllib.request
 import uuid
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from muejam_bed.ports import free_port
+from muejam_bed.shell import wait_until
 
 START_SECONDS = 20.0
 RABBITMQ_START_SECONDS = 90.0
@@ -51,18 +51,6 @@ def stop_running(pids: list[int]) -> None:
         return all(path.read_text().rpartition(") ")[2].startswith(("T", "t", "Z")) for path in threads)
 
     wait_until(stopped, 30, "stopped")
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "condition") -> Any:
-    """Poll C(condition) until it returns something true; raise AssertionError after C(seconds)."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds:g} s, last value {value!r}")
-        time.sleep(0.02)
 
 
 def stop_process(process: subprocess.Popen[Any], seconds: float = 10.0) -> None:

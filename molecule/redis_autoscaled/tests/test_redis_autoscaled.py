@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from testinfra.host import Host
 
-from probed import Fleet, eventually
+from muejam_bed.shell import wait_until
+from probed import Fleet
 
 MOST, FEWEST = 3, 1
 
@@ -27,7 +28,7 @@ def test_load_grows_the_fleet_and_calm_shrinks_it(host: Host, fleet: Callable[[s
     answers = web.look("web", count=110, seconds=0.5)
     assert len(answers) == 110
     assert len({one["node"] for one in answers}) == MOST
-    assert eventually(lambda: len(web.units()) == FEWEST, 60)
+    wait_until(lambda: len(web.units()) == FEWEST, 60)
     assert web.enabled() == web.units()
     lines = host.check_output("journalctl --unit=celery-autoscaler --output=cat --no-pager").splitlines()
     turns = [json.loads(line) for line in lines if line.startswith("{")]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from probed import Fleet, at_once, eventually
+from muejam_bed.shell import wait_until
+from probed import Fleet, at_once
 
 
 @pytest.mark.parametrize(("name", "number"), [("web", 1), ("web", 2), ("bulk", 1)])
@@ -68,5 +69,5 @@ def test_the_second_fleet_grows_under_load(fleet: Callable[[str], Fleet]) -> Non
     bulk = fleet("bulk")
     stats = bulk.inspect("stats", 1)
     assert (stats["autoscaler"]["min"], stats["autoscaler"]["max"]) == (1, 3)
-    assert eventually(lambda: at_once(bulk.look("bulk", count=9, seconds=1.0)) == 3)
+    wait_until(lambda: at_once(bulk.look("bulk", count=9, seconds=1.0)) == 3, 30)
     assert {one["node"] for one in bulk.look("bulk")} == {bulk.node(1)}

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,13 +93,3 @@ def at_once(answers: list[dict[str, Any]]) -> int:
         running += step
         peak = max(peak, running)
     return peak
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    """Poll until the condition holds; return False when it still does not after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.5)
-    return True

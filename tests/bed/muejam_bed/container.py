@@ -90,8 +90,7 @@ def _remove(name: str) -> None:
         said.append(docker("rm", "--force", "--volumes", name, check=False).stderr)
         return docker("inspect", name, check=False).returncode != 0
 
-    if not wait_until(gone, REMOVE_SECONDS):
-        raise BedError(f"{name} cannot be removed: {said[-1]}")
+    wait_until(gone, REMOVE_SECONDS, lambda: f"{name} cannot be removed: {said[-1]}")
 
 
 def names_of_checkout() -> list[str]:
@@ -147,9 +146,11 @@ def _wait_for_boot(name: str) -> None:
         state = execute(name, ["systemctl", "is-system-running"], check=False).stdout.strip()
         return state in ("running", "degraded")
 
-    if not wait_until(booted, BOOT_SECONDS):
+    def waits_for() -> str:
         jobs = execute(name, ["systemctl", "list-jobs", "--no-pager"], check=False).stdout
-        raise BedError(f"{name} is still '{state}' after {BOOT_SECONDS:.0f} s; systemd waits for:\n{jobs}")
+        return f"{name} is '{state}'; systemd waits for:\n{jobs}"
+
+    wait_until(booted, BOOT_SECONDS, waits_for)
     if state == "degraded":
         failed = execute(name, ["systemctl", "list-units", "--failed", "--no-pager", "--plain"], check=False).stdout
         say(f"{name} booted degraded, these units failed:\n{failed}")

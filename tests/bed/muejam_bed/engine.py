@@ -76,11 +76,11 @@ def _bring_up() -> None:
         subprocess.run([str(CHECKOUT / "tests/bed/packages.sh"), "docker"], check=True)
     if not SOCKET.exists() or run(as_root(["docker", "version"]), check=False).returncode != 0:
         _start()
-        if not wait_until(lambda: run(as_root(["docker", "version"]), check=False).returncode == 0, START_SECONDS):
-            raise BedError(
-                f"the Docker engine did not answer within {START_SECONDS:.0f} s: see {cache_dir() / 'dockerd.log'}"
-                " or 'journalctl -u docker'"
-            )
+        wait_until(
+            lambda: run(as_root(["docker", "version"]), check=False).returncode == 0,
+            START_SECONDS,
+            f"the Docker engine answers (see {cache_dir() / 'dockerd.log'} or 'journalctl -u docker')",
+        )
     _open_socket()
     if not _answers():
         raise BedError("a Docker engine runs, but this user may not use it: run as root or join the group docker")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -85,11 +86,21 @@ def run(
     return done
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.2) -> bool:
-    """Poll until the condition holds; return False when it still does not after so many seconds."""
+def wait_until(
+    condition: Callable[[], Any],
+    seconds: float = 10.0,
+    what: str | Callable[[], object] = "condition",
+    every: float = 0.1,
+) -> Any:
+    """Poll until the condition returns something true, and return that.
+
+    Raises BedError when it still does not after so many seconds, with C(what) was waited for: a text, or a function
+    that tells what there is instead.
+    """
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         if time.monotonic() > deadline:
-            return False
+            evidence = what if isinstance(what, str) else what()
+            raise BedError(f"{evidence}: not within {seconds:g} s, last value {value!r}")
         time.sleep(every)
-    return True
+    return value

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from broker_servers import wait_until
+from muejam_bed.shell import wait_until
 
 HERE = Path(__file__).parent
 MODULE_DIRECTORY = HERE.parents[2] / "roles" / "worker" / "files"
@@ -132,16 +132,16 @@ class Worker:
     def wait(self, condition: Any, seconds: float, what: str, alive: bool = True) -> Any:
         """Poll; on failure show the worker's log and what the manager heard."""
 
+        def evidence() -> str:
+            heard = "\n".join(self.manager.receive()[-20:])
+            return f"--- manager heard\n{heard}\n--- worker's log\n{self.log[-6000:]}\n--- {what}"
+
         def checked() -> Any:
             met = condition()
-            assert met or not alive or self.process.poll() is None, f"{what}: the worker ended"
+            assert met or not alive or self.process.poll() is None, f"{evidence()}: the worker ended"
             return met
 
-        try:
-            return wait_until(checked, seconds, what)
-        except AssertionError as error:
-            heard = "\n".join(self.manager.receive()[-20:])
-            raise AssertionError(f"{error}\n--- manager heard\n{heard}\n--- worker's log\n{self.log[-6000:]}") from None
+        return wait_until(checked, seconds, evidence, every=0.02)
 
     def wait_said(self, text: str) -> None:
         """Wait until the manager has heard a line with this text, of a worker that may have ended."""

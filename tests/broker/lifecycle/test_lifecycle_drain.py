@@ -16,9 +16,11 @@ import signal
 import time
 
 import pytest
-from broker_servers import RedisServer, wait_until
+from broker_servers import RedisServer
 from lifecycle_worker import Worker, Workers
 from task_sender import sender
+
+from muejam_bed.shell import wait_until
 
 FULL = bool(os.environ.get("LIFECYCLE_FULL"))
 STOPS = int(os.environ.get("LIFECYCLE_STOPS", "2"))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from broker_servers import RabbitServer, RedisServer, wait_until
+from broker_servers import RabbitServer, RedisServer
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from muejam_bed.shell import wait_until
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from broker_servers import RabbitServer, wait_until
+from broker_servers import RabbitServer
 from broker_traffic import traffic
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from muejam_bed.shell import wait_until
 
 
 def read(url: str, names: list[str] | None, warnings: list[str] | None = None, **options: Any) -> list[QueueReading]:

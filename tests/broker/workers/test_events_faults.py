@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import redis
-from broker_servers import RedisServer, free_port, wait_until
+from broker_servers import RedisServer, free_port
 from task_sender import sender
 from worker_processes import Workers
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis import events as redis_events
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import HeardWorker, StreamHealth
+from muejam_bed.shell import wait_until
 
 PASSWORD = "not-a-real-password"
 NODE = "web-1@host"

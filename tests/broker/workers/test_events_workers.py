@@ -14,12 +14,13 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 
 import pytest
-from broker_servers import Certificates, RabbitServer, RedisServer, rabbitmq_running, wait_until
+from broker_servers import Certificates, RabbitServer, RedisServer, rabbitmq_running
 from task_sender import sender
 from worker_processes import Worker, Workers
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents, TaskCounts
+from muejam_bed.shell import wait_until
 
 TASK_EVENTS = ("-E", "--include", "event_tasks", "--concurrency", "2")
 SECONDS = 30.0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from broker_servers import RabbitServer, RedisServer, wait_until
+from broker_servers import RabbitServer, RedisServer
 from task_sender import sender
 from worker_processes import Workers
 
@@ -19,6 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening impo
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.roll_call import NOBODY, RollCall, read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Worker
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from muejam_bed.shell import wait_until
 
 TIMEOUT = 6.0
 SLACK = 10.0

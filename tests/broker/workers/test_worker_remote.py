@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from broker_servers import RabbitServer, RedisServer, wait_until
+from broker_servers import RabbitServer, RedisServer
 from celery import Celery
 from redis.exceptions import NoPermissionError
 from task_sender import sender
@@ -23,6 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors impor
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.roll_call import read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
+from muejam_bed.shell import wait_until
 
 PROGRAM = "ansible_collections.muejam.celery.plugins.module_utils.unit_hooks"
 

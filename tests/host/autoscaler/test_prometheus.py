@@ -67,7 +67,7 @@ class Watched:
             seen.append(self.prometheus.value(query))
             return holds(seen[-1])
 
-        assert wait_until(asked, seconds), f"{query}: {seen[-5:]}"
+        wait_until(asked, seconds, lambda: f"{query}: {seen[-5:]}")
         return seen[-1]
 
 
@@ -82,11 +82,11 @@ def watched(bare: Scaled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder: Path = tmp_path_factory.mktemp("prometheus")
     target = f"{bare.host.address}:{PORT}"
     # Events that nobody listens to are lost.
-    assert wait_until(lambda: at_endpoint(target, "celery_autoscaler_events_connected") == 1, 60)
+    wait_until(lambda: at_endpoint(target, "celery_autoscaler_events_connected") == 1, 60)
     send(bare, DONE_BEFORE, FAILED_BEFORE, 0.01)
     # A scrape between them would take the later ones for some of those whose rates are asked for.
     before = DONE_BEFORE + FAILED_BEFORE
-    assert wait_until(lambda: at_endpoint(target, "celery_tasks_total") == before, 60)
+    wait_until(lambda: at_endpoint(target, "celery_tasks_total") == before, 60)
     with prometheus_running(folder, target) as prometheus:
         watched = Watched(bare, prometheus)
         watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == before)

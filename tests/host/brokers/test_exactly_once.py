@@ -37,7 +37,7 @@ def scale_out_and_in(load: Load) -> None:
     for workers in steps:
         load.send(TASKS // len(steps), 0.05, 2)
         load.scale(workers)
-        assert wait_until(lambda: load.left() <= LEFT_BEFORE_A_STEP, 300), load.evidence()
+        wait_until(lambda: load.left() <= LEFT_BEFORE_A_STEP, 300, load.evidence)
 
 
 @pytest.mark.parametrize("run", range(RUNS or 1))
@@ -46,7 +46,7 @@ def test_every_task_runs_exactly_once(brokered: Brokered, run: int) -> None:
     with ThreadPoolExecutor(len(loads)) as both:
         list(both.map(scale_out_and_in, loads))
     for load in loads:
-        assert wait_until(lambda load=load: load.left() <= 0, 300), load.evidence()
+        wait_until(lambda load=load: load.left() <= 0, 300, load.evidence)
         # What still runs or is yet to be redelivered shows up, at the latest, when the workers go.
         load.scale(0)
         runs = Counter(run["id"] for run in load.runs())

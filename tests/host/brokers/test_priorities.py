@@ -19,7 +19,7 @@ def test_nine_before_five_before_one(brokered: Brokered) -> None:
     load.send(60, 0.01, 0.02)
     load.scale(1)
     try:
-        assert wait_until(lambda: load.left() <= 0, 60), f"{load.left()} tasks do not end"
+        wait_until(lambda: load.left() <= 0, 60, lambda: f"{load.left()} tasks do not end")
         order = [run["priority"] for run in load.runs()]
         assert set(order) == {9, 5, 1}
         assert order == sorted(order, reverse=True)

@@ -74,7 +74,7 @@ def test_an_apps_own_settings(deployed: SystemdHost) -> None:
 
     # The worker takes them, its visibility timeout is the fleet's, and who asks it does it no harm.
     deploy(deployed, workers=1)
-    assert wait_until(lambda: "queue shop: 0 waiting" in status(deployed), 60), status(deployed)
+    wait_until(lambda: "queue shop: 0 waiting" in status(deployed), 60, lambda: status(deployed))
     assert "online" in status(deployed)
     log = deployed.output("journalctl", "--no-pager", "-u", "celery-worker-shop@1.service")
     assert "Traceback" not in log

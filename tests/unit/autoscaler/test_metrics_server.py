@@ -8,14 +8,14 @@ from __future__ import annotations
 import select
 import socket
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics_server
+from muejam_bed.shell import wait_until
 
 SLOW = 100
 
@@ -55,20 +55,11 @@ def accepted(client: socket.socket, data: bytes) -> bool:
     return True
 
 
-def eventually(holds: Callable[[], object], seconds: float = 60.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def test_there_are_few_connections_and_one_that_asks_gets_its_answer(
     port: int, slow: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics_server, "DEADLINE", 3600.0)
-    assert eventually(lambda: len(still_connected(slow)) <= metrics_server.MOST_CONNECTIONS)
+    wait_until(lambda: len(still_connected(slow)) <= metrics_server.MOST_CONNECTIONS, 60)
     ours = [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
     assert len(ours) <= metrics_server.MOST_CONNECTIONS
     assert scraped(port) == 200
@@ -82,7 +73,7 @@ def test_all_of_a_request_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> Non
     port = metrics_server.serve("127.0.0.1", 0, ())
     with socket.create_connection(("127.0.0.1", port), timeout=60) as drip:
         # Each byte comes in time; together they would take for ever.
-        assert eventually(lambda: not accepted(drip, b"G"))
+        wait_until(lambda: not accepted(drip, b"G"), 60)
     with socket.create_connection(("127.0.0.1", port), timeout=60) as idle:
         assert idle.recv(1) == b""
     monkeypatch.setattr(metrics_server, "DEADLINE", 60.0)
@@ -108,8 +99,8 @@ def test_who_does_not_read_his_answer_is_sent_away(monkeypatch: pytest.MonkeyPat
     port = metrics_server.serve("127.0.0.1", 0, (Long(),))
     with socket.create_connection(("127.0.0.1", port), timeout=60) as deaf:
         deaf.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        assert eventually(serving)
-        assert eventually(lambda: not serving())
+        wait_until(serving, 60)
+        wait_until(lambda: not serving(), 60)
 
 
 def test_ipv6() -> None:
