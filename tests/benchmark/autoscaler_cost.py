@@ -16,7 +16,9 @@ import re
 import sys
 import time
 
-from bench_host import BedError, BenchHost, bench_host
+from bench_host import BenchHost, bench_host
+
+from muejam_bed.shell import BedError
 
 WORKERS, QUEUES = 20, 10
 CORE_SHARE, MEGABYTES = 0.01, 60.0
@@ -26,19 +28,19 @@ POLICY = {"limits": {"min_workers": WORKERS, "max_workers": WORKERS}}
 
 def main_pid(host: BenchHost) -> str:
     """Return the service's process."""
-    return host.run("systemctl", "show", "--property=MainPID", "--value", UNIT)
+    return host.output("systemctl", "show", "--property=MainPID", "--value", UNIT)
 
 
 def cpu_seconds(host: BenchHost) -> float:
     """Return CPU time used by the service and by the programs it has run: utime, stime, cutime, cstime of proc(5)."""
-    told = host.run("cat", f"/proc/{main_pid(host)}/stat")
+    told = host.output("cat", f"/proc/{main_pid(host)}/stat")
     fields = told.rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def megabytes(host: BenchHost) -> dict[str, float]:
     """Return the resident and the proportional set of the service's process, in MB of 1,000,000 bytes."""
-    told = host.run("cat", f"/proc/{main_pid(host)}/smaps_rollup")
+    told = host.output("cat", f"/proc/{main_pid(host)}/smaps_rollup")
     return {name: int(found) * 1024 / 1e6 for name, found in re.findall(r"^(Rss|Pss): +(\d+) kB", told, re.MULTILINE)}
 
 

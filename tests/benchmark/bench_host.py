@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,45 +17,18 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / "tests" / "bed"))
 
 from muejam_bed import container, demo_app  # noqa: E402
-from muejam_bed.collection import collections_path  # noqa: E402
 from muejam_bed.demo_app import APP, LEDGERS  # noqa: E402
 from muejam_bed.engine import ensure_engine  # noqa: E402
-from muejam_bed.shell import BedError, checkout_key, say  # noqa: E402
+from muejam_bed.shell import checkout_key, say  # noqa: E402
+from muejam_bed.systemd_host import SystemdHost  # noqa: E402
 
 PASSWORD = "not-a-real-password"
 URL = f"redis://:{PASSWORD}@127.0.0.1:6379/0"
 LEDGER = f"{LEDGERS}/ledger.jsonl"
 
 
-def ansible(program: str, *arguments: str, json_output: bool = False) -> str:
-    """Run a program of Ansible with this checkout as the collection. Raises BedError when it fails."""
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections_path()), "ANSIBLE_NOCOLOR": "1"}
-    if json_output:
-        environment |= {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name(program)), *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise BedError(f"{program} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-class BenchHost:
+class BenchHost(SystemdHost):
     """A host that is up, with Redis and fleets of the demo's application once they are deployed."""
-
-    def __init__(self, name: str, scratch: Path) -> None:
-        self.name = name
-        self.inventory = scratch / "inventory.yml"
-        self.inventory.write_text(container.inventory(name), encoding="utf-8")
-        self._variables = scratch / "variables.json"
-
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run a command on the host as root and return what it printed, stripped."""
-        return container.execute(self.name, command, check=check).stdout.strip()
 
     def deploy(self, fleet: dict[str, Any], **variables: Any) -> None:
         """Deploy Redis, one fleet of the demo's application, and its autoscaler where it has a policy."""
@@ -79,13 +50,11 @@ class BenchHost:
             "celery_worker_fleets": [whole],
             **variables,
         }
-        self._variables.write_text(json.dumps(given), encoding="utf-8")
-        playbook = str(CHECKOUT / "playbooks" / "deploy.yml")
-        ansible("ansible-playbook", "-i", str(self.inventory), playbook, "-e", f"@{self._variables}")
+        self.playbook("playbooks/deploy.yml", extra_vars=given)
 
     def send(self, count: int, seconds: float, queue: str) -> list[dict[str, Any]]:
         """Publish tasks of one length at once, and return them."""
-        told = self.run(
+        told = self.output(
             *("env", f"--chdir={APP}", f"CELERY_BROKER_URL={URL}", f"{APP}/venv/bin/python", "-m", "celery_demo.send"),
             *("--count", str(count), "--min", str(seconds), "--max", str(seconds), "--queue", queue),
         )
@@ -93,11 +62,11 @@ class BenchHost:
 
     def finished(self) -> list[dict[str, Any]]:
         """Return what ran so far."""
-        return [json.loads(line) for line in self.run("cat", LEDGER, check=False).splitlines()]
+        return [json.loads(line) for line in self.run("cat", LEDGER, check=False).stdout.splitlines()]
 
     def log(self) -> list[dict[str, Any]]:
         """Return what the autoscaler wrote down."""
-        text = self.run("journalctl", "-u", "celery-autoscaler", "--output=cat", "--no-pager")
+        text = self.output("journalctl", "-u", "celery-autoscaler", "--output=cat", "--no-pager")
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 

@@ -15,7 +15,9 @@ import time
 from collections import Counter
 from typing import Any
 
-from bench_host import BedError, BenchHost, bench_host
+from bench_host import BenchHost, bench_host
+
+from muejam_bed.shell import BedError
 
 TASKS, FEW, MANY = 600, 2, 20
 DRAINED_WITHIN, WORKER_SECONDS = 50.0, 1200.0

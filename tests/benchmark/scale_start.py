@@ -15,7 +15,9 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from bench_host import CHECKOUT, BedError, BenchHost, ansible, bench_host, say
+from bench_host import BenchHost, bench_host
+
+from muejam_bed.shell import BedError, say
 
 LIMIT = 1.3
 FEW, MANY = 2, 10
@@ -23,9 +25,8 @@ FEW, MANY = 2, 10
 
 def scale(host: BenchHost, workers: int) -> tuple[float, dict[str, Any]]:
     """Scale the fleet; return how many seconds the task took, and its result."""
-    options = json.dumps({"fleet": "web", "workers": workers})
-    arguments = ["-i", str(host.inventory), "celery_workers", "-m", "muejam.celery.scale", "-a", options]
-    task = json.loads(ansible("ansible", *arguments, json_output=True))["plays"][0]["tasks"][0]
+    done = host.module("muejam.celery.scale", {"fleet": "web", "workers": workers})
+    task = json.loads(done.stdout)["plays"][0]["tasks"][0]
     times = [datetime.fromisoformat(task["task"]["duration"][edge]) for edge in ("start", "end")]
     result: dict[str, Any] = next(iter(task["hosts"].values()))
     return (times[1] - times[0]).total_seconds(), result
@@ -34,8 +35,7 @@ def scale(host: BenchHost, workers: int) -> tuple[float, dict[str, Any]]:
 def measure(host: BenchHost, rounds: int) -> list[float]:
     """Deploy, then scale as often as asked for, and return the ratios."""
     say("deploying the broker and the fleet")
-    fleet = CHECKOUT / "tests" / "host" / "scaling" / "fleet.yml"
-    ansible("ansible-playbook", "-i", str(host.inventory), str(fleet), "-e", f"scale_workers={FEW}")
+    host.playbook("tests/host/scaling/fleet.yml", extra_vars={"scale_workers": FEW})
     ratios = []
     for round_number in range(1, rounds + 1):
         scale(host, FEW)

@@ -5,122 +5,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from muejam_bed import container
 from muejam_bed.engine import ensure_engine
 from muejam_bed.image import RELEASES
 from muejam_bed.prepared import ensure_prepared
-from muejam_bed.shell import CHECKOUT, checkout_key
-
-
-@dataclass(frozen=True)
-class SystemdHost:
-    """A running systemd host that Ansible and the test can use."""
-
-    name: str
-    scratch: Path
-
-    @property
-    def address(self) -> str:
-        """The host's IP address, reachable from the test."""
-        return container.address(self.name)
-
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command on the host as root. Raises BedError with its output when it fails and check is set."""
-        return container.execute(self.name, command, check=check)
-
-    def output(self, *command: str) -> str:
-        """Run a command on the host as root and return what it printed, stripped."""
-        return self.run(*command).stdout.strip()
-
-    def journal(self, pattern: str = "celery-worker-*") -> str:
-        """Return what the matching units logged last."""
-        return container.journal(self.name, pattern)
-
-    def inventory(self) -> Path:
-        """Return an inventory file in which this host is in the groups celery_broker and celery_workers."""
-        path = self.scratch / "inventory.yml"
-        # Several threads of a test may run Ansible, and none may read it half written.
-        draft = path.with_name(f"{path.name}.{threading.get_ident()}")
-        draft.write_text(container.inventory(self.name), encoding="utf-8")
-        draft.replace(path)
-        return path
-
-    def playbook(
-        self,
-        playbook: str | Path | list[dict[str, Any]],
-        *arguments: str,
-        extra_vars: dict[str, Any] | None = None,
-        check: bool = True,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run ansible-playbook against this host.
-
-        playbook is a file, or plays as data. Extra variables go through a file, so that secrets are in no
-        process list. Raises AssertionError with Ansible's output when it fails and check is set.
-        """
-        if isinstance(playbook, list):
-            path = self.scratch / "playbook.yml"
-            path.write_text(yaml.safe_dump(playbook, sort_keys=False), encoding="utf-8")
-        else:
-            path = CHECKOUT / playbook
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory()), str(path)]
-        if extra_vars:
-            variables = self.scratch / "variables.json"
-            variables.write_text(json.dumps(extra_vars), encoding="utf-8")
-            variables.chmod(0o600)
-            command += ["--extra-vars", f"@{variables}"]
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=self.scratch,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_DEPRECATION_WARNINGS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(f"ansible-playbook {path} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done
-
-    def module(
-        self, name: str, arguments: dict[str, Any], *flags: str, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """Run one module against this host by way of the ansible command; its result is in stdout, as JSON."""
-        command = [str(Path(sys.executable).with_name("ansible")), "-i", str(self.inventory()), self.name]
-        done = subprocess.run(
-            [*command, "-m", name, "-a", json.dumps(arguments), *flags],
-            cwd=self.scratch,
-            env={
-                **os.environ,
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
-                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(f"module {name} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done
-
-    def result(self, name: str, arguments: dict[str, Any], *flags: str, check: bool = True) -> dict[str, Any]:
-        """Run one module against this host and return its result."""
-        printed = json.loads(self.module(name, arguments, *flags, check=check).stdout)
-        result: dict[str, Any] = printed["plays"][0]["tasks"][0]["hosts"][self.name]
-        return result
+from muejam_bed.shell import checkout_key
+from muejam_bed.systemd_host import SystemdHost
 
 
 def _release() -> str:

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 
 class Load:

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 # Quotes, spaces and backslashes have to come through redis-cli, rabbitmqctl and the templates.
 PASSWORD = "not a \"real\" pass\\word #1 'x'"

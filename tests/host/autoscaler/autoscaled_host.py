@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 PASSWORD = "not-a-real-password-77e1"
 # It asks for nothing by itself while the tests here ask: who decides what is tested elsewhere.

@@ -8,19 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from muejam_bed import demo_app
+from muejam_bed.systemd_host import SystemdHost
 
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from autoscaled_host import Scaled
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
 
 
 @pytest.fixture(scope="module")

@@ -6,21 +6,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from muejam_bed import container
 from muejam_bed.shell import CHECKOUT, wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost, ansible
 
 CELERY = "/opt/scaled/venv/bin/celery"
 PASSWORD = "not-a-real-password"
@@ -107,17 +102,8 @@ class Pair:
     def play(self, playbook: str | Path, *flags: str, check: bool = True, **of_second: Any) -> Played:
         """Run a playbook of the collection, or a file, against the two hosts."""
         path = playbook if isinstance(playbook, Path) else CHECKOUT / "playbooks" / f"{playbook}.yml"
-        program = str(Path(sys.executable).with_name("ansible-playbook"))
-        done = subprocess.run(
-            [program, "-i", str(self.inventory(**of_second)), str(path), *flags],
-            cwd=self.first.scratch,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "5"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(f"playbook {playbook} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        arguments = ["-i", str(self.inventory(**of_second)), str(path), *flags]
+        done = ansible("ansible-playbook", *arguments, cwd=self.first.scratch, check=check, ANSIBLE_TIMEOUT="5")
         lines = re.findall(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
         recap = {host: {key: int(n) for key, n in re.findall(r"(\w+)=(\d+)", counts)} for host, counts in lines}
         return Played(done.returncode, done.stdout, recap)

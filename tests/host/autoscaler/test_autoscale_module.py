@@ -10,21 +10,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from muejam_bed.shell import wait_until
+from muejam_bed.systemd_host import SystemdHost
 
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from pair import POLICY, Pair
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
 
 APP = """
 - hosts: celery_workers

@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -19,9 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay im
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from muejam_bed import demo_app
 from muejam_bed.shell import wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 URL = "redis://:not-a-real-password@127.0.0.1:6379/0"
 TASKS = 1200  # of a second each

@@ -12,18 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from load import Load
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from muejam_bed import container, demo_app
+from muejam_bed import demo_app
 from muejam_bed.shell import wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 SERVICE = "celery-autoscaler.service"
 STATE = "/var/lib/celery-autoscaler/state.json"
@@ -207,7 +205,7 @@ def set_clock(calm: Autoscaled) -> Iterator[Callable[[int], None]]:
 
     for file in files:
         text = CLOCK if file.endswith(".py") else "import a_clock_that_is_set\n"
-        container.docker("exec", "--interactive", host.name, "tee", file, stdin=text)
+        host.put(file, text)
     restart()
     try:
         yield set_to

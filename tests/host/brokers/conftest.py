@@ -5,21 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from load import Load
 
 from muejam_bed import demo_app
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 BROKERS = {
     "redis": "redis://:not-a-real-password@127.0.0.1:6379/0",

@@ -9,19 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from muejam_bed import demo_app
+from muejam_bed.systemd_host import SystemdHost
 
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from deployment import variables
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deployment import BROKER_URL, variables
 
-from muejam_bed import container
 from muejam_bed.shell import wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 APP = """
 from celery import Celery
@@ -63,7 +60,7 @@ def status(host: SystemdHost) -> str:
 
 def test_an_apps_own_settings(deployed: SystemdHost) -> None:
     where = "/opt/celery-demo/celery_own.py"
-    container.docker("exec", "--interactive", deployed.name, "tee", where, stdin=APP)
+    deployed.put(where, APP)
     assert "redis://elsewhere.example.com:6379/0" in deploy(deployed)
     own = json.loads(deployed.output("cat", KNOWN))["shop"]
     assert (own["queues"], own["transport_options"]["sep"]) == (["shop"], ":")

@@ -10,18 +10,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from deployment import BROKER_URL, PASSWORD
 from load import Load
 from playing import recap
 
-from muejam_bed import container, demo_app
+from muejam_bed import demo_app
 from muejam_bed.shell import wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 PROGRAM = "/usr/local/bin/shop"
 # It takes no argument of `celery worker`, and does not know of this collection.
@@ -113,7 +111,7 @@ class Shop:
 def shop(systemd_host: SystemdHost) -> Shop:
     """A host on which the fleet was deployed."""
     demo_app.bring(systemd_host.name)
-    container.docker("exec", "--interactive", systemd_host.name, "tee", PROGRAM, stdin=SOURCE)
+    systemd_host.put(PROGRAM, SOURCE)
     systemd_host.run("chmod", "0755", PROGRAM)
     shop = Shop(systemd_host)
     shop.deploy()

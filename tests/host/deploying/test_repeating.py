@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from playing import PLAYBOOKS, play
 
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 
 @pytest.mark.parametrize("name", [name for name in PLAYBOOKS if name != "drain"])

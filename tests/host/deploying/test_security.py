@@ -8,16 +8,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
 
 import pytest
 from deployment import PASSWORD, TOKEN, variables
 
-from muejam_bed import container
 from muejam_bed.shell import wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 EXPOSURE = 3.0
 
@@ -35,7 +31,7 @@ def test_the_sandbox_refuses_nothing_that_real_applications_do(deployed: Systemd
     # Under the worker's own unit, with another program in place of Celery.
     program = "/opt/celery-demo/real_application.py"
     source = Path(__file__).with_name("real_application.py").read_text(encoding="utf-8")
-    container.docker("exec", "--interactive", deployed.name, "tee", program, stdin=source)
+    deployed.put(program, source)
     deployed.run("chmod", "0644", program)
     edits = (
         f"s,^ExecStart=.*,ExecStart=/opt/celery-demo/venv/bin/python {program},",

@@ -8,19 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from muejam_bed.shell import wait_until
+from muejam_bed.systemd_host import SystemdHost
 
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from scaled_fleet import Fleet
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
 
 
 @pytest.fixture(scope="session")

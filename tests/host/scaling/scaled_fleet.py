@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from muejam_bed.shell import wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 CELERY = "/opt/scaled/venv/bin/celery"
 BROKER = "redis://:not-a-real-password@127.0.0.1:6379/0"

@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 from scaled_fleet import Fleet, unit
 
 from muejam_bed.shell import wait_until
-
-if TYPE_CHECKING:
-    from conftest import SystemdHost
+from muejam_bed.systemd_host import SystemdHost
 
 DROP_IN = "/etc/systemd/system/{unit}.d/test.conf"
 
