@@ -26,14 +26,14 @@ class Texts(importlib.abc.InspectLoader):
             for name, text in files.items()
         }
 
-    def find_spec(self, name, path=None, target=None):
-        return importlib.util.spec_from_loader(name, self) if name in self.texts else None
+    def find_spec(self, fullname, path=None, target=None):
+        return importlib.util.spec_from_loader(fullname, self) if fullname in self.texts else None
 
-    def is_package(self, name):
-        return name in self.packages
+    def is_package(self, fullname):
+        return fullname in self.packages
 
-    def get_source(self, name):
-        return self.texts[name]
+    def get_source(self, fullname):
+        return self.texts[fullname]
 
 
 def main():

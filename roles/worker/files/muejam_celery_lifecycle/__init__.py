@@ -41,4 +41,4 @@ the notifying, so that a broker being reconnected, or a task of the solo pool th
 does not look like a dead worker. Signal handlers only set flags.
 """
 
-from . import signals as signals
+from . import signals  # noqa: F401  (Celery calls what it connects)

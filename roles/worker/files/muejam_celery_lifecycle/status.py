@@ -18,7 +18,7 @@ def pool_name(pool: Any) -> str:
     """Return prefork, threads, solo, gevent ... for a pool, its class, or its name."""
     if not isinstance(pool, str):
         pool = (pool if isinstance(pool, type) else type(pool)).__module__
-    name = str(pool).split(":")[0].rsplit(".", 1)[-1]
+    name = str(pool).partition(":")[0].rpartition(".")[2]
     return "threads" if name == "thread" else name
 
 
