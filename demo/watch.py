@@ -23,8 +23,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 QUEUE = "celery"
 FLEET = "demo"
@@ -71,9 +71,9 @@ class Decisions:
                 self.changes.append({key: said[key] for key in ("at", "action", "from", "to", "reasons")})
 
 
-def workers(systemd: Systemd) -> tuple[list[dict[str, Any]] | None, str]:
+def workers(platform: Platform) -> tuple[list[dict[str, Any]] | None, str]:
     """Return the workers of the fleet, or None and why they could not be read."""
-    seen = read_host(FLEET, systemd)
+    seen = platform.read(FLEET)
     if seen.workers is None:
         return None, seen.problem
     return [{"name": w.name, "state": w.phase, "active": w.active} for w in seen.workers], ""
@@ -91,7 +91,7 @@ def autoscaler(path: str = Configuration.status) -> tuple[dict[str, Any] | None,
     return None, f"the autoscaler does not know the fleet {FLEET}"
 
 
-def reading(broker: Broker, ledger: Ledger, systemd: Systemd, decisions: Decisions) -> dict[str, Any]:
+def reading(broker: Broker, ledger: Ledger, platform: Platform, decisions: Decisions) -> dict[str, Any]:
     """Read everything once. `lost` says whether the broker could not be read."""
     problem, waiting, unacknowledged = "", None, None
     try:
@@ -101,7 +101,7 @@ def reading(broker: Broker, ledger: Ledger, systemd: Systemd, decisions: Decisio
     except OperationError as error:
         problem = str(error)
     lost = bool(problem)
-    seen, unread = workers(systemd)
+    seen, unread = workers(platform)
     decided, untold = autoscaler()
     return {
         "at": time.time(),
@@ -119,7 +119,7 @@ def reading(broker: Broker, ledger: Ledger, systemd: Systemd, decisions: Decisio
 def watch(every: float = 1.0, sleep: Callable[[float], None] = time.sleep) -> None:
     """Print a reading every so many seconds, until stopped."""
     ledger = Ledger(Path(os.environ["DEMO_LEDGER"]))
-    systemd, decisions = Systemd(), Decisions()
+    platform, decisions = open_platform(), Decisions()
     decisions.follow()
     while True:
         try:
@@ -127,7 +127,7 @@ def watch(every: float = 1.0, sleep: Callable[[float], None] = time.sleep) -> No
                 lost = False
                 while not lost:
                     begun = time.monotonic()
-                    seen = reading(broker, ledger, systemd, decisions)
+                    seen = reading(broker, ledger, platform, decisions)
                     lost = seen.pop("lost")
                     print(json.dumps(seen), flush=True)
                     sleep(max(0.0, begun + every - time.monotonic()))

@@ -15,7 +15,7 @@ options:
       - Small letters, digits and inner hyphens, at most 40 of them.
     type: str
     required: true
-  target:
+  platform:
     description:
       - What runs the fleet.
       - With V(systemd) a worker is a unit C(celery-worker-<fleet>@<n>.service) of the host that the module runs on.

@@ -256,7 +256,7 @@ before:
   type: int
   sample: 4
 after:
-  description: Number of workers that systemd reports afterwards, in check mode the number there would be.
+  description: Number of workers that there are afterwards, in check mode the number there would be.
   returned: success without O(hosts) and with O(apply=true)
   type: int
   sample: 6
@@ -347,7 +347,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
     OneTurn,
     counts,
-    diff_of,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
     daemon_sizes,
@@ -355,7 +354,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
-    has_fleet,
     owned_by_daemon,
     place,
     readings_of,
@@ -369,20 +367,17 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    HostReading,
+    FleetReading,
     QueuesReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
+    Platform,
     ScaleRequest,
     ScaleResult,
-    refuse_unknown_fleet,
-    scale,
+    unknown_fleet,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import (
-    Systemd,
-    require_root_on_systemd,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.options import FLEET_ARGUMENTS
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def faults(given: dict[str, Any]) -> list[str]:
@@ -410,18 +405,18 @@ def faults(given: dict[str, Any]) -> list[str]:
     return found
 
 
-def read_here(fleet: str, systemd: Systemd) -> HostReading:
+def read_here(fleet: str, platform: Platform) -> FleetReading:
     """Read the workers of this host.
 
     :raises OperationError: when the host has no such fleet.
     """
-    reading = read_host(fleet, systemd)
-    if has_fleet(reading, fleet, systemd) is False:
-        raise refuse_unknown_fleet(f"autoscale fleet {fleet}", fleet, systemd)
+    reading = platform.read(fleet)
+    if reading.exists is False:
+        raise unknown_fleet(f"autoscale fleet {fleet}", fleet, platform.fleets())
     return reading
 
 
-def read_given(answers: dict[str, Any], at: float) -> tuple[HostReading, ...]:
+def read_given(answers: dict[str, Any], at: float) -> tuple[FleetReading, ...]:
     """Read the workers of all hosts from what they told.
 
     :raises OperationError: when none of them has the fleet, or an answer makes no sense.
@@ -448,8 +443,8 @@ def read_queues(given: dict[str, Any], warn: Warn) -> QueuesReading:
 
 def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
     """Take the turn for the fleet of this host, and return what to tell of it."""
-    systemd = Systemd()
-    reading = read_here(given["fleet"], systemd)
+    platform = open_platform(given["platform"])
+    reading = read_here(given["fleet"], platform)
 
     def act(workers: int, expected: int) -> ScaleResult:
         request = ScaleRequest(
@@ -460,7 +455,7 @@ def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: 
             wait_timeout=given["wait_timeout"],
             drain_timeout=given["drain_timeout"],
         )
-        return scale(request, systemd, asked.check_mode)
+        return platform.scale(request, check=asked.check_mode)
 
     outcome = asked.take(at, (reading,), queues, act)
     told: dict[str, Any] = {
@@ -471,9 +466,9 @@ def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: 
         "warnings": [*outcome.warnings, *(outcome.scaled.warnings if outcome.scaled else ())],
     }
     if asked.apply:
-        told.update(counts(outcome, reading, given["fleet"]))
+        told.update(counts(outcome, reading))
     if outcome.scaled and outcome.scaled.changed:
-        told["diff"] = diff_of(outcome.scaled)
+        told["diff"] = outcome.scaled.diff()
     return told
 
 
@@ -523,8 +518,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **BROKER_ARGUMENTS,
-            "fleet": {"type": "str", "required": True},
-            "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+            **FLEET_ARGUMENTS,
             "queues": {"type": "list", "elements": "str", "required": True},
             "policy": {"type": "dict", "required": True},
             "state_path": {"type": "path"},
@@ -556,7 +550,7 @@ def main() -> None:
     asked = OneTurn(file, policy, given["apply"], module.check_mode, parse_duration(given["forget_after"]))
     try:
         if not several:
-            require_root_on_systemd(f"autoscale fleet {given['fleet']}")
+            open_platform(given["platform"]).require_access(f"autoscale fleet {given['fleet']}")
         refuse_where_the_daemon_does_it(given)
         with contextlib.nullcontext() if module.check_mode else file.alone():
             at = time.time()

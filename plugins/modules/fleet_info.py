@@ -147,6 +147,10 @@ workers:
       description: Why something of the above is V(null).
       type: str
       returned: always
+    id:
+      description: What its platform calls the worker, with systemd the name of its unit.
+      type: str
+      returned: always
 problem:
   description: Why RV(workers) is V(null), else empty.
   returned: success
@@ -174,36 +178,27 @@ owned_by_daemon:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import has_fleet, told_by
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import told_by
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.options import FLEET_ARGUMENTS
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "fleet": {"type": "str", "required": True},
-            "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=FLEET_ARGUMENTS, supports_check_mode=True)
     fleet = module.params["fleet"]
     if not is_fleet_name(fleet):
         module.fail_json(
             msg=f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40."
         )
-    systemd = Systemd()
-    reading = read_host(fleet, systemd)
+    reading = open_platform(module.params["platform"]).read(fleet)
     try:
         owned: bool | None = daemon_sizes(fleet)
     except OperationError as error:
         owned = None
         module.warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
-    module.exit_json(
-        changed=False, exists=has_fleet(reading, fleet, systemd), owned_by_daemon=owned, **told_by(reading)
-    )
+    module.exit_json(changed=False, owned_by_daemon=owned, **told_by(reading))
 
 
 if __name__ == "__main__":

@@ -120,18 +120,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.rolling import (
-    RestartRequest,
-    RestartResult,
-    restart,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import (
-    Systemd,
-    require_root_on_systemd,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollRequest, RollResult
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
-def diff_of(result: RestartResult) -> dict[str, str]:
+def diff_of(result: RollResult) -> dict[str, str]:
     """Each worker with the reason that it is restarted for, before; with what becomes of it, after."""
     names = [*result.restarted, *result.unchanged]
     return {
@@ -147,8 +140,7 @@ def diff_of(result: RestartResult) -> dict[str, str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "fleet": {"type": "str", "required": True},
-            "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+            **options.FLEET_ARGUMENTS,
             "only": {"type": "str", "choices": ["outdated", "all"], "default": "outdated"},
             "wait_timeout": {"type": "int", "default": 300},
             "drain_timeout": {"type": "int"},
@@ -160,7 +152,7 @@ def main() -> None:
     wrong = "; ".join(options.faults(given))
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
-    request = RestartRequest(
+    request = RollRequest(
         fleet=given["fleet"],
         only_outdated=given["only"] == "outdated",
         wait_timeout=given["wait_timeout"],
@@ -168,8 +160,7 @@ def main() -> None:
         lock_wait=given["lock_timeout"],
     )
     try:
-        require_root_on_systemd(f"restart the workers of fleet {request.fleet}")
-        result = restart(request, Systemd(), module.check_mode)
+        result = open_platform(given["platform"]).roll(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
     for warning in result.warnings:

@@ -122,8 +122,8 @@ before:
   sample: 2
 after:
   description:
-    - Number of workers that systemd reports afterwards, in check mode the number there would be.
-    - On a failure that left systemd unreadable it is none.
+    - Number of workers that there are afterwards, in check mode the number there would be.
+    - On a failure after which they could not be read it is none.
   returned: success, and failure after something was changed
   type: int
   sample: 4
@@ -178,15 +178,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import (
-    ScaleRequest,
-    ScaleResult,
-    scale,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import (
-    Systemd,
-    require_root_on_systemd,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleRequest
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def faults(given: Mapping[str, Any]) -> Iterator[str]:
@@ -196,16 +189,6 @@ def faults(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"workers: {given['workers']} is below 0; 0 stops the fleet"
     if given["expected_workers"] is not None and given["expected_workers"] < 0:
         yield f"expected_workers: {given['expected_workers']} is below 0"
-
-
-def diff_of(result: ScaleResult) -> dict[str, str]:
-    """The workers before and after, one per line."""
-    return {
-        "before_header": "workers before",
-        "after_header": "workers after",
-        "before": "".join(f"{name}\n" for name in result.units_before),
-        "after": "".join(f"{name}\n" for name in result.units_after),
-    }
 
 
 def undone_by_the_daemon(given: Mapping[str, Any], done: bool) -> Iterator[str]:
@@ -234,8 +217,7 @@ def undone_by_the_daemon(given: Mapping[str, Any], done: bool) -> Iterator[str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "fleet": {"type": "str", "required": True},
-            "target": {"type": "str", "choices": ["systemd"], "default": "systemd"},
+            **options.FLEET_ARGUMENTS,
             "workers": {"type": "int", "required": True},
             "expected_workers": {"type": "int"},
             "keep": {"type": "bool", "default": False},
@@ -261,8 +243,7 @@ def main() -> None:
         lock_wait=given["lock_timeout"],
     )
     try:
-        require_root_on_systemd(f"scale fleet {request.fleet} to {request.workers}")
-        result = scale(request, Systemd(), module.check_mode)
+        result = open_platform(given["platform"]).scale(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
     for warning in [*result.warnings, *undone_by_the_daemon(given, result.changed and not module.check_mode)]:
@@ -281,7 +262,7 @@ def main() -> None:
     if result.start_seconds:
         returned["start_seconds"] = result.start_seconds
     if result.changed:
-        returned["diff"] = diff_of(result)
+        returned["diff"] = result.diff()
     module.exit_json(**returned)
 
 

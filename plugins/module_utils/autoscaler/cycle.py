@@ -15,7 +15,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    HostReading,
+    FleetReading,
     QueuesReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import due, started
@@ -101,7 +101,7 @@ def take_turn(
     policy: Policy | None,
     before: Remembered,
     at: float,
-    hosts: Sequence[HostReading],
+    hosts: Sequence[FleetReading],
     queues: QueuesReading,
     heartbeats: Heartbeats | None = None,
     room: int | None = None,

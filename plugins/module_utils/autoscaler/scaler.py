@@ -30,10 +30,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of, is_fleet_name
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.rolling import restart_one
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleRequest, scale
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform, ScaleRequest
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 MOST_BYTES = 4096
 """Longest request. A fleet's name has at most 40 characters."""
@@ -63,7 +62,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Restart:
-    """Restart one worker, named by its unit."""
+    """Restart one worker, by its id."""
 
     fleet: str
     worker: str
@@ -102,12 +101,12 @@ def parse_request(line: bytes) -> Request:
             None if expected is None else _count(expected, "expected_workers"),
         )
     worker = raw.get("worker")
-    if not isinstance(worker, str) or (instance_of(worker) or ("",))[0] != fleet:
+    if not isinstance(worker, str):
         raise Refused(f"worker is {_shown(worker)}, which is no worker of fleet {fleet}")
     return Restart(fleet, worker)
 
 
-def require_allowed(request: Request, configuration: Configuration) -> None:
+def require_allowed(request: Request, configuration: Configuration, platform: Platform) -> None:
     """Return when the configuration lets the autoscaler do this.
 
     :raises Refused: when not.
@@ -116,6 +115,8 @@ def require_allowed(request: Request, configuration: Configuration) -> None:
     if isinstance(request, Restart):
         if not fleet.stuck.restart:
             raise Refused(f"workers of fleet {fleet.name} are not to be restarted (stuck.restart is false)")
+        if not platform.is_worker(fleet.name, request.worker):
+            raise Refused(f"worker is {_shown(request.worker)}, which is no worker of fleet {fleet.name}")
         return
     # Windows only narrow the limits, and which one is in force is the autoscaler's business.
     limits = fleet.policy.limits if fleet.policy else None
@@ -124,29 +125,28 @@ def require_allowed(request: Request, configuration: Configuration) -> None:
         raise Refused(f"{request.workers} workers are outside the limits of fleet {fleet.name}, {bounds}")
 
 
-def carry_out(request: Request, systemd: Systemd) -> dict[str, Any]:
+def carry_out(request: Request, platform: Platform) -> dict[str, Any]:
     """Do what is asked for, without waiting for workers to come up or to drain, and return what was done.
 
     :raises OperationError: when it could not be done, or not in full.
     """
     if isinstance(request, Restart):
-        restart_one(request.fleet, request.worker, systemd, LOCK_SECONDS)
+        platform.restart(request.fleet, request.worker, lock_wait=LOCK_SECONDS)
         return {"restarted": [request.worker]}
     wanted = ScaleRequest(request.fleet, request.workers, request.expected_workers, wait=False, lock_wait=LOCK_SECONDS)
-    result = scale(wanted, systemd, check_mode=False)
+    result = platform.scale(wanted)
     return {key: getattr(result, key) for key in (*_TOLD, "warnings")}
 
 
-def answer(line: bytes, load: Callable[[], Configuration], act: Callable[[Request], dict[str, Any]]) -> dict[str, Any]:
+def answer(line: bytes, load: Callable[[], Configuration], platform: Platform) -> dict[str, Any]:
     """Return the answer to one line, whatever comes.
 
     :param load: reads the configuration.
-    :param act: carries out a request that is allowed.
     """
     try:
         request = parse_request(line)
-        require_allowed(request, load())
-        return {"ok": True, **act(request)}
+        require_allowed(request, load(), platform)
+        return {"ok": True, **carry_out(request, platform)}
     except Refused as refusal:
         return {"ok": False, "error": f"refused, nothing was changed: {refusal}"}
     except OperationError as error:
@@ -210,8 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as refusal:
         line, said = b"", {"ok": False, "error": f"refused, nothing was changed: {refusal}"}
     else:
-        systemd = Systemd()
-        said = answer(line, lambda: load_trusted(given.config), lambda request: carry_out(request, systemd))
+        said = answer(line, lambda: load_trusted(given.config), open_platform())
     text = json.dumps(said)
     # The journal keeps who asked for what: systemd names the instance after the caller's process and user.
     sys.stderr.write(f"{_shown(line.decode('utf-8', 'replace'), 300)} -> {text}\n")

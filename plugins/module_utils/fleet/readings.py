@@ -20,11 +20,11 @@ DOWN = "down"
 
 @dataclass(frozen=True)
 class WorkerReading:
-    """One worker as its host saw it.
+    """One worker as its platform saw it.
 
-    :ivar name: unit or node name, unique in the fleet, such as C(web-1@host).
-    :ivar phase: C(starting) (on its way up), C(consuming), C(ending) (its process ends, and nobody told systemd to stop
-        it), C(draining) (on its way out) or C(down) (wanted, but it does not run).
+    :ivar name: Celery's name of it, unique in the fleet, such as C(web-1@host).
+    :ivar phase: C(starting) (on its way up), C(consuming), C(ending) (its process ends, and nobody told it to),
+        C(draining) (on its way out) or C(down) (wanted, but it does not run).
     :ivar life: another text for another process of the same worker; counters start anew with it.
     :ivar active: tasks that run.
     :ivar reserved: tasks received and not started, without those that wait for their time.
@@ -39,10 +39,11 @@ class WorkerReading:
     :ivar scheduled: tasks received that wait for their time.
     :ivar silent: whether it ought to tell what it does and does not, as one that hangs.
     :ivar down_for: seconds for which it has been down, where that is known.
-    :ivar retried: whether systemd will start it again by itself.
-    :ivar restarts: how often systemd did so since somebody else started it.
-    :ivar state: what systemd says of one that is down, such as C(failed, exit-code).
+    :ivar retried: whether its platform will start it again by itself.
+    :ivar restarts: how often the platform did so since somebody else started it.
+    :ivar state: what the platform says of one that is down, such as C(failed, exit-code).
     :ivar why: why something of the above is None.
+    :ivar id: what its platform calls it, and understands.
     """
 
     name: str
@@ -65,17 +66,19 @@ class WorkerReading:
     retried: bool = False
     restarts: int = 0
     state: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True)
-class HostReading:
-    """The workers of a fleet on one host.
+class FleetReading:
+    """The workers of a fleet in one place, a host.
 
     :ivar at: seconds since the epoch.
-    :ivar workers: None where the service manager could not be read.
+    :ivar workers: None where they could not be read.
     :ivar problem: why C(workers) is None.
-    :ivar cores: CPU cores of the host.
-    :ivar memory: bytes of the host.
+    :ivar cores: CPU cores of the place.
+    :ivar memory: bytes of memory of the place.
+    :ivar exists: whether the place has such a fleet; None where that could not be found out.
     """
 
     host: str
@@ -84,6 +87,7 @@ class HostReading:
     problem: str = ""
     cores: float | None = None
     memory: float | None = None
+    exists: bool | None = None
 
     @property
     def wanted(self) -> int | None:

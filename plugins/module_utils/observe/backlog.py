@@ -17,7 +17,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.observation i
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DRAINING,
-    HostReading,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
@@ -33,7 +33,7 @@ class Backlog:
 
 
 def backlog(
-    hosts: Sequence[HostReading], queues: QueuesReading, depth: float | None, why: str, running: float | None
+    hosts: Sequence[FleetReading], queues: QueuesReading, depth: float | None, why: str, running: float | None
 ) -> Backlog:
     """Return what waits, runs or is reserved.
 
@@ -59,7 +59,7 @@ def backlog(
     return Backlog(most, bounds=Bounds(least, most, why))
 
 
-def scheduled(hosts: Sequence[HostReading]) -> tuple[float | None, str]:
+def scheduled(hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
     """Return how many tasks workers hold until their time has come, or why that is not known."""
     total = 0
     unread = "; ".join(host.unread for host in hosts if host.unread)
@@ -73,5 +73,5 @@ def scheduled(hosts: Sequence[HostReading]) -> tuple[float | None, str]:
     return float(total), ""
 
 
-def _holders(hosts: Sequence[HostReading]) -> list[WorkerReading]:
+def _holders(hosts: Sequence[FleetReading]) -> list[WorkerReading]:
     return [worker for host in hosts for worker in host.workers or () if worker.phase in (CONSUMING, DRAINING)]

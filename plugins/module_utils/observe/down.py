@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
 
@@ -65,7 +65,7 @@ def is_down(worker: WorkerReading) -> bool:
     return worker.phase == DOWN and not worker.retried
 
 
-def watch(before: Mapping[str, Down], at: float, hosts: Sequence[HostReading]) -> dict[str, Down]:
+def watch(before: Mapping[str, Down], at: float, hosts: Sequence[FleetReading]) -> dict[str, Down]:
     """Return the workers that are or were down, by name, after one more look at C(at) seconds since the epoch."""
     if any(host.workers is None for host in hosts):
         return dict(before)

@@ -33,7 +33,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     DRAINING,
     ENDING,
     STARTING,
-    HostReading,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
@@ -88,7 +88,7 @@ class Memory:
 def observe(
     memory: Memory,
     at: float,
-    hosts: Sequence[HostReading],
+    hosts: Sequence[FleetReading],
     queues: QueuesReading,
     heartbeats: Heartbeats | None = None,
     runtime: float | None = None,
@@ -174,7 +174,7 @@ def _unsure_above(
     return unsure
 
 
-def _with_heartbeats(host: HostReading, heartbeats: Heartbeats | None) -> HostReading:
+def _with_heartbeats(host: FleetReading, heartbeats: Heartbeats | None) -> FleetReading:
     """Fill in what workers without a status file said of themselves, and note those that said nothing.
 
     :param heartbeats: None where nobody listens to them.
@@ -190,7 +190,7 @@ def _with_heartbeats(host: HostReading, heartbeats: Heartbeats | None) -> HostRe
     return replace(host, workers=tuple(workers))
 
 
-def _running(before: Mapping[str, Life], hosts: Sequence[HostReading]) -> tuple[float | None, str]:
+def _running(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
     """Return how many tasks run, or why that is not known."""
     running = 0.0
     for host in hosts:
@@ -217,7 +217,7 @@ def _ran(memory: Memory, at: float, running: float | None) -> Memory:
     return replace(memory, runtime=memory.runtime + ran, running=running, running_at=at)
 
 
-def _concurrency(hosts: Sequence[HostReading]) -> tuple[float | None, str]:
+def _concurrency(hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
     """Return how many tasks a worker runs at once on average, or why that is not known."""
     consuming = [worker for host in hosts for worker in host.workers or () if worker.phase == CONSUMING]
     told = [worker.concurrency for worker in consuming if worker.concurrency is not None]

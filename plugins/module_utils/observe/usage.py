@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.worker_totals import Life
@@ -29,7 +29,7 @@ class Share:
     why: str = ""
 
 
-def cpu_share(before: Mapping[str, Life], hosts: Sequence[HostReading]) -> Share:
+def cpu_share(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> Share:
     """Return CPU time used over CPU time allowed between two looks.
 
     A worker that was not there at the first look is left out. The workers of a host are not allowed more than the
@@ -57,7 +57,7 @@ def cpu_share(before: Mapping[str, Life], hosts: Sequence[HostReading]) -> Share
     return _share(used, allowed)
 
 
-def memory_share(hosts: Sequence[HostReading]) -> Share:
+def memory_share(hosts: Sequence[FleetReading]) -> Share:
     """Return memory used over memory allowed: the workers' limits, the host's memory where one has none."""
     used = allowed = 0.0
     for host in hosts:
@@ -78,7 +78,7 @@ def memory_share(hosts: Sequence[HostReading]) -> Share:
     return _share(used, allowed) if allowed else Share(None, NOBODY)
 
 
-def consuming(host: HostReading) -> list[WorkerReading]:
+def consuming(host: FleetReading) -> list[WorkerReading]:
     """Return the workers of a host that consume."""
     return [worker for worker in host.workers or () if worker.phase == CONSUMING]
 

@@ -16,7 +16,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     CONSUMING,
     DRAINING,
     ENDING,
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
 
@@ -94,7 +94,7 @@ class Missing:
     taken: tuple[str, ...] = ()
 
 
-def count(before: Totals, at: float, hosts: Sequence[HostReading]) -> tuple[Totals, Missing]:
+def count(before: Totals, at: float, hosts: Sequence[FleetReading]) -> tuple[Totals, Missing]:
     """Return the totals after one more look, and what is missing in them.
 
     :param at: seconds since the epoch.
@@ -128,7 +128,7 @@ class _Sums:
         self._lives.update({name: life for name, life in self._before.lives.items() if life.host == host})
         self._miss(why, self._missing)
 
-    def add(self, host: HostReading, worker: WorkerReading) -> None:
+    def add(self, host: FleetReading, worker: WorkerReading) -> None:
         known = self._before.lives.get(worker.name)
         finished = None if worker.started is None or worker.active is None else worker.started - worker.active
         last = known if known is not None and known.life == worker.life else None

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that modules share which stop and start workers."""
+"""The options that modules share which read, start and stop workers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import DEFAULT, PLATFORMS
+
+FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "fleet": {"type": "str", "required": True},
+    "platform": {"type": "str", "choices": list(PLATFORMS), "default": DEFAULT},
+}
 
 
 def faults(given: Mapping[str, Any]) -> Iterator[str]:

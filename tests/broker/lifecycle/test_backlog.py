@@ -18,7 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observati
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
@@ -39,7 +39,7 @@ def look(worker: Worker, link: BrokerLink) -> Observation:
         status.started,
         scheduled=status.scheduled,
     )
-    seen, _memory = observe(Memory(), time.time(), [HostReading("test", time.time(), (told,))], link.read(["celery"]))
+    seen, _memory = observe(Memory(), time.time(), [FleetReading("test", time.time(), (told,))], link.read(["celery"]))
     return seen
 
 

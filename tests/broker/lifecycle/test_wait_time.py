@@ -25,7 +25,7 @@ from task_sender import sender
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
@@ -127,7 +127,7 @@ def past(moment: float) -> bool:
 def look(memory: Memory, link: BrokerLink, load: Load, workers: Workers) -> tuple[float, float | None, str, Memory]:
     queues = link.read(load.queues)
     assert queues.waiting is not None, queues.problem
-    host = HostReading("test", time.time(), tuple(reading(worker) for worker in workers.running))
+    host = FleetReading("test", time.time(), tuple(reading(worker) for worker in workers.running))
     seen, memory = observe(memory, queues.at, [host], queues)
     return queues.at, seen.value("wait_time"), seen.unknown.get("wait_time", ""), memory
 

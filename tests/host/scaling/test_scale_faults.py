@@ -49,7 +49,7 @@ def test_wrong_expectation_changes_nothing(fleet_of: Callable[[int], Fleet]) -> 
         ({"workers": 1, "wait_timeout": 0}, "wait_timeout: 0 is below 1"),
         ({"workers": 1, "drain_timeout": -1}, "drain_timeout: -1 is below 0"),
         ({"workers": "2.5"}, "2.5"),
-        ({"workers": 1, "target": "docker"}, "systemd"),
+        ({"workers": 1, "platform": "docker"}, "systemd"),
     ],
 )
 def test_bad_options(deployed: SystemdHost, options: dict[str, object], says: str) -> None:
@@ -61,7 +61,7 @@ def test_bad_options(deployed: SystemdHost, options: dict[str, object], says: st
 def test_unknown_fleet(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
     result = fleet.host.result("muejam.celery.scale", {"fleet": "wbe", "workers": 2}, check=False)
-    assert "no unit celery-worker-wbe@.service; its fleets are: web" in result["msg"]
+    assert "no fleet wbe; its fleets are: web" in result["msg"]
     foretold = fleet.host.result("muejam.celery.scale", {"fleet": "wbe", "workers": 2}, "--check")
     assert (foretold["before"], foretold["after"], foretold["changed"]) == (0, 2, True)
     assert any("no fleet wbe yet" in warning for warning in foretold["warnings"])

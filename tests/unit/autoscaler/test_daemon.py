@@ -16,20 +16,23 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     Configuration,
     StuckRule,
     WatchedFleet,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    HostReading,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote import RemotePlatform
 
 POLICY = parse_policy(
     {
@@ -72,13 +75,13 @@ class World:
     def load(self) -> Configuration:
         return self.configuration
 
-    def read_host(self, fleet: str) -> HostReading:
+    def read_host(self, fleet: str) -> FleetReading:
         self.wall += self.set_meanwhile
         self.set_meanwhile = 0.0
         if self.broken:
             raise ZeroDivisionError("a fault of ours")
         if self.workers is None:
-            return HostReading("a", self.wall, None, "systemd did not answer")
+            return FleetReading("a", self.wall, None, "systemd did not answer")
         workers = tuple(
             WorkerReading(
                 f"{fleet}-{number}@a",
@@ -90,10 +93,11 @@ class World:
                 taken={"celery": 0},
                 cpu_seconds=self.monotonic / 2,
                 cores=1,
+                id=f"celery-worker-{fleet}@{number}.service",
             )
             for number in range(1, self.workers + 1)
         )
-        return HostReading("a", self.wall, workers + self.more, cores=2, memory=4e9)
+        return FleetReading("a", self.wall, workers + self.more, cores=2, memory=4e9)
 
     def link(self, fleet: WatchedFleet, seconds: float) -> World:
         return self
@@ -109,7 +113,7 @@ class World:
     def daemon(self) -> Daemon:
         daemon = Daemon(
             self.load,
-            self.read_host,
+            RemotePlatform(self.configuration.scaler, Here(self)),
             lambda line: self.lines.append(json.loads(json.dumps(line))),
             Notifier({}),
             Clock(lambda: self.wall, lambda: self.monotonic),
@@ -145,6 +149,17 @@ class World:
         if not self.stays:
             self.workers = request.get("workers", self.workers)
         return {"ok": True, "before": before, "after": self.workers, "started": [], "stopped": []}
+
+
+class Here(FakePlatform):
+    """The fleet of a world, to be read alone."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    def read(self, fleet: str) -> FleetReading:
+        return self.world.read_host(fleet)
 
 
 @pytest.fixture
@@ -328,7 +343,7 @@ def test_a_state_that_cannot_be_saved_is_told_once_and_counted(world: World) -> 
     daemon = world.daemon()
     world.turns(daemon, 3)
     assert world.events().count("state_not_saved") == 1
-    assert daemon.events["state_not_saved"] == 3
+    assert daemon.log.counts["state_not_saved"] == 3
     folder.mkdir()
     world.turns(daemon, 1)
     assert "state_not_saved_any_more" in world.events()

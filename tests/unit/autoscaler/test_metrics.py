@@ -9,19 +9,21 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.metrics import FleetMetrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     Configuration,
     WatchedFleet,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    HostReading,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 
 URL = "redis://user:not-a-real password@broker:6379/0?x=y"
 AT = 1_767_225_600.0
@@ -42,6 +44,17 @@ class Given:
         pass
 
 
+class Host(FakePlatform):
+    """A host as it was read."""
+
+    def __init__(self, reading: FleetReading) -> None:
+        super().__init__()
+        self.reading = reading
+
+    def read(self, fleet: str) -> FleetReading:
+        return self.reading
+
+
 def registry(folder: Path, waiting: int | None) -> CollectorRegistry:
     policy = parse_policy({"limits": {"min_workers": 1, "max_workers": 9}})
     # Two fleets take from one queue.
@@ -55,7 +68,7 @@ def registry(folder: Path, waiting: int | None) -> CollectorRegistry:
     )
     daemon = Daemon(
         load=lambda: configuration,
-        read_host=lambda fleet: HostReading("a", AT, workers, cores=2.0, memory=4e9),
+        platform=Host(FleetReading("a", AT, workers, cores=2.0, memory=4e9)),
         tell=lambda line: None,
         notifier=Notifier({}),
         clock=Clock(lambda: AT, lambda: 5.0),

@@ -21,7 +21,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     OneTurn,
     Outcome,
     counts,
-    diff_of,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     FleetMemory,
@@ -34,11 +33,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DRAINING,
-    HostReading,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleResult
 
 AT = 1767225600.0
 POLICY = parse_policy(
@@ -50,12 +49,15 @@ POLICY = parse_policy(
 )
 
 
-def host(workers: int | None, draining: int = 0) -> HostReading:
+def host(workers: int | None, draining: int = 0) -> FleetReading:
     if workers is None:
-        return HostReading("app1", AT, None, "systemd hangs")
+        return FleetReading("app1", AT, None, "systemd hangs")
     phases = [CONSUMING] * workers + [DRAINING] * draining
-    read = (WorkerReading(f"web-{n}@app1", phase) for n, phase in enumerate(phases, start=1))
-    return HostReading("app1", AT, tuple(read), cores=4, memory=8e9)
+    read = (
+        WorkerReading(f"web-{n}@app1", phase, id=f"celery-worker-web@{n}.service")
+        for n, phase in enumerate(phases, start=1)
+    )
+    return FleetReading("app1", AT, tuple(read), cores=4, memory=8e9)
 
 
 def queues(waiting: int | None) -> QueuesReading:
@@ -118,7 +120,7 @@ def test_a_burst_grows_the_fleet_and_the_cooldown_is_remembered(turn: OneTurn) -
     fleet = Fleet()
     first = take(turn, 0, 2, 50, fleet)
     assert (first.decision.action, fleet.told) == (Action.UP, [(4, 2)])
-    assert counts(first, host(2), "web") == {
+    assert counts(first, host(2)) == {
         "before": 2,
         "after": 4,
         "started": ["celery-worker-web@3.service", "celery-worker-web@4.service"],
@@ -126,7 +128,7 @@ def test_a_burst_grows_the_fleet_and_the_cooldown_is_remembered(turn: OneTurn) -
         "draining": [],
     }
     assert first.scaled is not None
-    assert diff_of(first.scaled)["after"].splitlines()[2:] == [
+    assert first.scaled.diff()["after"].splitlines()[2:] == [
         "celery-worker-web@3.service",
         "celery-worker-web@4.service",
     ]
@@ -162,7 +164,7 @@ def test_hold_does_nothing_and_tells_of_draining_workers(turn: OneTurn) -> None:
     reading = host(2, draining=1)
     outcome = turn.take(AT, (reading,), queues(7), fleet.scale)
     assert (outcome.decision.action, outcome.scaled, fleet.told) == (Action.HOLD, None, [])
-    told = counts(outcome, reading, "web")
+    told = counts(outcome, reading)
     assert told == {"before": 2, "after": 2, "started": [], "stopped": [], "draining": ["celery-worker-web@3.service"]}
 
 
@@ -288,7 +290,7 @@ def test_every_fleet_has_a_file_of_its_own() -> None:
     assert default_path("web") != default_path("other")
 
 
-def with_down(seconds: float, *states: str) -> HostReading:
+def with_down(seconds: float, *states: str) -> FleetReading:
     down = tuple(
         WorkerReading(f"web-{n}@app1", "down", down_for=seconds, state=state) for n, state in enumerate(states, start=8)
     )

@@ -20,20 +20,23 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import TurnFile
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import OneTurn
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Clock, Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
+from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DRAINING,
     STARTING,
-    HostReading,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote import RemotePlatform
 
 BEGIN = 1767225600.0 + 7 * 3600
 EVERY = 15.0
@@ -67,7 +70,7 @@ class Look:
     """What there was to be read at one instant."""
 
     at: float
-    host: HostReading
+    host: FleetReading
     queues: QueuesReading
 
 
@@ -104,7 +107,7 @@ def recorded() -> list[Look]:
         ]
         if turn % 70 > 66:
             read.append(WorkerReading("web-12@app1", DRAINING, "12:x", active=1, reserved=0, started=7))
-        host = HostReading("app1", at, tuple(read), cores=8.0, memory=16e9)
+        host = FleetReading("app1", at, tuple(read), cores=8.0, memory=16e9)
         queues = QueuesReading(at, {"web": round(waiting)}, sum(worker.active or 0 for worker in read))
         if 90 <= turn < 95:
             queues = QueuesReading(at, None, problem="no answer")
@@ -127,6 +130,17 @@ class Tape:
 
     def close(self) -> None:
         pass
+
+
+class Host(FakePlatform):
+    """The host of a recorded run."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self.tape = tape
+
+    def read(self, fleet: str) -> FleetReading:
+        return self.tape.now.host
 
 
 @contextmanager
@@ -177,7 +191,7 @@ def _daemons(policy: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     clock = Clock(wall=lambda: tape.now.at, monotonic=lambda: tape.now.at - BEGIN)
     daemon = Daemon(
         load=lambda: configuration,
-        read_host=lambda fleet: tape.now.host,
+        platform=RemotePlatform(configuration.scaler, Host(tape)),
         tell=lambda line: lines.append(dict(line)),
         notifier=Notifier(),
         clock=clock,

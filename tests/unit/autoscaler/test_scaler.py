@@ -24,6 +24,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     read_configuration,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleRequest, ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.platform import SystemdPlatform
 
 BROKER = "redis://:not-a-real-password@127.0.0.1:6379/0"
 CONFIG: dict[str, Any] = {
@@ -40,16 +42,31 @@ def configuration(**changes: Any) -> Configuration:
     return read_configuration({**CONFIG, **changes}, "a test")
 
 
+class Recorder(SystemdPlatform):
+    """Writes down what it is asked for, or fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        super().__init__()
+        self.asked: list[Request] = []
+        self.failure = failure
+
+    def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
+        assert not check
+        assert not request.wait
+        if self.failure:
+            raise self.failure
+        self.asked.append(Scale(request.fleet, request.workers, request.expected_workers))
+        return ScaleResult(True, 1, 2)
+
+    def restart(self, fleet: str, worker: str, *, lock_wait: float = 0.0) -> None:
+        self.asked.append(Restart(fleet, worker))
+
+
 def ask(request: object, config: Configuration | None = None) -> tuple[dict[str, Any], list[Request]]:
     """What is answered to a request, and what was carried out for it."""
-    carried_out: list[Request] = []
-
-    def act(allowed: Request) -> dict[str, Any]:
-        carried_out.append(allowed)
-        return {"before": 1, "after": 2}
-
+    platform = Recorder()
     line = request if isinstance(request, bytes) else json.dumps(request).encode()
-    return scaler.answer(line, lambda: config or configuration(), act), carried_out
+    return scaler.answer(line, lambda: config or configuration(), platform), platform.asked
 
 
 @pytest.mark.parametrize(
@@ -68,7 +85,11 @@ def ask(request: object, config: Configuration | None = None) -> tuple[dict[str,
     ],
 )
 def test_what_is_allowed_is_carried_out(request_: dict[str, Any], means: Request) -> None:
-    assert ask(request_) == ({"ok": True, "before": 1, "after": 2}, [means])
+    answer, carried_out = ask(request_)
+    assert carried_out == [means]
+    assert answer["ok"] is True
+    done = ("before", "after") if isinstance(means, Scale) else ("restarted",)
+    assert [answer[key] for key in done] == ([1, 2] if isinstance(means, Scale) else [[means.worker]])
 
 
 @pytest.mark.parametrize(
@@ -139,14 +160,9 @@ def test_no_number_outside_the_limits_gets_through(workers: int, fleet: str) -> 
 
 
 def test_a_failure_tells_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(_request: Request) -> dict[str, Any]:
-        raise OperationError("scale", "no systemd", "Look.", before=1, after=None, started=["a"], other=object())
-
-    def break_down(_request: Request) -> dict[str, Any]:
-        raise KeyError("secret")
-
+    failed = OperationError("scale", "no systemd", "Look.", before=1, after=None, started=["a"], other=object())
     line = b'{"do": "scale", "fleet": "web", "workers": 2}'
-    told = scaler.answer(line, configuration, fail)
+    told = scaler.answer(line, configuration, Recorder(failed))
     assert told == {
         "ok": False,
         "error": "Could not scale: no systemd. Look.",
@@ -154,7 +170,8 @@ def test_a_failure_tells_what_was_done(capsys: pytest.CaptureFixture[str]) -> No
         "after": None,
         "started": ["a"],
     }
-    assert scaler.answer(line, configuration, break_down)["error"].startswith("the scaler failed (KeyError)")
+    broken = scaler.answer(line, configuration, Recorder(KeyError("secret")))
+    assert broken["error"].startswith("the scaler failed (KeyError)")
     assert "Traceback" in capsys.readouterr().err
 
 

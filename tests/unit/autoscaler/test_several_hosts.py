@@ -27,16 +27,16 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     DOWN,
     DRAINING,
     STARTING,
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
 
 AT = 1767225600.0
 
 
-def reading(host: str, *phases: str) -> HostReading:
+def reading(host: str, *phases: str) -> FleetReading:
     workers = tuple(WorkerReading(f"celery-worker-web@{n}.service", phase) for n, phase in enumerate(phases, start=1))
-    return HostReading(host, AT, workers, cores=4.0, memory=8e9)
+    return FleetReading(host, AT, workers, cores=4.0, memory=8e9)
 
 
 def answer(host: str, *phases: str, **more: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_what_a_host_told_is_read_again_under_the_name_of_the_inventory() -> Non
         3,
         4,
     )
-    told = HostReading("app-1-4711", AT, (one,), "", 4.0, 8e9)
+    told = FleetReading("app-1-4711", AT, (one,), "", 4.0, 8e9)
     (read,) = readings_of({"app1": json.loads(json.dumps({**told_by(told), "changed": False}))}, AT + 1)
     assert (read.host, read.at, read.cores, read.memory) == ("app1", AT, 4.0, 8e9)
     assert read.workers == (WorkerReading(**{**one.__dict__, "name": "celery-worker-web@1.service on app1"}),)
@@ -110,7 +110,7 @@ def test_anything_else_is_refused_with_its_place(wrong: Any) -> None:
 
 
 def test_draining_workers_are_no_current_ones() -> None:
-    readings = [reading("a", CONSUMING, STARTING, DOWN, DRAINING), HostReading("b", AT, None, "gone"), reading("c")]
+    readings = [reading("a", CONSUMING, STARTING, DOWN, DRAINING), FleetReading("b", AT, None, "gone"), reading("c")]
     assert current_workers(readings) == {"a": 3, "b": None, "c": 0}
 
 
@@ -137,7 +137,7 @@ def test_those_that_are_down_do_not_come_back_above_the_ceiling() -> None:
 
 def test_one_that_systemd_tries_again_counts_as_running() -> None:
     retried = WorkerReading("celery-worker-web@1.service", DOWN, retried=True)
-    readings = [HostReading("a", AT, (retried,)), reading("b", CONSUMING, DOWN)]
+    readings = [FleetReading("a", AT, (retried,)), reading("b", CONSUMING, DOWN)]
     assert place(turn(2, 2, ceiling=2), readings, {}).workers == {"a": 1, "b": 1}
 
 
@@ -149,7 +149,7 @@ def test_there_is_as_much_room_as_all_hosts_have() -> None:
 
 
 def test_nothing_is_placed_while_the_number_is_unknown() -> None:
-    readings = [reading("a", CONSUMING, CONSUMING), HostReading("b", AT, None, "gone")]
+    readings = [reading("a", CONSUMING, CONSUMING), FleetReading("b", AT, None, "gone")]
     for taken in (turn(None, None), turn(2, 6)):
         placed = place(taken, readings, {"a": 1})
         assert (placed.current, placed.workers, placed.left_over) == ({"a": 2, "b": None}, {"a": 2}, 0)

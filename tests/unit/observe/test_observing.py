@@ -19,7 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics impor
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    HostReading,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
@@ -50,8 +50,8 @@ def silent(number: int = 1, phase: str = "consuming", life: str = "100:1", why: 
     return WorkerReading(f"web-{number}@host", phase, life=life, why=why)
 
 
-def host(at: float, *workers: WorkerReading, **values: Any) -> HostReading:
-    return HostReading("host", at, workers, **{"cores": 8.0, "memory": 16 * GIB, **values})
+def host(at: float, *workers: WorkerReading, **values: Any) -> FleetReading:
+    return FleetReading("host", at, workers, **{"cores": 8.0, "memory": 16 * GIB, **values})
 
 
 def queues(at: float, waiting: int = 0, unacknowledged: int | None = 0) -> QueuesReading:
@@ -214,7 +214,7 @@ def test_a_draining_worker_whose_status_is_gone_keeps_what_it_told() -> None:
 def test_an_unreadable_host_leaves_the_fleet_uncounted() -> None:
     watch = Watch()
     watch.look(worker(1))
-    lost = HostReading("other", 10.0, None, "systemctl did not answer")
+    lost = FleetReading("other", 10.0, None, "systemctl did not answer")
     seen = watch.look(hosts=[host(10.0, worker(1)), lost])
     assert seen.workers is None
     for metric in ("workers", "processed_total", "running", "runtime_total", "cpu", "memory"):
@@ -428,7 +428,7 @@ def test_whatever_is_read_totals_never_fall_and_unknown_is_never_a_number(looks:
     before: dict[str, float] = {}
     for after, workers, waiting, unacknowledged in looks:
         at = watch.at + after
-        reading = HostReading("host", at, None if workers is None else tuple(workers), cores=8.0, memory=GIB)
+        reading = FleetReading("host", at, None if workers is None else tuple(workers), cores=8.0, memory=GIB)
         queue = QueuesReading(at, None if waiting is None else {"celery": waiting}, unacknowledged)
         seen = watch.look(hosts=[reading], queues=queue, after=after)
         assert (seen.workers is None) == (workers is None)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Phase, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import configuration
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.configuration import (
     VARIABLE,
@@ -26,7 +27,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.co
     wanted_fingerprint,
     wanted_fingerprint_on_disk,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import Phase, Unit
 
 
 def worker(pid: int = 0, **given: object) -> Unit:
@@ -52,12 +52,12 @@ def process(request: pytest.FixtureRequest) -> Iterator[int]:
 
 @pytest.mark.parametrize("process", [{"INVOCATION_ID": "1", VARIABLE: "new"}], indirect=True)
 def test_same_fingerprint_is_up_to_date(process: int) -> None:
-    assert outdated_reason(worker(process), "new") is None
+    assert outdated_reason("web", worker(process), "new") is None
 
 
 @pytest.mark.parametrize("process", [{"INVOCATION_ID": "1", VARIABLE: "old"}, {"INVOCATION_ID": "1"}], indirect=True)
 def test_other_or_missing_fingerprint_is_outdated(process: int) -> None:
-    assert outdated_reason(worker(process), "new") == "it was started with another configuration"
+    assert outdated_reason("web", worker(process), "new") == "it was started with another configuration"
 
 
 def status_file(directory: Path, pid: int, config: str) -> str:
@@ -75,7 +75,7 @@ def test_overwritten_environment_leaves_the_status_file(
 ) -> None:
     path = status_file(tmp_path, process, says)
     monkeypatch.setattr(configuration, "status_path", lambda fleet, number: path)
-    assert (outdated_reason(worker(process), "new") is not None) is outdated
+    assert (outdated_reason("web", worker(process), "new") is not None) is outdated
 
 
 @pytest.mark.parametrize("process", [{"OVERWRITTEN": "1"}], indirect=True)
@@ -86,12 +86,12 @@ def test_without_any_fingerprint_the_files_decide(process: int, tmp_path: Path) 
     before = worker(process, files=(str(unit_file),), main_start_at=now - 60_000_000)
     after = worker(process, files=(str(unit_file),), main_start_at=now + 60_000_000)
     for wanted in (None, "new"):
-        assert outdated_reason(before, wanted) == "the unit's files were changed after it was started"
-        assert outdated_reason(after, wanted) is None
+        assert outdated_reason("web", before, wanted) == "the unit's files were changed after it was started"
+        assert outdated_reason("web", after, wanted) is None
 
 
 def test_nothing_to_tell_by_counts_as_outdated() -> None:
-    assert outdated_reason(worker(), None) == "it cannot be told which configuration it was started with"
+    assert outdated_reason("web", worker(), None) == "it cannot be told which configuration it was started with"
 
 
 def test_wanted_comes_from_the_environment_files_first(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_name
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.placement import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState, Phase, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.placement import (
     free_numbers,
     plan_scaling,
     stop_order,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState, Phase, Unit
 
 
 def unit(number: int, phase: Phase = Phase.RUNNING, enabled: bool = True, masked: bool = False) -> Unit:

@@ -13,12 +13,12 @@ import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState, Phase, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import Places, read_host
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState, Phase, Unit
 
 MIB = float(2**20)
 NOW = 1000.0
@@ -87,7 +87,7 @@ class Host:
     def path(self, number: int) -> Path:
         return self.directory / f"{number}.json"
 
-    def read(self, exists: bool = True) -> HostReading:
+    def read(self, exists: bool = True) -> FleetReading:
         places = Places(
             status_path=lambda _fleet, number: str(self.path(number)),
             groups=self.groups,
@@ -129,6 +129,7 @@ def test_a_worker_that_tells_everything(host: Host) -> None:
         since=10.0,
         concurrency=4,
         scheduled=6,
+        id="celery-worker-web@1.service",
     )
     assert worker.why == ""
 

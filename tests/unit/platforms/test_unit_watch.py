@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.unit_watch import (
     ASK_AGAIN_AFTER,
     Signs,
     UnitWatch,
     invocations_of,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState
 
 RUNS = Signs({"a@1.service": ("active", "running", "")}, (), {"a@1.service": "f00"})
 CHANGES = [

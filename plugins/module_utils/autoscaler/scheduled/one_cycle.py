@@ -23,13 +23,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_name
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     DRAINING,
-    HostReading,
+    FleetReading,
     QueuesReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.scaling import ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleResult
 
 Act = Callable[[int, int], ScaleResult]
 """Brings the fleet to so many workers (first), from as many as were seen (second)."""
@@ -70,7 +69,7 @@ class OneTurn:
     def take(
         self,
         at: float,
-        hosts: Sequence[HostReading],
+        hosts: Sequence[FleetReading],
         queues: QueuesReading,
         act: Act | None = None,
         room: int | None = None,
@@ -128,26 +127,11 @@ class OneTurn:
             error.details["state_problem"] = str(second)
 
 
-def counts(outcome: Outcome, reading: HostReading, fleet: str) -> dict[str, Any]:
+def counts(outcome: Outcome, reading: FleetReading) -> dict[str, Any]:
     """Return what the module tells of the workers of this host: before, after, started, stopped, draining."""
     scaled = outcome.scaled
     if scaled is not None:
         return {key: getattr(scaled, key) for key in ("before", "after", "started", "stopped", "draining")}
     seen = outcome.turn.seen.workers
-    draining = [_unit_of(worker.name, fleet) for worker in reading.workers or () if worker.phase == DRAINING]
+    draining = [worker.id for worker in reading.workers or () if worker.phase == DRAINING]
     return {"before": seen, "after": seen, "started": [], "stopped": [], "draining": draining}
-
-
-def diff_of(scaled: ScaleResult) -> dict[str, str]:
-    """Return the workers before and after, one per line."""
-    return {
-        "before_header": "workers before",
-        "after_header": "workers after",
-        "before": "".join(f"{name}\n" for name in scaled.units_before),
-        "after": "".join(f"{name}\n" for name in scaled.units_after),
-    }
-
-
-def _unit_of(node: str, fleet: str) -> str:
-    number = node[len(fleet) + 1 :].partition("@")[0]
-    return unit_name(fleet, int(number)) if number.isdecimal() else node

@@ -12,12 +12,10 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Turn
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import DRAINING, HostReading
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import DRAINING, FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import is_down
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
-_TOLD = tuple(field.name for field in fields(HostReading))
+_TOLD = tuple(field.name for field in fields(FleetReading))
 
 
 @dataclass(frozen=True)
@@ -32,23 +30,13 @@ class Placement:
     left_over: int = 0
 
 
-def has_fleet(reading: HostReading, fleet: str, systemd: Systemd) -> bool | None:
-    """Return whether the host that was read has the fleet; None where systemd does not tell."""
-    if reading.workers is not None:
-        return True
-    try:
-        return systemd.read_fleet(fleet).exists
-    except OperationError:
-        return None
-
-
-def told_by(reading: HostReading) -> dict[str, Any]:
+def told_by(reading: FleetReading) -> dict[str, Any]:
     """Return a reading as a host tells it, which C(readings_of) understands."""
     told: dict[str, Any] = to_json(reading)
     return told
 
 
-def readings_of(answers: Mapping[str, Any], at: float) -> tuple[HostReading, ...]:
+def readings_of(answers: Mapping[str, Any], at: float) -> tuple[FleetReading, ...]:
     """Return what the hosts told, by name; hosts that do not have the fleet are left out.
 
     :param answers: by the host's name the result of the module C(fleet_info) there, or what Ansible has in its place
@@ -60,12 +48,12 @@ def readings_of(answers: Mapping[str, Any], at: float) -> tuple[HostReading, ...
     return tuple(reading for reading in readings if reading is not None)
 
 
-def current_workers(readings: Sequence[HostReading]) -> dict[str, int | None]:
+def current_workers(readings: Sequence[FleetReading]) -> dict[str, int | None]:
     """Return how many workers each host has, draining ones not among them; None where it is unknown."""
     return {reading.host: reading.wanted for reading in readings}
 
 
-def place(turn: Turn, readings: Sequence[HostReading], capacities: Mapping[str, int]) -> Placement:
+def place(turn: Turn, readings: Sequence[FleetReading], capacities: Mapping[str, int]) -> Placement:
     """Return where the workers that were decided on go.
 
     :param capacities: the most workers of a host, for those that have such a limit.
@@ -82,7 +70,7 @@ def place(turn: Turn, readings: Sequence[HostReading], capacities: Mapping[str, 
     return Placement(current, found.workers, found.left_over)
 
 
-def room_on(readings: Sequence[HostReading], capacities: Mapping[str, int]) -> int | None:
+def room_on(readings: Sequence[FleetReading], capacities: Mapping[str, int]) -> int | None:
     """Return how many workers the hosts together have room for; None where one of them has no limit."""
     hosts = [reading.host for reading in readings]
     return sum(capacities[host] for host in hosts) if all(host in capacities for host in hosts) else None
@@ -111,26 +99,26 @@ def capacities_of(raw: Mapping[str, Any], hosts: Mapping[str, Any]) -> tuple[dic
     return found, problems
 
 
-def _running(readings: Sequence[HostReading]) -> dict[str, int | None]:
+def _running(readings: Sequence[FleetReading]) -> dict[str, int | None]:
     return {
         reading.host: sum(worker.phase != DRAINING and not is_down(worker) for worker in reading.workers or ())
         for reading in readings
     }
 
 
-def _reading_of(host: str, answer: object, at: float) -> HostReading | None:
+def _reading_of(host: str, answer: object, at: float) -> FleetReading | None:
     path = f"hosts.{host}"
     if not isinstance(answer, Mapping):
         raise ValueError(f"{path} is not the result of the module fleet_info")
     why = str(answer.get("msg") or "no reason was given")
     if answer.get("unreachable"):
-        return HostReading(host, at, None, problem=f"it was not reached: {why}")
+        return FleetReading(host, at, None, problem=f"it was not reached: {why}")
     if answer.get("failed") or answer.get("skipped"):
-        return HostReading(host, at, None, problem=f"it told nothing: {why}")
+        return FleetReading(host, at, None, problem=f"it told nothing: {why}")
     if answer.get("exists") is False:
         return None
     told = {name: answer[name] for name in _TOLD if name in answer}
-    reading = from_json(HostReading, told, path)
+    reading = from_json(FleetReading, told, path)
     if reading.host == host or reading.workers is None:
         return replace(reading, host=host)
     # Two hosts may call themselves alike, and so their workers. In an inventory they have names of their own.

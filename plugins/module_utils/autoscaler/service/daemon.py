@@ -6,26 +6,24 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
     Remembered,
-    Turn,
     decision_as_json,
     observation_as_json,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.acting import Acting
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import EventLog, Tell
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
     Link,
-    Look,
-    ReadHost,
+    restarted,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.scaler_client import ScalerClient
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     Configuration,
@@ -39,18 +37,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.sta
     save_state,
     set_aside,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import unit_of_node
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    CONSUMING,
-    DOWN,
-    DRAINING,
-    ENDING,
-    STARTING,
-    HostReading,
-    WorkerReading,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 CLOCK_STEP = 1.0
@@ -59,27 +50,8 @@ CLOCK_STEP = 1.0
 _BROKER_SHARE = 0.4  # of the interval: a broker that does not answer must not use it up
 _BROKER_LEAST, _BROKER_MOST = 1.0, 5.0
 
-BUSY = "fleet_busy"
-"""Event: somebody else scales, restarts or deploys a fleet, so the autoscaler waits."""
-
 _PIECE = 0.25
 """Seconds between two glances at what a signal may have asked for."""
-
-Tell = Callable[[Mapping[str, Any]], None]
-"""Receives what is to be written down, one mapping for each decision or event."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The time of day in seconds since the epoch, and one that cannot be set."""
-
-    wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-
-def _looks_at(fleet: WatchedFleet) -> tuple[object, ...]:
-    return fleet.broker_url, fleet.transport_options, fleet.queues
 
 
 class Listener(Protocol):
@@ -98,10 +70,10 @@ class Daemon:
     def __init__(
         self,
         load: Callable[[], Configuration],
-        read_host: ReadHost,
+        platform: Platform,
         tell: Tell,
         notifier: Notifier,
-        clock: Clock = Clock(),
+        clock: Clock = REAL_CLOCK,
         link: Callable[[WatchedFleet, float], Link] | None = None,
         listener: Listener | None = None,
     ) -> None:
@@ -112,8 +84,9 @@ class Daemon:
         :raises OperationError: when that is not sound.
         """
         self.load = load
-        self._read_host = read_host
-        self._tell = tell
+        self.log = EventLog(tell, clock)
+        self._platform = platform
+        self._acting = Acting(platform, self.log, self._save)
         self._notifier = notifier
         self._clock = clock
         self._link = link or self._broker_link
@@ -121,10 +94,8 @@ class Daemon:
         self._stopping = False
         self._reloading = False
         self._drift = self._offset()
-        self._problems: dict[tuple[str, str], str] = {}
         self.configuration = load()
         self.watches: dict[str, FleetWatch] = {}
-        self.events: Counter[str] = Counter()
         self.reload_failed = False
 
     def monotonic(self) -> float:
@@ -156,12 +127,7 @@ class Daemon:
                 watch.link.close()
             if self._listener:
                 self._listener.watch(())
-            self.event("stopped")
-
-    def event(self, event: str, **details: Any) -> None:
-        """Write down, and count, something that is no decision."""
-        self.events[event] += 1
-        self._tell({"at": self._clock.wall(), "event": event, **details})
+            self.log.event("stopped")
 
     def take_turns(self) -> None:
         """Take one turn for each fleet."""
@@ -176,7 +142,7 @@ class Daemon:
             except Exception as error:
                 # One fleet's trouble is not the others'. Nothing was decided on it.
                 watch.errors["turn"] += 1
-                self.event("turn_failed", fleet=watch.fleet.name, error=redact(f"{type(error).__name__}: {error}"))
+                self.log.event("turn_failed", fleet=watch.fleet.name, error=redact(f"{type(error).__name__}: {error}"))
             # A turn may take long, where a broker does not answer.
             self._notifier.tell("WATCHDOG=1")
         self._save()
@@ -191,15 +157,17 @@ class Daemon:
             state = {name: Remembered.read(kept) for name, kept in load_state(path).items()}
         except (StateUnusable, ValueError) as error:
             lost = True
-            self.event("state_unusable", error=str(error), set_aside=self._set_aside(path))
+            self.log.event("state_unusable", error=str(error), set_aside=self._set_aside(path))
         self._watch(state, lost)
-        self.event("started", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets])
+        self.log.event(
+            "started", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets]
+        )
 
     def _set_aside(self, path: str) -> str | None:
         try:
             return str(set_aside(path))
         except OperationError as error:
-            self.event("state_not_set_aside", error=str(error))
+            self.log.event("state_not_set_aside", error=str(error))
             return None
 
     def _watch(self, state: Mapping[str, Remembered], lost: bool = False) -> None:
@@ -207,25 +175,12 @@ class Daemon:
         before, watches = dict(self.watches), {}
         for fleet in self.configuration.fleets:
             known = before.pop(fleet.name, None)
-            remembered = state.get(fleet.name)
-            same = known is not None and _looks_at(known.fleet) == _looks_at(fleet)
-            if known:
-                # What held in other queues does not hold in these.
-                remembered = known.remembered if same else Remembered(known.remembered.state.restarted())
-            elif remembered:
-                remembered = Remembered(remembered.state.restarted(), remembered.observed)
-            else:
-                remembered = Remembered()
-            watch = FleetWatch(fleet, self._link(fleet, self._broker_seconds()), remembered)
-            watch.state_lost = lost and known is None
+            link = self._link(fleet, self._broker_seconds())
             if known:
                 known.link.close()
-                watch.fresh, watch.idle, watch.last = known.fresh or not same, known.idle, known.last
-                watch.blocked = known.blocked
-                watch.stuck, watch.withdrawn, watch.state_lost = known.stuck, known.withdrawn, known.state_lost
-                watch.decisions, watch.errors = known.decisions, known.errors
-                watch.ended, watch.started_again = known.ended, known.started_again
-            watches[fleet.name] = watch
+                watches[fleet.name] = known.of(fleet, link)
+            else:
+                watches[fleet.name] = FleetWatch(fleet, link, restarted(state.get(fleet.name)), state_lost=lost)
         # At once: whoever reads metrics in another thread sees the old ones or the new ones.
         self.watches = watches
         if self._listener:
@@ -238,7 +193,7 @@ class Daemon:
 
     def _broker_link(self, fleet: WatchedFleet, seconds: float) -> Link:
         def warn(text: str) -> None:
-            self.event("broker_unknown", fleet=fleet.name, why=text)
+            self.log.event("broker_unknown", fleet=fleet.name, why=text)
 
         return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._time_of_day, warn)
 
@@ -252,11 +207,13 @@ class Daemon:
             self.configuration = self.load()
         except Exception as error:  # whatever is wrong with it, the old one stays
             self.reload_failed = True
-            self.event("reload_refused", error=redact(str(error)))
+            self.log.event("reload_refused", error=redact(str(error)))
             return
         self.reload_failed = False
         self._watch({})
-        self.event("reloaded", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets])
+        self.log.event(
+            "reloaded", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets]
+        )
 
     def _take_turn(self, watch: FleetWatch, stepped: float) -> None:
         heartbeats = self._listener.heartbeats(watch.fleet.name) if self._listener else {}
@@ -277,16 +234,19 @@ class Daemon:
         if watch.withdrawn:
             line["withdrawn"] = True
         watch.fresh, watch.withdrawn, watch.state_lost = turn.decision is None, False, False
-        self._tell(line)
+        self.log.tell(line)
         if look.broker_told:
             self._note_blocked(watch, turn.seen.blocked)
-        self._tell_of_ends(watch, before, look)
+        ended = look.ended_since(before)
+        if ended:
+            watch.ended += len(ended)
+            self.log.event("workers_ended", fleet=watch.fleet.name, workers=ended)
         if set(look.stuck) != watch.stuck:
             watch.stuck = set(look.stuck)
-            self.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
+            self.log.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
         watch.remembered = turn.after
         if self.configuration.mode == ACT:
-            self._act(watch, look)
+            self._acting.act(watch, look)
         elif turn.decision and turn.decision.after != turn.decision.before:
             # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
             watch.remembered, watch.withdrawn = turn.if_withdrawn, True
@@ -299,107 +259,11 @@ class Daemon:
         if bool(why) != watch.blocked:
             watch.blocked = bool(why)
             event = "broker_blocked" if why else "broker_blocked_no_more"
-            self.event(event, fleet=watch.fleet.name, **({"why": why} if why else {}))
+            self.log.event(event, fleet=watch.fleet.name, **({"why": why} if why else {}))
 
-    def _read_workers(self, fleet: str) -> HostReading:
+    def _read_workers(self, fleet: str) -> FleetReading:
         """Read the workers of a fleet, by the same clock as its queues."""
-        return replace(self._read_host(fleet), at=self._time_of_day())
-
-    def _act(self, watch: FleetWatch, look: Look) -> None:
-        wanted = look.host.wanted
-        workers = look.turn.workers_to_have(wanted)
-        if workers is None or wanted is None:
-            return
-        scaler = ScalerClient(self.configuration.scaler)
-        if workers != wanted:
-            self._scale(watch, look.turn, scaler, workers, wanted)
-        elif look.turn.due:
-            self._start_again(watch, look, scaler, wanted)
-        elif watch.fleet.stuck.restart and look.stuck:
-            self._restart_stuck(watch, look, scaler)
-        if workers == wanted and not look.turn.due and look.wanted != look.turn.seen.workers:
-            # It only takes those that are down and not to be started yet: no cooldown begins.
-            watch.remembered, watch.withdrawn = look.turn.if_withdrawn, True
-
-    def _scale(self, watch: FleetWatch, turn: Turn, scaler: ScalerClient, workers: int, wanted: int) -> None:
-        # A fleet that grows takes along those that are down, due or not.
-        again = list(turn.seen.down) if workers > wanted else []
-        noted = turn.started_again(again)
-        watch.remembered = noted.after
-        # Before it is done: who is killed in the middle must find the cooldown begun.
-        self._save()
-        try:
-            done = scaler.scale(watch.fleet.name, workers, wanted)
-        except OperationError as error:
-            if error.details.get("nothing_done"):
-                watch.remembered, watch.withdrawn = turn.if_withdrawn, True
-            self._note_failure(watch, "scale", "scale_failed", error)
-            return
-        self._note_problem(BUSY, "", watch.fleet.name)
-        told = {key: done.get(key) for key in ("before", "after", "started", "stopped")}
-        self.event("scaled", fleet=watch.fleet.name, **told)
-        self._tell_started_again(watch, noted, again)
-
-    def _start_again(self, watch: FleetWatch, look: Look, scaler: ScalerClient, wanted: int) -> None:
-        """Have the workers started again that are wanted and down: who asks for as many as are wanted gets them."""
-        due = look.turn.due
-        turn = look.turn.started_again(due)
-        watch.remembered = turn.after
-        self._save()
-        try:
-            scaler.scale(watch.fleet.name, wanted, wanted)
-        except OperationError as error:
-            if error.details.get("nothing_done"):
-                watch.remembered, watch.withdrawn = turn.if_withdrawn, True
-            self._note_failure(watch, "start_again", "start_again_failed", error)
-            return
-        self._note_problem(BUSY, "", watch.fleet.name)
-        self._tell_started_again(watch, turn, due)
-
-    def _tell_started_again(self, watch: FleetWatch, turn: Turn, names: Sequence[str]) -> None:
-        """Count and tell of workers that were started again, if any."""
-        if not names:
-            return
-        watch.started_again += len(names)
-        why = {name: turn.seen.down[name] for name in names}
-        starts = {name: turn.after.observed.down[name].starts for name in names}
-        self.event("started_again", fleet=watch.fleet.name, workers=why, starts=starts)
-
-    def _note_failure(self, watch: FleetWatch, what: str, event: str, error: OperationError, **details: str) -> None:
-        """Count and tell what could not be done; that somebody else is at the fleet is no failure, and told once."""
-        if error.details.get("busy"):
-            self._note_problem(BUSY, str(error), watch.fleet.name)
-            return
-        self._note_problem(BUSY, "", watch.fleet.name)
-        watch.errors[what] += 1
-        self.event(event, fleet=watch.fleet.name, **details, error=str(error))
-
-    def _tell_of_ends(self, watch: FleetWatch, before: Look | None, look: Look) -> None:
-        """Tell of workers that ended since the look before without having been told to."""
-        known = {worker.name: worker for worker in before.workers} if before else {}
-        ended = {}
-        for worker in look.workers:
-            last = known.get(worker.name)
-            if last is not None and _ended(last, worker):
-                ended[worker.name] = worker.state or ("it ends" if worker.phase == ENDING else "it was started again")
-        if ended:
-            watch.ended += len(ended)
-            self.event("workers_ended", fleet=watch.fleet.name, workers=ended)
-
-    def _restart_stuck(self, watch: FleetWatch, look: Look, scaler: ScalerClient) -> None:
-        """Restart one stuck worker, the one that has idled longest, when none is on its way up or out.
-
-        One that systemd has given up does not come up by being waited for.
-        """
-        if any(worker.phase in (STARTING, ENDING, DRAINING) for worker in look.workers):
-            return
-        worker = max(look.stuck, key=lambda name: look.stuck[name])
-        try:
-            scaler.restart(watch.fleet.name, unit_of_node(worker))
-            self._note_problem(BUSY, "", watch.fleet.name)
-            self.event("stuck_restarted", fleet=watch.fleet.name, worker=worker, idle=look.stuck[worker])
-        except OperationError as error:
-            self._note_failure(watch, "restart", "restart_failed", error, worker=worker)
+        return replace(self._platform.read(fleet), at=self._time_of_day())
 
     def _time_of_day(self) -> float:
         """Return the seconds since the epoch by the clock as it was at the beginning of this turn.
@@ -418,7 +282,7 @@ class Daemon:
         step, self._drift = now - self._drift, now
         if abs(step) < CLOCK_STEP:
             return 0.0
-        self.event("clock_stepped", seconds=step)
+        self.log.event("clock_stepped", seconds=step)
         return step
 
     def _save(self) -> None:
@@ -430,7 +294,7 @@ class Daemon:
             )
         except OperationError as error:
             problem = str(error)
-        self._note_problem("state_not_saved", problem)
+        self.log.problem("state_not_saved", problem)
 
     def _show(self) -> None:
         problem = ""
@@ -438,16 +302,7 @@ class Daemon:
             write_status(self.configuration.status, self.status())
         except OSError as error:
             problem = str(error)
-        self._note_problem("status_not_written", problem)
-
-    def _note_problem(self, event: str, problem: str, fleet: str = "") -> None:
-        """Count a problem that may last for long each time, and write it down when it begins, changes and ends."""
-        before, self._problems[event, fleet] = self._problems.get((event, fleet), ""), problem
-        if problem == before:
-            self.events[event] += bool(problem)
-        else:
-            details = {**({"fleet": fleet} if fleet else {}), **({"error": problem} if problem else {})}
-            self.event(event if problem else f"{event}_any_more", **details)
+        self.log.problem("status_not_written", problem)
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know of all fleets."""
@@ -456,7 +311,7 @@ class Daemon:
             "mode": self.configuration.mode,
             "interval": self.configuration.interval,
             "reload_failed": self.reload_failed,
-            "fleets": [_fleet_status(watch) for watch in self.watches.values()],
+            "fleets": [watch.status() for watch in self.watches.values()],
         }
 
     def _summary(self) -> str:
@@ -474,25 +329,3 @@ class Daemon:
             # In small pieces: signal handlers may do no more than set a flag. And a long interval must not look dead.
             self._clock.sleep(min(left, _PIECE))
             self._notifier.tell("WATCHDOG=1")
-
-
-def _ended(before: WorkerReading, now: WorkerReading) -> bool:
-    """Return whether a worker has ended between two looks, without having been told to."""
-    if before.phase in (STARTING, CONSUMING) and (now.phase in (ENDING, DOWN) or now.restarts > before.restarts):
-        return True
-    return before.phase in (ENDING, DOWN) and now.restarts > before.restarts + 1
-
-
-def _fleet_status(watch: FleetWatch) -> dict[str, Any]:
-    status: dict[str, Any] = {
-        "fleet": watch.fleet.name,
-        "policy": watch.fleet.policy is not None,
-        "decisions": dict(watch.decisions),
-        "errors": dict(watch.errors),
-    }
-    if watch.last:
-        status.update(observation_as_json(watch.last.turn.seen))
-        status.update(decision_as_json(watch.last.turn.decision))
-        status["stuck"] = watch.last.stuck
-        status["queues"] = watch.last.queues.waiting
-    return status

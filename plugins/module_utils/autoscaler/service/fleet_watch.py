@@ -7,23 +7,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Remembered, Turn, take_turn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
+    Remembered,
+    Turn,
+    decision_as_json,
+    observation_as_json,
+    take_turn,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    HostReading,
+    CONSUMING,
+    DOWN,
+    ENDING,
+    STARTING,
+    FleetReading,
     QueuesReading,
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 
-ReadHost = Callable[[str], HostReading]
-"""Reads the workers of the fleet of that name on this host."""
+ReadFleet = Callable[[str], FleetReading]
+"""Reads the workers of the fleet of that name."""
 
 
 class Link(Protocol):
@@ -45,7 +55,7 @@ class Look:
     """
 
     turn: Turn
-    host: HostReading
+    host: FleetReading
     queues: QueuesReading
     monotonic: float
     stuck: dict[str, float]
@@ -59,6 +69,15 @@ class Look:
     def wanted(self) -> int | None:
         """How many workers there shall be; None where nobody says."""
         return None if self.turn.decision is None else self.turn.decision.after
+
+    def ended_since(self, before: Look | None) -> dict[str, str]:
+        """Return the workers that ended since the look before without having been told to, and how, by name."""
+        known = {worker.name: worker for worker in before.workers} if before else {}
+        return {
+            worker.name: worker.state or ("it ends" if worker.phase == ENDING else "it was started again")
+            for worker in self.workers
+            if worker.name in known and _ended(known[worker.name], worker)
+        }
 
     @property
     def broker_told(self) -> bool:
@@ -94,10 +113,10 @@ class FleetWatch:
     ended: int = 0
     started_again: int = 0
 
-    def look(self, mode: str, at: float, monotonic: float, read_host: ReadHost, heartbeats: Heartbeats) -> Look:
+    def look(self, mode: str, at: float, monotonic: float, read_fleet: ReadFleet, heartbeats: Heartbeats) -> Look:
         """Read everything, and decide unless it is only to be observed. What is remembered is left to the caller."""
         queues = self.link.read(self.fleet.queues)
-        host = read_host(self.fleet.name)
+        host = read_fleet(self.fleet.name)
         policy = None if mode == OBSERVE else self.fleet.policy
         turn = take_turn(policy, self.remembered, at, (host,), queues, heartbeats)
         # Of a broker that takes nothing nobody knows what it would hand out.
@@ -105,3 +124,43 @@ class FleetWatch:
         self.idle = self.idle.then(monotonic, waiting, host.workers or ())
         self.last = Look(turn, host, queues, monotonic, self.idle.stuck(monotonic, self.fleet.stuck.after))
         return self.last
+
+    def of(self, fleet: WatchedFleet, link: Link) -> FleetWatch:
+        """Return the watch of the same fleet under another configuration."""
+        if _looks_at(fleet) == _looks_at(self.fleet):
+            return replace(self, fleet=fleet, link=link)
+        # What held in other queues does not hold in these.
+        return replace(
+            self, fleet=fleet, link=link, remembered=Remembered(self.remembered.state.restarted()), fresh=True
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return what a person wants to know of the fleet."""
+        status: dict[str, Any] = {
+            "fleet": self.fleet.name,
+            "policy": self.fleet.policy is not None,
+            "decisions": dict(self.decisions),
+            "errors": dict(self.errors),
+        }
+        if self.last:
+            status.update(observation_as_json(self.last.turn.seen))
+            status.update(decision_as_json(self.last.turn.decision))
+            status["stuck"] = self.last.stuck
+            status["queues"] = self.last.queues.waiting
+        return status
+
+
+def restarted(remembered: Remembered | None) -> Remembered:
+    """Return what is still true of what was remembered when the service ended last."""
+    return Remembered(remembered.state.restarted(), remembered.observed) if remembered else Remembered()
+
+
+def _looks_at(fleet: WatchedFleet) -> tuple[object, ...]:
+    return fleet.broker_url, fleet.transport_options, fleet.queues
+
+
+def _ended(before: WorkerReading, now: WorkerReading) -> bool:
+    """Return whether a worker has ended between two looks, without having been told to."""
+    if before.phase in (STARTING, CONSUMING) and (now.phase in (ENDING, DOWN) or now.restarts > before.restarts):
+        return True
+    return before.phase in (ENDING, DOWN) and now.restarts > before.restarts + 1

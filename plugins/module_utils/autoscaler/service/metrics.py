@@ -61,7 +61,7 @@ class FleetMetrics:
         yield age
         yield errors
         events = _counter("celery_autoscaler_events", "What happened to the service itself, as in its log.", "event")
-        for event, count in sorted(self._daemon.events.items()):
+        for event, count in sorted(self._daemon.log.counts.items()):
             events.add_metric([event], count)
         yield events
         refused = _gauge("celery_autoscaler_reload_failed", "1 while the last configuration given was refused.")

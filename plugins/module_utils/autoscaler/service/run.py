@@ -19,8 +19,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.s
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.task_metrics import TaskMetrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import load_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote import RemotePlatform
 
 
 def run(path: str, out: TextIO | None = None) -> None:
@@ -32,11 +32,10 @@ def run(path: str, out: TextIO | None = None) -> None:
     :raises OperationError: when it cannot begin.
     """
     stream = out or sys.stdout
-    systemd = Systemd()
     streams = Streams()
     daemon = Daemon(
         load=lambda: load_configuration(path),
-        read_host=lambda fleet: read_host(fleet, systemd),
+        platform=RemotePlatform(load_configuration(path).scaler, open_platform()),
         tell=_for_people(stream) if stream.isatty() else _for_programs(stream),
         notifier=Notifier(),
         listener=streams,
@@ -61,7 +60,7 @@ def _serve_metrics(daemon: Daemon, streams: Streams) -> None:
         port = metrics_server.serve(at.address, at.port, (metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)))
     except OSError as error:
         raise OperationError(tried, error, "Free the address, or choose another in metrics.") from error
-    daemon.event("metrics_served", address=at.address, port=port)
+    daemon.log.event("metrics_served", address=at.address, port=port)
 
 
 def _for_programs(stream: TextIO) -> Any:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import status_path
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.parsing import parse_environment
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
     StatusUnknown,
     read_status,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import Unit, parse_environment
 
 VARIABLE = "CELERY_LIFECYCLE_CONFIG"
 """Holds the fingerprint of the configuration that a worker was started with."""
@@ -26,7 +27,7 @@ _MAX_ENVIRON_BYTES = 4 * 1024 * 1024
 _SETTING = re.compile(r"(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
 
 
-def outdated_reason(unit: Unit, wanted: str | None) -> str | None:
+def outdated_reason(fleet: str, unit: Unit, wanted: str | None) -> str | None:
     """Why a worker that runs should be restarted, `None` when it has the present configuration.
 
     Compared are fingerprints: the one in the process's environment, or in its
@@ -40,7 +41,7 @@ def outdated_reason(unit: Unit, wanted: str | None) -> str | None:
     environment = process_environment(unit.main_pid)
     genuine = _GIVEN_BY_SYSTEMD in environment
     if wanted is not None:
-        running = environment.get(VARIABLE) if genuine else _reported(unit)
+        running = environment.get(VARIABLE) if genuine else _reported(fleet, unit)
         if running == wanted:
             return None
         if running is not None or genuine:
@@ -123,9 +124,9 @@ def _with_environment_files(unit: Unit, value: str | None) -> str | None:
     return value
 
 
-def _reported(unit: Unit) -> str | None:
+def _reported(fleet: str, unit: Unit) -> str | None:
     try:
-        status = read_status(status_path(unit.fleet, unit.number))
+        status = read_status(status_path(fleet, unit.number))
     except StatusUnknown:
         return None
     return status.config if status.config and status.pid == unit.main_pid else None

@@ -16,12 +16,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import n
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
-    DRAINING,
-    ENDING,
-    STARTING,
-    HostReading,
+    FleetReading,
     WorkerReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Unit, reading_phase
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import cgroups, processes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
     Status,
@@ -32,15 +30,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.st
     require_own,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import Phase, Unit
-
-PHASES = {
-    Phase.RUNNING: CONSUMING,
-    Phase.STARTING: STARTING,
-    Phase.ENDING: ENDING,
-    Phase.DRAINING: DRAINING,
-    Phase.DOWN: DOWN,
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Places:
     host: Callable[[], str] = socket.gethostname
 
 
-def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> HostReading:
+def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> FleetReading:
     """Read all workers of a fleet; what cannot be read is part of the answer, and nothing is raised.
 
     Calls of one C(systemd) remember what cannot have changed, see C(Systemd.watch_fleet).
@@ -64,20 +53,21 @@ def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> Hos
     try:
         state = systemd.watch_fleet(fleet)
     except OperationError as error:
-        return HostReading(host, places.wall(), None, str(error), totals.cores, totals.memory)
+        return FleetReading(host, places.wall(), None, str(error), totals.cores, totals.memory)
     if not state.exists:
         problem = f"this host has no fleet {fleet}"
-        return HostReading(host, places.wall(), None, problem, totals.cores, totals.memory)
+        return FleetReading(host, places.wall(), None, problem, totals.cores, totals.memory, exists=False)
     tree = processes.ProcessTree()
     units = [unit for unit in state.units if unit.current or unit.leaving]
-    workers = tuple(_worker(unit, node_name(fleet, unit.number, host), totals, tree, places) for unit in units)
-    return HostReading(host, places.wall(), workers, "", totals.cores, totals.memory)
+    workers = tuple(_worker(fleet, unit, host, totals, tree, places) for unit in units)
+    return FleetReading(host, places.wall(), workers, "", totals.cores, totals.memory, exists=True)
 
 
 def _worker(
-    unit: Unit, name: str, host: processes.HostTotals, tree: processes.ProcessTree, places: Places
+    fleet: str, unit: Unit, host: str, totals: processes.HostTotals, tree: processes.ProcessTree, places: Places
 ) -> WorkerReading:
-    phase = DRAINING if unit.leaving else PHASES[unit.phase]
+    name = node_name(fleet, unit.number, host)
+    phase = reading_phase(unit)
     now = places.monotonic()
     if phase == DOWN:
         state = f"{unit.sub_state or 'unknown'}, {unit.result}"
@@ -89,8 +79,9 @@ def _worker(
             restarts=unit.restarts,
             state=state,
             why=f"it does not run ({state})",
+            id=unit.name,
         )
-    own = _own_account(unit, now, places)
+    own = _own_account(places.status_path(fleet, unit.number), unit.main_pid, now)
     used = _usage(unit, tree, places.groups)
     return WorkerReading(
         name=name,
@@ -101,7 +92,7 @@ def _worker(
         started=own.started,
         taken=own.taken,
         cpu_seconds=used.cpu_seconds,
-        cores=_capped(_least(used.cores, unit.cpu_quota) or own.processes or used.processes, host.cores),
+        cores=_capped(_least(used.cores, unit.cpu_quota) or own.processes or used.processes, totals.cores),
         memory=used.memory,
         memory_allowed=_least(used.memory_max, unit.memory_max),
         since=max(now - unit.active_enter_at / 1e6, 0.0) if phase == CONSUMING and unit.active_enter_at else None,
@@ -110,6 +101,7 @@ def _worker(
         why="; ".join(filter(None, (own.why, used.why))),
         concurrency=own.concurrency,
         scheduled=own.scheduled,
+        id=unit.name,
     )
 
 
@@ -126,10 +118,10 @@ class _OwnAccount:
     silent: bool = False
 
 
-def _own_account(unit: Unit, now: float, places: Places) -> _OwnAccount:
+def _own_account(path: str, main_pid: int, now: float) -> _OwnAccount:
     try:
-        status = read_status(places.status_path(unit.fleet, unit.number))
-        require_own(status, unit.main_pid)
+        status = read_status(path)
+        require_own(status, main_pid)
         require_fresh(status.monotonic if status.written is None else status.written, now)
     except StatusUnknown as reason:
         # Without a file it may be one that keeps none, and is heard of by its heartbeats.

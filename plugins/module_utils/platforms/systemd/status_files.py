@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import TasksUnknown
 
 MAX_AGE = 5.0
 """Seconds after which a status file says nothing any more; workers write it at least once a second."""
@@ -60,7 +61,7 @@ class Status:
         return self.active + self.reserved
 
 
-class StatusUnknown(Exception):
+class StatusUnknown(TasksUnknown):
     """Why nothing is known about a worker, in words for an operator."""
 
 

@@ -7,34 +7,40 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
     UNIT_PREFIX,
     instance_of,
+    status_path,
     unit_glob,
     unit_name,
     unit_template,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Answer, FleetState, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import configuration
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.commands import Command
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.parsing import (
+    PROBE_NUMBER,
+    PROPERTIES,
+    fleet_state,
+    parse_blocks,
+    parse_jobs,
+    parse_listing,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
+    read_status,
+    tasks_in_hand,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.unit_watch import (
     Signs,
     UnitWatch,
     invocations_of,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import (
-    PROBE_NUMBER,
-    PROPERTIES,
-    FleetState,
-    Unit,
-    fleet_state,
-    parse_blocks,
-    parse_jobs,
-    parse_listing,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
@@ -53,53 +59,50 @@ _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freede
 # Units in any state whose name matches one pattern, which is to follow.
 _LIST_UNITS = ("busctl", "--no-pager", "call", *_MANAGER, "ListUnitsByPatterns", "asas", "0", "1")
 _SNAPSHOTS = 5
+_LOG_LINES = 8
 _JOURNAL_PATIENCE = 5.0
 _JOURNAL_POLL = 0.2
 
 
-@dataclass(frozen=True)
-class Answer:
-    """How a command ended. `code` is `None` when it was not waited for any longer."""
-
-    code: int | None
-    output: str
-    error: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether the command did what it was asked for."""
-        return self.code == 0
-
-    @property
-    def problem(self) -> str:
-        """What a person should read about a failure."""
-        if self.code is None:
-            return "it did not come to an end in time"
-        return redact(self.error.strip() or f"systemctl ended with status {self.code}")
-
-
-def require_root_on_systemd(tried: str) -> None:
-    """Refuse early where nothing could be done later.
-
-    :raises OperationError: when this is not root or the host is not run by systemd.
-    """
-    if not SYSTEM_DIRECTORY.is_dir():
-        raise OperationError(
-            tried,
-            f"this host is not run by systemd ({SYSTEM_DIRECTORY} does not exist)",
-            "Run this on the hosts that the role worker has deployed to.",
-        )
-    if os.geteuid() != 0:
-        raise OperationError(
-            tried, "only root may start, stop and enable the workers' units", "Run the task with become: true."
-        )
-
-
 class Systemd:
-    """The systemd of this host, asked through `systemctl`."""
+    """The systemd of this host, asked through `systemctl`. It is a `Manager`, where each method is described."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = REAL_CLOCK) -> None:
+        self.clock = clock
         self._watches: dict[str, UnitWatch] = {}
+
+    def require_access(self, tried: str) -> None:
+        """Refuse where this is not root, or the host is not run by systemd."""
+        if not SYSTEM_DIRECTORY.is_dir():
+            raise OperationError(
+                tried,
+                f"this host is not run by systemd ({SYSTEM_DIRECTORY} does not exist)",
+                "Run this on the hosts that the role worker has deployed to.",
+            )
+        if os.geteuid() != 0:
+            raise OperationError(
+                tried, "only root may start, stop and enable the workers' units", "Run the task with become: true."
+            )
+
+    def lock(self, fleet: str, wait: float) -> AbstractContextManager[None]:
+        """Hold the fleet's lock on this host."""
+        return fleet_lock(fleet, wait)
+
+    def unit_name(self, fleet: str, number: int) -> str:
+        """The unit of one worker, such as `celery-worker-web@1.service`."""
+        return unit_name(fleet, number)
+
+    def tasks_in_hand(self, fleet: str, unit: Unit) -> int:
+        """What a running worker says in its status file."""
+        return tasks_in_hand(read_status(status_path(fleet, unit.number)), unit.main_pid, self.clock.monotonic())
+
+    def outdated_reason(self, fleet: str, unit: Unit, from_disk: bool) -> str | None:
+        """Compare what a worker was started with and what its unit would give it now."""
+        if from_disk:
+            wanted = configuration.wanted_fingerprint_on_disk(unit, self._unit_text(unit.name))
+        else:
+            wanted = configuration.wanted_fingerprint(unit)
+        return configuration.outdated_reason(fleet, unit, wanted)
 
     def read_fleet(self, fleet: str) -> FleetState:
         """Read all workers of a fleet: loaded, enabled and masked ones.
@@ -130,7 +133,7 @@ class Systemd:
         :raises OperationError: as :meth:`read_fleet` does.
         """
         watch = self._watches.setdefault(fleet, UnitWatch())
-        return watch.read(time.monotonic(), lambda: self._signs(fleet), lambda: self.read_fleet(fleet))
+        return watch.read(self.clock.monotonic(), lambda: self._signs(fleet), lambda: self.read_fleet(fleet))
 
     def fleets(self) -> list[str]:
         """The names of all fleets that this host has a template unit for.
@@ -147,7 +150,7 @@ class Systemd:
         instances = (instance_of(name.replace("@.service", "@1.service")) for name in names)
         return sorted({instance[0] for instance in instances if instance})
 
-    def unit_text(self, unit: str) -> str:
+    def _unit_text(self, unit: str) -> str:
         """The unit's files as they lie on disk, drop-ins included, whether systemd has read them or not.
 
         :raises OperationError: when systemd cannot be asked.
@@ -161,13 +164,13 @@ class Systemd:
 
         :param meanwhile: called while they start.
         """
-        deadline = time.monotonic() + timeout
-        starting = _Running([*_SYSTEMCTL, "start", "--", *units])
+        deadline = self.clock.monotonic() + timeout
+        starting = Command([*_SYSTEMCTL, "start", "--", *units])
         try:
             meanwhile()
         finally:
             # Whatever happened meanwhile, nothing is judged before the workers had their time.
-            answer = starting.end(max(0.1, deadline - time.monotonic()))
+            answer = starting.end(max(0.1, deadline - self.clock.monotonic()))
         return answer
 
     def start_no_wait(self, units: Sequence[str]) -> Answer:
@@ -217,7 +220,11 @@ class Systemd:
         """
         self._read(["daemon-reload"], tried="make systemd read its unit files again")
 
-    def journal_tail(self, unit: str, since: float, failed: bool, lines: int = 8) -> list[str]:
+    def log_command(self, unit: str) -> str:
+        """What a person runs to read the log of a unit."""
+        return f"journalctl -u {unit}"
+
+    def log_tail(self, unit: str, since: float, failed: bool) -> list[str]:
         """The last lines that a unit logged since `since` (seconds of the wall clock), passwords masked.
 
         :param failed: whether the unit has failed, so that there must be lines that say so.
@@ -225,19 +232,19 @@ class Systemd:
         # Rounded up, whole seconds would leave out what a unit said that died at once. Without --reverse, --since makes
         # the lines the first ones instead of the last.
         begin = f"--since=@{math.floor(since)}"
-        arguments = ["--unit", unit, begin, f"--lines={lines}", "--reverse", "--output=cat"]
-        deadline = time.monotonic() + _JOURNAL_PATIENCE
+        arguments = ["--unit", unit, begin, f"--lines={_LOG_LINES}", "--reverse", "--output=cat"]
+        deadline = self.clock.monotonic() + _JOURNAL_PATIENCE
         while True:
-            answer = _call(["journalctl", "--no-pager", "--quiet", *arguments], COMMAND_TIMEOUT)
+            answer = Command(["journalctl", "--no-pager", "--quiet", *arguments]).end(COMMAND_TIMEOUT)
             # The journal takes a moment to get what a unit printed just before it died.
-            if not failed or f"{unit}: Failed with result" in answer.output or time.monotonic() >= deadline:
+            if not failed or f"{unit}: Failed with result" in answer.output or self.clock.monotonic() >= deadline:
                 return [
                     printable(redact(line.strip())) for line in reversed(answer.output.splitlines()) if line.strip()
                 ]
-            time.sleep(_JOURNAL_POLL)
+            self.clock.sleep(_JOURNAL_POLL)
 
     def _signs(self, fleet: str) -> Signs | None:
-        answer = _call([*_LIST_UNITS, unit_glob(fleet)], COMMAND_TIMEOUT)
+        answer = Command([*_LIST_UNITS, unit_glob(fleet)]).end(COMMAND_TIMEOUT)
         if not answer.ok:
             return None
         try:
@@ -273,54 +280,7 @@ class Systemd:
         return answer.output
 
     def _run(self, arguments: Sequence[str], timeout: float) -> Answer:
-        return _call([*_SYSTEMCTL, *arguments], timeout)
-
-
-def describe(unit: Unit | None) -> str:
-    """A unit's state in a few words for a message."""
-    if unit is None:
-        return "gone"
-    return f"{unit.phase.value} ({unit.sub_state or 'unknown'}, result {unit.result or 'unknown'})"
-
-
-class _Running:
-    """A command on its way."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        plain = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
-        environment = {key: value for key, value in os.environ.items() if key != "SYSTEMD_LOG_LEVEL"}
-        self.command = command
-        self.process: subprocess.Popen[bytes] | None = None
-        self.problem = ""
-        # Not found, or no process to be had, is an answer like others: it is met where the answer is looked at.
-        try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**environment, **plain},
-            )
-        except FileNotFoundError:
-            self.problem = f"the command {command[0]} is not installed"
-        except OSError as error:
-            self.problem = f"the command {command[0]} could not be started: {error}"
-
-    def end(self, timeout: float) -> Answer:
-        """Wait for its end; after `timeout` seconds end it and say so."""
-        if self.process is None:
-            return Answer(127, "", self.problem)
-        try:
-            output, error = self.process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-            return Answer(None, "", "")
-        return Answer(self.process.returncode, output.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
-
-
-def _call(command: Sequence[str], timeout: float) -> Answer:
-    return _Running(command).end(timeout)
+        return Command([*_SYSTEMCTL, *arguments]).end(timeout)
 
 
 def _units_on_disk(fleet: str) -> list[str]:

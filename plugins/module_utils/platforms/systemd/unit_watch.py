@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState
 
 INVOCATION_DIRECTORY = Path("/run/systemd/units")
 """Has a link `invocation:<unit>` to the id of the present run of each unit that runs."""

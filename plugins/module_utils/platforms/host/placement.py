@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import FleetState, Phase, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState, Phase, Unit
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def plan_scaling(state: FleetState, workers: int, load: Mapping[int, int | None]
     stop = order[: max(0, len(order) - workers)]
     keep = [unit for unit in current if unit.number not in stop]
     new = free_numbers(state, workers - len(keep))
-    # systemd starts one that is about to end as soon as it is gone.
+    # Its manager starts one that is about to end as soon as it is gone.
     revived = [unit.number for unit in keep if unit.phase in (Phase.DOWN, Phase.ENDING)]
     not_kept_by_boot = [unit.number for unit in keep if not unit.enabled_for_good and not unit.masked]
     return Plan(

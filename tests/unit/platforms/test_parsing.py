@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.placement import plan_scaling
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.units import (
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import (
     FleetState,
     Phase,
     Unit,
     drain_seconds,
+    start_seconds,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.placement import plan_scaling
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.parsing import (
     fleet_state,
     parse_blocks,
     parse_environment,
@@ -22,7 +25,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.un
     parse_listing,
     parse_span,
     phase_of,
-    start_seconds,
     unit_from,
 )
 

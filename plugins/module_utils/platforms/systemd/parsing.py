@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import enum
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of, unit_name
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of, unit_name, unit_template
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState, Phase, Unit
 
 PROBE_NUMBER = 0
 """Workers are numbered from 1, so instance 0 can be asked for at any time to learn what the template says."""
@@ -57,112 +56,6 @@ _SECONDS_OF = {
     "us": 1e-6,
 }
 _SPAN_PART = re.compile(r"(\d+(?:\.\d+)?)(y|month|w|d|h|min|s|ms|us)")
-
-
-class Phase(enum.Enum):
-    """Where a unit stands in the life of a worker."""
-
-    RUNNING = "running"
-    """It is up. With `Type=notify`, or a start that waits for readiness, this means that it consumes."""
-    STARTING = "starting"
-    """It is on its way up and does not consume yet."""
-    DOWN = "not running"
-    """It is stopped, failed, or waits for systemd to try it again."""
-    ENDING = "ending"
-    """Its process ends, and nobody told systemd to stop it: it crashed, or something else than systemd ended it."""
-    DRAINING = "draining"
-    """It has been told to stop and finishes what it has."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One worker as systemd sees it.
-
-    `stop_timeout` is in seconds, `None` when systemd waits for ever. The `*_at`
-    values are microseconds of CLOCK_MONOTONIC, 0 when it has not happened.
-    `control_group` is a path below the root of the control groups, empty when
-    nothing runs. `memory_max` is in bytes, `cpu_quota` in cores, each `None`
-    where the unit itself sets no limit. `restarts` counts how often systemd started
-    it again by itself since somebody else did.
-    """
-
-    name: str
-    number: int
-    phase: Phase
-    enabled: bool = False
-    enabled_for_good: bool = False
-    masked: bool = False
-    sub_state: str = ""
-    result: str = "success"
-    main_pid: int = 0
-    stop_timeout: float | None = 90.0
-    stop_stages: int = 1
-    inactive_exit_at: int = 0
-    active_enter_at: int = 0
-    active_exit_at: int = 0
-    inactive_enter_at: int = 0
-    main_start_at: int = 0
-    files: tuple[str, ...] = ()
-    environment_files: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    control_group: str = ""
-    restarts: int = 0
-    memory_max: int | None = None
-    cpu_quota: float | None = None
-
-    @property
-    def fleet(self) -> str:
-        """The fleet that the unit is a worker of."""
-        return (instance_of(self.name) or ("", 0))[0]
-
-    @property
-    def current(self) -> bool:
-        """Whether it counts as a worker: it is wanted or it runs, and it is not on its way out."""
-        if self.phase is Phase.DRAINING:
-            return False
-        return self.wanted or self.phase in (Phase.RUNNING, Phase.STARTING)
-
-    @property
-    def wanted(self) -> bool:
-        """Whether it is meant to run: it is enabled, and nobody forbade it to start."""
-        return self.enabled and not self.masked
-
-    @property
-    def leaving(self) -> bool:
-        """Whether it still runs and is on its way out for good."""
-        return self.phase is Phase.DRAINING or (self.phase is Phase.ENDING and not self.wanted)
-
-    @property
-    def retrying(self) -> bool:
-        """Whether it came to grief and systemd will try it again by itself."""
-        return self.sub_state.startswith("auto-restart")
-
-
-@dataclass(frozen=True)
-class FleetState:
-    """A fleet on this host. `load_problem` says why systemd cannot use the template, empty when it can."""
-
-    fleet: str
-    exists: bool
-    load_problem: str = ""
-    needs_reload: bool = False
-    stop_timeout: float | None = 90.0
-    stop_stages: int = 1
-    units: tuple[Unit, ...] = ()
-
-    @property
-    def current(self) -> tuple[Unit, ...]:
-        """The workers that count, by number."""
-        return tuple(unit for unit in self.units if unit.current)
-
-    @property
-    def draining(self) -> tuple[Unit, ...]:
-        """The workers that finish what they have, by number."""
-        return tuple(unit for unit in self.units if unit.leaving)
-
-    def unit(self, name: str) -> Unit | None:
-        """The unit of that name, `None` when systemd has nothing of it."""
-        return next((unit for unit in self.units if unit.name == name), None)
 
 
 def parse_blocks(text: str) -> list[dict[str, str]]:
@@ -238,20 +131,6 @@ def parse_environment(text: str) -> dict[str, str]:
     return {key: value for key, found, value in pairs if found}
 
 
-def start_seconds(unit: Unit) -> float | None:
-    """How long the latest start took until the unit was active, in seconds; `None` when it has not come up."""
-    if unit.active_enter_at and unit.active_enter_at >= unit.inactive_exit_at > 0:
-        return (unit.active_enter_at - unit.inactive_exit_at) / 1e6
-    return None
-
-
-def drain_seconds(unit: Unit) -> float | None:
-    """How long the latest stop took, in seconds; `None` when there was none since the unit was last active."""
-    if unit.active_exit_at and unit.inactive_enter_at >= unit.active_exit_at:
-        return (unit.inactive_enter_at - unit.active_exit_at) / 1e6
-    return None
-
-
 def fleet_state(fleet: str, blocks: Iterable[Mapping[str, str]], jobs: Mapping[str, str]) -> FleetState | None:
     """Put together what `systemctl show` and `systemctl list-jobs` said, `None` when the probe is not in it."""
     units: dict[str, Unit] = {}
@@ -270,12 +149,18 @@ def fleet_state(fleet: str, blocks: Iterable[Mapping[str, str]], jobs: Mapping[s
     return FleetState(
         fleet=fleet,
         exists=load != "not-found" or any(unit.current or unit.leaving for unit in units.values()),
-        load_problem="" if load == "loaded" else f"systemd reports it as {load} {probe.get('LoadError', '')}".strip(),
+        load_problem="" if load == "loaded" else _load_problem(fleet, load, probe.get("LoadError", "")),
         needs_reload=needs_reload,
         stop_timeout=_stop_timeout(probe),
         stop_stages=_stop_stages(probe),
         units=tuple(sorted(units.values(), key=lambda unit: unit.number)),
     )
+
+
+def _load_problem(fleet: str, load: str, error: str) -> str:
+    template = unit_template(fleet)
+    said = f"{load} {error}".strip()
+    return f"systemd cannot start {template}, which it reports as {said} (look at it with systemd-analyze verify)"
 
 
 def unit_from(block: Mapping[str, str], job: str) -> Unit:

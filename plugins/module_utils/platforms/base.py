@@ -1,0 +1,134 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every platform can do: read a fleet, scale it, restart its workers.
+
+A worker has an id, which only its platform understands: the name of a unit, a container, a pod. Everybody else passes
+it on as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_WAIT
+
+
+@dataclass(frozen=True)
+class ScaleRequest:
+    """What is asked for; times in seconds.
+
+    `drain_timeout` of `None` stands for as long as the platform itself allows. With
+    `keep`, a fleet that has workers keeps as many as it has. `lock_wait` is how
+    long to wait for somebody else who scales or restarts the fleet.
+    """
+
+    fleet: str
+    workers: int
+    expected_workers: int | None = None
+    keep: bool = False
+    wait: bool = True
+    wait_timeout: float = 300.0
+    drain_timeout: float | None = None
+    lock_wait: float = LOCK_WAIT
+
+
+@dataclass(frozen=True)
+class ScaleResult:
+    """What came of it: counts and workers' ids. `unknown` tells by id why a worker's tasks are not known."""
+
+    changed: bool
+    before: int
+    after: int
+    started: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    draining: list[str] = field(default_factory=list)
+    workers_before: list[str] = field(default_factory=list)
+    workers_after: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+    start_seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def diff(self) -> dict[str, str]:
+        """The workers before and after, one per line, as Ansible shows a difference."""
+        return {
+            "before_header": "workers before",
+            "after_header": "workers after",
+            "before": "".join(f"{worker}\n" for worker in self.workers_before),
+            "after": "".join(f"{worker}\n" for worker in self.workers_after),
+        }
+
+
+@dataclass(frozen=True)
+class RollRequest:
+    """Which workers to restart, one at a time; times in seconds as in `ScaleRequest`."""
+
+    fleet: str
+    only_outdated: bool = True
+    wait_timeout: float = 300.0
+    drain_timeout: float | None = None
+    lock_wait: float = LOCK_WAIT
+
+
+@dataclass(frozen=True)
+class RollResult:
+    """What came of it, in workers' ids; `reasons` says why each was restarted or left."""
+
+    restarted: list[str]
+    unchanged: list[str]
+    reasons: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+
+
+class Platform(Protocol):
+    """What runs workers. Whatever acts raises OperationError when it could not act, or not in full."""
+
+    def fleets(self) -> list[str]:
+        """The names of all fleets in this place."""
+
+    def read(self, fleet: str) -> FleetReading:
+        """Read a fleet. A failure is part of the reading, never an exception."""
+
+    def is_worker(self, fleet: str, worker: str) -> bool:
+        """Whether a worker of the fleet can have this id."""
+
+    def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
+        """Bring a fleet to a number of workers, or with `check` only say what would be done."""
+
+    def restart(self, fleet: str, worker: str, *, lock_wait: float = LOCK_WAIT) -> None:
+        """Have one worker restarted, drained, and do not wait for it."""
+
+
+class RollingPlatform(Platform, Protocol):
+    """A platform as the modules use it: they may do everything, and wait for it."""
+
+    def require_access(self, tried: str) -> None:
+        """Refuse early what could not be done later.
+
+        :raises OperationError: when this process may not act here, or the platform is not there.
+        """
+
+    def roll(self, request: RollRequest, *, check: bool = False) -> RollResult:
+        """Restart workers one at a time, or with `check` only say which would be."""
+
+
+def nothing_done(error: OperationError) -> bool:
+    """Whether it is certain that no worker was started or stopped."""
+    return not any(error.details.get(key) for key in ("unsure", "started", "stopped"))
+
+
+def unknown_fleet(tried: str, fleet: str, fleets: list[str]) -> OperationError:
+    """The error for a fleet that this place does not have.
+
+    :param fleets: those that it has.
+    """
+    known = f"its fleets are: {', '.join(fleets)}" if fleets else "it has no fleets"
+    return OperationError(
+        tried,
+        f"this host has no fleet {fleet}; {known}",
+        "Check the name, or deploy the fleet with the role muejam.celery.worker first.",
+        fleets=fleets,
+    )

@@ -1,0 +1,28 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Workers as units of the systemd of this host."""
+
+from __future__ import annotations
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.platform import HostPlatform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+
+
+class SystemdPlatform(HostPlatform):
+    """A worker's id is the name of its unit."""
+
+    def __init__(self) -> None:
+        self._systemd = Systemd()
+        super().__init__(self._systemd)
+
+    def is_worker(self, fleet: str, worker: str) -> bool:
+        """Whether a worker of the fleet can have this id."""
+        return (instance_of(worker) or ("",))[0] == fleet
+
+    def read(self, fleet: str) -> FleetReading:
+        """Read a fleet; what cannot be read is part of the answer."""
+        return read_host(fleet, self._systemd)
