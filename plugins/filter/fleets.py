@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import known_schemes
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     app_facts,
     arguments,
@@ -89,6 +90,7 @@ def fleet_service(fleet: spec.Fleet, facts: Mapping[str, Any] | None = None) -> 
             "group": fleet["group"],
             "directory": fleet["working_directory"],
             "queues": fleet["queues"],
+            "schemes": known_schemes(),
             "environment": environment.of_worker(fleet, 1),
             "include": names.LIFECYCLE_MODULE if fleet["notify"] else None,
             "settings": command.settings(fleet),

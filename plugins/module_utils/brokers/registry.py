@@ -17,3 +17,12 @@ def kind_of(url: object) -> Kind | None:
     """Return the kind of broker that a URL leads to, None where it is none that can be read."""
     scheme = str(url).partition("://")[0].lower()
     return next((kind for kind in KINDS if scheme in kind.schemes), None)
+
+
+def known_schemes() -> dict[str, tuple[str, int | None, str]]:
+    """Return for each scheme how it is told, its port and its database: for programs that run without this tree."""
+    return {
+        name: (scheme.told_as or name, scheme.port, kind.database)
+        for kind in KINDS
+        for name, scheme in kind.schemes.items()
+    }

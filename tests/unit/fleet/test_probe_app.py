@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import known_schemes
+
 FILES = Path(__file__).parents[3] / "roles/worker/files"
 PROBE = (FILES / "run_texts.py").read_text(encoding="utf-8")
 TEXTS = {
@@ -43,6 +45,7 @@ def probe(directory: Path, files: dict[str, str], **request: Any) -> dict[str, A
         "setting_arguments": [],
         "timeout": 60,
         "queues": [],
+        "schemes": known_schemes(),
         "makes": [],
         "needs": [],
         "rehearsal": False,

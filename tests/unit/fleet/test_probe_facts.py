@@ -17,12 +17,18 @@ from celery.app import builtins
 from kombu import Queue
 from kombu.common import Broadcast
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import known_schemes
 from muejam_celery_probe.broker_urls import other_broker
 from muejam_celery_probe.facts import check_queues, sets_priorities, tell_facts
 from muejam_celery_probe.look import look
 from muejam_celery_probe.look import settings as check_settings
 
-REQUEST: dict[str, Any] = {"app": "proj", "queues": [], "environment": {"CELERY_BROKER_URL": "redis://:x@127.0.0.1/0"}}
+REQUEST: dict[str, Any] = {
+    "app": "proj",
+    "queues": [],
+    "schemes": known_schemes(),
+    "environment": {"CELERY_BROKER_URL": "redis://:x@127.0.0.1/0"},
+}
 
 ENCODE = " (percent-encode / ? # in its login, or it is read as another place)"
 

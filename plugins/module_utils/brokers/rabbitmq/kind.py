@@ -13,7 +13,11 @@ _OPTIONS = ("heartbeat", "insist", "login_method", "ssl")
 
 RABBITMQ = Kind(
     name="RabbitMQ",
-    schemes={"amqp": Scheme(5672, _OPTIONS), "amqps": Scheme(5671, _OPTIONS), "pyamqp": Scheme(5672, _OPTIONS)},
+    schemes={
+        "amqp": Scheme(5672, _OPTIONS),
+        "amqps": Scheme(5671, _OPTIONS, told_as="amqp"),
+        "pyamqp": Scheme(5672, _OPTIONS, told_as="amqp"),
+    },
     database="/",
     databases_are_numbers=False,
     tls_keys=("ca_certs", "certfile", "keyfile", "cert_reqs", "server_hostname", "ciphers"),

@@ -14,8 +14,8 @@ def other_broker(conf, request):
         try:
             # `conf.broker_url` would be the fleet's, by the environment.
             own = conf.first(name, "broker_host") if name == "broker_url" else conf.get(name)
-            if own and (not_encoded(own) or not places(own) & places(request["environment"]["CELERY_BROKER_URL"])):
-                return told(own)
+            if own and (not_encoded(own) or not places(own, request) & fleets_places(request)):
+                return told(own, request)
         except Exception as error:
             return f"which cannot be read: {reason(error, request)}"
     return None
@@ -39,26 +39,29 @@ def not_encoded(urls):
     return any(re.search("[/?#]", login) for _scheme, login, _place in parts(urls))
 
 
-def told(urls):
+def told(urls, request):
     """Where URLs lead to, without their logins."""
-    text = "; ".join("{}://{}:{}/{}".format(*found) for found in sorted(places(urls), key=str))
+    text = "; ".join("{}://{}:{}/{}".format(*found) for found in sorted(places(urls, request), key=str))
     return text + (" (percent-encode / ? # in its login, or it is read as another place)" if not_encoded(urls) else "")
 
 
-def places(urls):
+def fleets_places(request):
+    """Where the fleet's own URLs lead to."""
+    return places(request["environment"]["CELERY_BROKER_URL"], request)
+
+
+def places(urls, request):
     """What URLs lead to: kind, host, port and the database or virtual host."""
     from kombu import Connection
 
     found = set()
     for start, _login, rest in parts(urls):
         connection = Connection(start + rest)
-        scheme = {"rediss": "redis", "amqps": "amqp", "pyamqp": "amqp"}.get(
-            connection.transport_cls, connection.transport_cls
-        )
+        scheme = connection.transport_cls
+        scheme, usual_port, usual_space = request["schemes"].get(scheme, (scheme, None, "/"))
         host = {"localhost": "127.0.0.1", None: "127.0.0.1", "": "127.0.0.1"}.get(
             connection.hostname, connection.hostname
         )
-        port = connection.port or {"redis": 6379, "amqp": 5672, "sentinel": 26379}.get(scheme)
-        space = str(connection.virtual_host or "").strip("/") or {"redis": "0", "sentinel": "0"}.get(scheme, "/")
-        found.add((scheme, host, port, space))
+        space = str(connection.virtual_host or "").strip("/") or usual_space
+        found.add((scheme, host, connection.port or usual_port, space))
     return found

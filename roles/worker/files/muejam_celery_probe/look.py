@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 
-from .broker_urls import not_encoded, places, told
+from .broker_urls import fleets_places, not_encoded, places, told
 from .facts import check_queues, tell_facts
 from .redaction import place, reason, redact
 
@@ -49,8 +49,9 @@ def look(app, request, answer, say):
         connection = app.connection_for_read()
         connection.transport  # noqa: B018  (needs the client library of this broker)
         own = conf.broker_read_url
-        if not_encoded(own) or places(own) != places(request["environment"]["CELERY_BROKER_URL"]):
-            say(f"broker_url: the app insists on another broker, {told(own)}: remove broker_read_url from its settings")
+        if not_encoded(own) or places(own, request) != fleets_places(request):
+            other = told(own, request)
+            say(f"broker_url: the app insists on another broker, {other}: remove broker_read_url from its settings")
     except Exception as error:
         say(f"broker_url: the app's virtualenv cannot use this broker: {reason(error, request)}")
     if request["include"]:
