@@ -140,8 +140,8 @@ def _decide_by_target(policy: Policy, target: WaitTarget, state: State, seen: Ob
         decision = _into_bounds(seen.at, current, bounds)
     elif sized is None:
         unknown = [name for name in (QUEUE_DEPTH, RUNNING, PROCESSED_TOTAL) if seen.value(name) is None]
-        told = ", ".join(f"{name} is unknown ({seen.why_unknown(name)})" for name in unknown)
-        decision = Decision(seen.at, Action.HOLD, current, current, (f"{told}: the fleet is left as it is",))
+        why = ", ".join(f"{name} is unknown ({seen.why_unknown(name)})" for name in unknown)
+        decision = Decision(seen.at, Action.HOLD, current, current, (f"{why}: the fleet is left as it is",))
     else:
         action = Action.UP if sized.workers > current else Action.DOWN if sized.workers < current else Action.HOLD
         reasons = [sized.reason]
@@ -178,8 +178,8 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
     if grow:
         return _grow(policy, rules.up, state, seen.at, current, bounds, ups)
     if shrink and seen.blocked:
-        kept = f"the broker takes no tasks, so no worker is taken away: {seen.blocked}"
-        return Decision(seen.at, Action.HOLD, current, current, (kept,)), state
+        reason = f"the broker takes no tasks, so no worker is taken away: {seen.blocked}"
+        return Decision(seen.at, Action.HOLD, current, current, (reason,)), state
     if shrink:
         return _shrink(policy, rules.down, state, seen.at, current, bounds, downs)
     reasons = tuple(f"no scale-up: {v.text}" for v in ups) + tuple(
@@ -190,8 +190,8 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
 
 def _judge_all(rule: Rule, runs: tuple[Run, ...], seen: Observation) -> tuple[tuple[Verdict, ...], tuple[Run, ...]]:
     # A state from before the policy was changed has runs of other conditions.
-    kept = {run.condition: run for run in runs}
-    judged = [judge(condition, kept.get(condition, Run(condition)), seen) for condition in rule.conditions]
+    known = {run.condition: run for run in runs}
+    judged = [judge(condition, known.get(condition, Run(condition)), seen) for condition in rule.conditions]
     return tuple(verdict for verdict, _run in judged), tuple(run for _verdict, run in judged)
 
 

@@ -28,13 +28,13 @@ class Fidelity:
 def fidelity(policy: Policy) -> list[Fidelity]:
     """Return what the engine of this collection makes of each rule: all of it, everywhere it runs."""
     limits = policy.limits
-    kept = [
+    parts = [
         ("limits.min_workers", f"never fewer than {limits.min_workers}, at once"),
         ("limits.max_workers", f"never more than {limits.max_workers}, at once; what is over it drains"),
     ]
     if isinstance(policy.rules, StepRules):
         up, down = policy.rules.up, policy.rules.down
-        kept += [
+        parts += [
             ("limits.scale_up_max", f"at most {limits.scale_up_max} more at once"),
             ("limits.scale_down_max", f"at most {limits.scale_down_max} fewer at once"),
             ("limits.cooldown_up", f"{format_duration(limits.cooldown_up)} between scale-ups"),
@@ -46,9 +46,9 @@ def fidelity(policy: Policy) -> list[Fidelity]:
         ]
     else:
         promise = format_duration(policy.rules.wait_time)
-        kept.append(("target.wait_time", f"sized so that tasks start within {promise}"))
-    kept += [
+        parts.append(("target.wait_time", f"sized so that tasks start within {promise}"))
+    parts += [
         (f"schedule.windows[{place}]", f"floor and ceiling of {window.name}, in {policy.schedule.timezone}")
         for place, window in enumerate(policy.schedule.windows)
     ]
-    return [Fidelity(rule, EXACT, how) for rule, how in kept]
+    return [Fidelity(rule, EXACT, how) for rule, how in parts]

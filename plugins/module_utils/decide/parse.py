@@ -149,9 +149,9 @@ class _Parser:
             return None
 
     def limits(self, raw: object) -> Limits:
-        given = self.mapping(raw, "limits", (field.name for field in dataclasses.fields(Limits)))
+        keys = self.mapping(raw, "limits", (field.name for field in dataclasses.fields(Limits)))
         values: dict[str, Any] = {}
-        for key, value in given.items():
+        for key, value in keys.items():
             path = f"limits.{key}"
             if key.startswith("cooldown"):
                 values[key] = self.duration(value, path)
@@ -161,9 +161,9 @@ class _Parser:
         readable = raw is None or isinstance(raw, Mapping)
         floor = limits.min_workers if readable and values.get("min_workers", 0) is not None else 0
         ceiling = limits.max_workers if readable and values.get("max_workers", 0) is not None else sys.maxsize
-        self.written = frozenset(given)
+        self.written = frozenset(keys)
         if floor > ceiling:
-            self.floor_over_ceiling("limits", floor, ceiling, "min_workers" in given, "max_workers" in given)
+            self.floor_over_ceiling("limits", floor, ceiling, "min_workers" in keys, "max_workers" in keys)
             floor = 0
         self.bounds = Limits(min_workers=floor, max_workers=ceiling)
         return limits
@@ -188,13 +188,13 @@ class _Parser:
         return f" (limits.{key})" if key in self.written else f", the default of limits.{key}: set that too"
 
     def target(self, raw: object) -> WaitTarget:
-        given = self.mapping(raw, "target", ("wait_time",))
+        keys = self.mapping(raw, "target", ("wait_time",))
         if not isinstance(raw, Mapping):
             return WaitTarget(1.0)
-        if "wait_time" not in given:
+        if "wait_time" not in keys:
             self.fault("target.wait_time", "is missing: say within which time tasks shall start, such as 30s")
             return WaitTarget(1.0)
-        wait = self.duration(given["wait_time"], "target.wait_time")
+        wait = self.duration(keys["wait_time"], "target.wait_time")
         if wait == 0:
             self.fault("target.wait_time", "is zero: no fleet starts every task at once; give a time such as 30s")
         return WaitTarget(wait or 1.0)
@@ -203,16 +203,16 @@ class _Parser:
         self, raw: object, path: str, joined: str, step: str, default: Rule, choose: Choose
     ) -> tuple[Rule, dict[str, Condition | None]]:
         """Return the rule, and its conditions by their paths, None for those that could not be read."""
-        given = self.mapping(raw, path, (joined, step))
+        keys = self.mapping(raw, path, (joined, step))
         read: list[Condition | None] = list(default.conditions) if raw is None or isinstance(raw, Mapping) else [None]
-        if joined in given:
+        if joined in keys:
             missing = "a rule needs a condition; leave the key out for the defaults"
-            listed = self.sequence(given[joined], f"{path}.{joined}", missing)
+            listed = self.sequence(keys[joined], f"{path}.{joined}", missing)
             read = [self.condition(item, f"{path}.{joined}[{place}]") for place, item in enumerate(listed)]
         conditions = {f"{path}.{joined}[{place}]": condition for place, condition in enumerate(read)}
         rule = Rule(
             conditions=tuple(condition for condition in read if condition),
-            step=self.step(given[step], f"{path}.{step}", choose) if step in given else default.step,
+            step=self.step(keys[step], f"{path}.{step}", choose) if step in keys else default.step,
         )
         return rule, conditions
 
@@ -221,13 +221,13 @@ class _Parser:
             self.fault(path, f"is {_kind(raw)}, not a condition such as {{metric: queue_depth, above: 100, for: 60s}}")
             return None
         comparisons = [comparison.value for comparison in Comparison]
-        given = self.mapping(raw, path, ("metric", *comparisons, "for"))
-        hold = self.duration(given["for"], f"{path}.for") if "for" in given else 0.0
-        metric = given.get("metric")
+        keys = self.mapping(raw, path, ("metric", *comparisons, "for"))
+        hold = self.duration(keys["for"], f"{path}.for") if "for" in keys else 0.0
+        metric = keys.get("metric")
         if metric not in RULE_METRICS:
-            problem = f"{metric!r} is not known" if "metric" in given else "is missing"
+            problem = f"{metric!r} is not known" if "metric" in keys else "is missing"
             self.fault(f"{path}.metric", f"{problem}; known are {', '.join(RULE_METRICS)}")
-        thresholds = {key: self.threshold(metric, given[key], f"{path}.{key}") for key in comparisons if key in given}
+        thresholds = {key: self.threshold(metric, keys[key], f"{path}.{key}") for key in comparisons if key in keys}
         if len(thresholds) != 1:
             found = f"has {' and '.join(thresholds)}" if thresholds else "has no threshold"
             self.fault(path, f"{found}: give one of {', '.join(comparisons)}")
@@ -248,21 +248,21 @@ class _Parser:
         return value
 
     def step(self, raw: object, path: str, choose: Choose) -> Step:
-        given = self.mapping(raw, path, ("workers", "percent", "choose"))
+        keys = self.mapping(raw, path, ("workers", "percent", "choose"))
         workers: int | None = None
         percent: float | None = None
-        if "workers" in given:
-            workers = self.whole(given["workers"], f"{path}.workers", least=1)
-        if "percent" in given:
-            percent = self.number(given["percent"], f"{path}.percent")
+        if "workers" in keys:
+            workers = self.whole(keys["workers"], f"{path}.workers", least=1)
+        if "percent" in keys:
+            percent = self.number(keys["percent"], f"{path}.percent")
             if percent == 0:
                 self.fault(f"{path}.percent", "is 0: a step of zero changes nothing")
-        if "choose" in given:
+        if "choose" in keys:
             try:
-                choose = Choose(given["choose"])
+                choose = Choose(keys["choose"])
             except ValueError:
-                self.fault(f"{path}.choose", f"is {_shown(given['choose'])}; known are larger and smaller")
-        if "workers" not in given and "percent" not in given:
+                self.fault(f"{path}.choose", f"is {_shown(keys['choose'])}; known are larger and smaller")
+        if "workers" not in keys and "percent" not in keys:
             self.fault(path, "has neither workers nor percent: say how large a step is")
         return Step(workers, percent, choose)
 
@@ -292,15 +292,15 @@ class _Parser:
             )
 
     def schedule(self, raw: object) -> Schedule:
-        given = self.mapping(raw, "schedule", ("timezone", "windows"))
-        zone = given.get("timezone", "UTC")
+        keys = self.mapping(raw, "schedule", ("timezone", "windows"))
+        zone = keys.get("timezone", "UTC")
         if not _is_zone(zone):
             known = "zones are named like Europe/Berlin or UTC"
             if not available_timezones():
                 known = "this host knows UTC only: install its package tzdata"
             self.fault("schedule.timezone", f"{zone!r} is not a time zone; {known}")
             zone = "UTC"
-        listed = () if given.get("windows") is None else given["windows"]
+        listed = () if keys.get("windows") is None else keys["windows"]
         if not isinstance(listed, Sequence) or isinstance(listed, (str, bytes)):
             self.fault("schedule.windows", f"is {_kind(listed)}, not a list")
             listed = ()
@@ -311,16 +311,16 @@ class _Parser:
         if not isinstance(raw, Mapping):
             self.fault(path, f'is {_kind(raw)}, not a window such as {{name: peak, time: "08:00-18:00"}}')
             return Window(path)
-        given = self.mapping(raw, path, ("name", "time", "days", "min_workers", "max_workers"))
-        name = given.get("name", path)
+        keys = self.mapping(raw, path, ("name", "time", "days", "min_workers", "max_workers"))
+        name = keys.get("name", path)
         if not isinstance(name, str) or not name.strip():
             self.fault(f"{path}.name", f"is {_shown(name)}, not a name")
-        start, end = self.span(given["time"], f"{path}.time") if given.get("time") is not None else (0, 24 * 60)
-        days = self.days(given["days"], f"{path}.days") if given.get("days") is not None else frozenset(range(7))
+        start, end = self.span(keys["time"], f"{path}.time") if keys.get("time") is not None else (0, 24 * 60)
+        days = self.days(keys["days"], f"{path}.days") if keys.get("days") is not None else frozenset(range(7))
         bounds = {
-            key: self.whole(given[key], f"{path}.{key}", least=0)
+            key: self.whole(keys[key], f"{path}.{key}", least=0)
             for key in ("min_workers", "max_workers")
-            if given.get(key) is not None
+            if keys.get(key) is not None
         }
         window = Window(str(name), start, end, days, **bounds)
         floor, ceiling = self.bounds.narrowed(window)

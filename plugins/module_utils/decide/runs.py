@@ -81,20 +81,20 @@ def _judge_growth(condition: Condition, run: Run, seen: Observation, metric: str
     begins = seen.at - condition.hold + EXACT
     older = tuple(entry for entry in counts if entry[0] <= begins)
     if condition.hold:
-        kept = (*older[-1:], *(entry for entry in counts if entry[0] > begins))
+        within = (*older[-1:], *(entry for entry in counts if entry[0] > begins))
         covered = bool(older)
     else:
         # Without a window of its own the condition looks back to the observation before.
-        kept = counts[-2:]
-        covered = len(kept) == 2
-    finished = sum(_finished(before, after) for (_then, before), (_now, after) in zip(kept, kept[1:]))
-    text = f"{shown(finished)} tasks finished in {shown(seen.at - kept[0][0])}s"
+        within = counts[-2:]
+        covered = len(within) == 2
+    finished = sum(_finished(before, after) for (_then, before), (_now, after) in zip(within, within[1:]))
+    text = f"{shown(finished)} tasks finished in {shown(seen.at - within[0][0])}s"
     satisfied = condition.comparison.holds(finished, condition.threshold)
     if not satisfied:
         text += f", not {condition.comparison.words} {shown(condition.threshold)}"
     elif not covered:
         text += f", of the {shown(condition.hold)}s asked for"
-    return Verdict(satisfied and covered, text), Run(condition, None, kept)
+    return Verdict(satisfied and covered, text), Run(condition, None, within)
 
 
 def _finished(before: float, after: float) -> float:
@@ -102,7 +102,7 @@ def _finished(before: float, after: float) -> float:
     return after - before if after >= before else max(after, 1.0)
 
 
-def _held(condition: Condition, text: str, held: float) -> Verdict:
-    if held + EXACT >= condition.hold:
-        return Verdict(True, f"{text} for {shown(held)}s" if condition.hold else text)
-    return Verdict(False, f"{text} for {shown(held)}s of {shown(condition.hold)}s")
+def _held(condition: Condition, text: str, seconds: float) -> Verdict:
+    if seconds + EXACT >= condition.hold:
+        return Verdict(True, f"{text} for {shown(seconds)}s" if condition.hold else text)
+    return Verdict(False, f"{text} for {shown(seconds)}s of {shown(condition.hold)}s")

@@ -174,27 +174,27 @@ def size(
     at_least, at_most = seen.at_least(WAIT_TIME), seen.at_most(WAIT_TIME)
     wanted = _least(promise, outlook, (at_least or 0.0, at_most or 0.0), floor, ceiling)
     # Where nothing waits the wait is no question, and where nobody ever tells it the flow has to do.
-    told = memory.told_waits or WAIT_TIME in seen.unknown
+    known = memory.told_waits or WAIT_TIME in seen.unknown
     fewer = wanted < min(current, ceiling)
-    unsure = waiting > 0 and told and at_most is None and fewer
+    unsure = waiting > 0 and known and at_most is None and fewer
     if unsure or (fewer and seen.blocked):
         wanted = min(current, ceiling)
     memory = replace(memory, told_waits=memory.told_waits or at_least is not None)
-    held, memory = _hold_back(wanted, memory, seen.at, current)
+    sized, memory = _hold_back(wanted, memory, seen.at, current)
     ahead = memory.start_seconds
-    foretold = outlook.wait(held, ahead, memory.quick.rate)
+    expected = outlook.wait(sized, ahead, memory.quick.rate)
     at_once = f"{slots} at once" if memory.slots else f"at least {slots} at once"
-    outcome = f"keep the wait at {foretold:.3g}s of {promise:g}s"
-    if foretold > promise:
-        outcome = f"let the wait be {foretold:.3g}s, above the {promise:g}s promised"
-    outcome = f"{held} workers of {at_once} {outcome}, {ahead:.3g}s from now"
-    if math.isinf(foretold):
+    outcome = f"keep the wait at {expected:.3g}s of {promise:g}s"
+    if expected > promise:
+        outcome = f"let the wait be {expected:.3g}s, above the {promise:g}s promised"
+    outcome = f"{sized} workers of {at_once} {outcome}, {ahead:.3g}s from now"
+    if math.isinf(expected):
         outcome = "without a worker they wait for ever"
     reason = (
         f"{waiting:g} tasks wait, {memory.quick.rate:.3g} arrive a second and run {memory.task_seconds:.3g}s each: "
         f"{outcome}"
     )
-    if held > wanted:
+    if sized > wanted:
         reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
     if fewer and seen.blocked:
         reason += f"; none is taken away while the broker takes no tasks: {seen.blocked}"
@@ -202,7 +202,7 @@ def size(
         reason += f"; none is taken away while {WAIT_TIME} is unknown" + (
             "" if at_least is None else f", but for that it is at least {at_least:.3g}s"
         )
-    return Size(held, reason, short=held == ceiling and foretold > promise), memory
+    return Size(sized, reason, short=sized == ceiling and expected > promise), memory
 
 
 def _note_starts(memory: Sizing, seen: Observation) -> Sizing:

@@ -89,13 +89,13 @@ class Schedule:
             day += timedelta(days=1)
         ordered = sorted(edges)
         since = start
-        held = self.in_force(start)
+        current = self.in_force(start)
         for edge in ordered[1:-1]:
             following = self.in_force(edge)
-            if following != held:
-                yield since, edge, held
-                since, held = edge, following
-        yield since, end, held
+            if following != current:
+                yield since, edge, current
+                since, current = edge, following
+        yield since, end, current
 
 
 def instant(day: date, minutes: int, zone: tzinfo) -> float:

@@ -21,7 +21,7 @@ _RUNNING = ("active", "activating", "reloading", "refreshing")
 def service_runs(service: str = SERVICE) -> bool:
     """Whether systemd runs the daemon on this host; no where there is no systemd."""
     try:
-        told = subprocess.run(
+        answer = subprocess.run(
             ["systemctl", "show", "--property=ActiveState", "--value", "--", service],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -31,7 +31,7 @@ def service_runs(service: str = SERVICE) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return told.stdout.strip() in _RUNNING
+    return answer.stdout.strip() in _RUNNING
 
 
 def daemon_sizes(fleet: str, path: str = CONFIGURATION_FILE, runs: Callable[[], bool] = service_runs) -> bool:

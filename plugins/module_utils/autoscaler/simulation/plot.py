@@ -140,8 +140,8 @@ def _picture(
     said = textwrap.wrap(verdict, 150)
     table = 0.3 * (len(contenders) + 1)
     head = 0.95 + 0.24 * len(said) + table
-    told = [line for note in notes for line in textwrap.wrap(note, 180, subsequent_indent="    ")]
-    foot = 0.25 * max(1, len(told))
+    lines = [line for note in notes for line in textwrap.wrap(note, 180, subsequent_indent="    ")]
+    foot = 0.25 * max(1, len(lines))
     figure = _figure(width, head + height + foot)
     grid = figure.add_gridspec(3, 1, height_ratios=[head, height, foot])
     top, middle, bottom = (figure.add_subfigure(grid[part]) for part in range(3))
@@ -171,8 +171,8 @@ def _picture(
                 cell.get_text().set_color(_colour(row - 1))
                 cell.get_text().set_fontweight("bold")
     _draw(middle, contenders, promise)
-    for number, line in enumerate(told):
-        bottom.text(0.012, 1 - (number + 0.4) / max(1, len(told)), line, fontsize=9, color=_FAINT, va="center")
+    for number, line in enumerate(lines):
+        bottom.text(0.012, 1 - (number + 0.4) / max(1, len(lines)), line, fontsize=9, color=_FAINT, va="center")
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
@@ -289,12 +289,12 @@ def _thinned(series: Series, row: _Row, seconds: float) -> tuple[list[float], li
     """Return times in the unit and values to draw: the largest of each stretch, so that no peak is lost."""
     values: Sequence[float | None] = getattr(series, row.of)
     stretch = max(1, math.ceil(len(values) / _POINTS))
-    times, kept = [], []
+    times, highest = [], []
     for first in range(0, len(values), stretch):
         known = _known(values[first : first + stretch])
         times.append(series.times[first] / seconds)
-        kept.append(max(known) if known else math.nan)
-    return times, kept
+        highest.append(max(known) if known else math.nan)
+    return times, highest
 
 
 def _time_unit(longest: float) -> tuple[str, float]:
@@ -333,7 +333,7 @@ def _page(title: str, contenders: Sequence[Series], verdict: str, notes: Sequenc
     for number, (name, *cells) in enumerate(rows):
         numbers = "".join(f"<td>{escape(text)}</td>" for text in cells)
         body += f'<tr><th style="color:{_colour(number)}">{escape(name)}</th>{numbers}</tr>\n'
-    told = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -353,7 +353,7 @@ def _page(title: str, contenders: Sequence[Series], verdict: str, notes: Sequenc
 </table></section>
 <section>
 {drawing}</section>
-{f"<section><ul>{told}</ul></section>" if told else ""}
+{f"<section><ul>{items}</ul></section>" if items else ""}
 </main>
 </body>
 </html>

@@ -98,36 +98,36 @@ def listed() -> Iterator[str]:
         yield f"{kind.name:12} {kind.about}"
 
 
-def run(given: argparse.Namespace, policies: Sequence[tuple[str, Policy]]) -> Iterator[str]:
+def run(options: argparse.Namespace, policies: Sequence[tuple[str, Policy]]) -> Iterator[str]:
     """Simulate what C(given) asks for and yield the lines to print.
 
     :param policies: with their names, at least one.
     :raises OperationError: when something that was given does not make sense, or cannot be read or written.
     """
-    if given.plot:
+    if options.plot:
         require_matplotlib()
     first = policies[0][1]
     floor, ceiling = first.limits.min_workers, first.limits.max_workers
-    frame = Frame(floor, ceiling, given.concurrency, _promise(given.promise, first))
-    workload = _workload(given)
-    if workload.horizon / given.interval > _MOST_STEPS:
+    frame = Frame(floor, ceiling, options.concurrency, _promise(options.promise, first))
+    workload = _workload(options)
+    if workload.horizon / options.interval > _MOST_STEPS:
         raise OperationError(
             f"simulate {workload.name}",
-            f"it lasts {workload.horizon:.3g} s, which is too long for a decision every {given.interval:g} s",
+            f"it lasts {workload.horizon:.3g} s, which is too long for a decision every {options.interval:g} s",
             "See whether all times of the trace are of one kind, or take a longer interval.",
         )
-    setting = Setting(given.start_seconds, given.concurrency, given.interval, floor)
+    setting = Setting(options.start_seconds, options.concurrency, options.interval, floor)
     contenders: list[Contender] = [by_policy(name, policy) for name, policy in policies]
     try:
-        contenders += rivals(given.against, frame)
+        contenders += rivals(options.against, frame)
     except ValueError as error:
         raise OperationError(
             "compare with the rivals of --against", error, "See celery-autoscaler simulate -h."
         ) from error
-    results = compare(workload, contenders, setting, frame, timeline=bool(given.plot))
-    notes = _notes(workload, setting, frame, given, results[0].least)
+    results = compare(workload, contenders, setting, frame, timeline=bool(options.plot))
+    notes = _notes(workload, setting, frame, options, results[0].least)
     notes += _assumed([policy for _name, policy in policies])
-    if given.json:
+    if options.json:
         yield json.dumps(
             {
                 "workload": workload.name,
@@ -140,16 +140,16 @@ def run(given: argparse.Namespace, policies: Sequence[tuple[str, Policy]]) -> It
         )
     else:
         yield from (*notes, "", table(results), "", verdict(results))
-    if given.plot:
+    if options.plot:
         page, picture = write_report(
-            given.plot,
+            options.plot,
             f"Workload {workload.name}: {len(contenders)} ways to size a fleet",
             [result.series() for result in results],
             verdict(results),
             [*notes, "A worker is paid for from the order to start it until its last task is done."],
             frame.promise,
         )
-        if not given.json:
+        if not options.json:
             yield f"Drawn in {page} and {picture}."
 
 
@@ -159,31 +159,31 @@ def names_of(paths: Sequence[str]) -> list[str]:
     return [stem if stems.count(stem) == 1 else path for stem, path in zip(stems, paths)]
 
 
-def _promise(given: float | None, policy: Policy) -> float:
-    if given is not None:
-        return given
+def _promise(promised: float | None, policy: Policy) -> float:
+    if promised is not None:
+        return promised
     return policy.rules.wait_time if isinstance(policy.rules, WaitTarget) else _PROMISE
 
 
-def _workload(given: argparse.Namespace) -> Workload:
-    if given.trace is None:
-        workload = next(kind for kind in KINDS if kind.name == given.workload).workload(given.seed)
+def _workload(options: argparse.Namespace) -> Workload:
+    if options.trace is None:
+        workload = next(kind for kind in KINDS if kind.name == options.workload).workload(options.seed)
     else:
         try:
-            with Path(given.trace).open(encoding="utf-8") as lines:
-                workload = read_trace(Path(given.trace).name, lines)
+            with Path(options.trace).open(encoding="utf-8") as lines:
+                workload = read_trace(Path(options.trace).name, lines)
         except (OSError, UnicodeDecodeError) as error:
             raise OperationError(
-                f"read the trace {given.trace}", error, "Name a readable file of JSON lines."
+                f"read the trace {options.trace}", error, "Name a readable file of JSON lines."
             ) from error
-    return workload if given.begin is None else replace(workload, begin=given.begin)
+    return workload if options.begin is None else replace(workload, begin=options.begin)
 
 
 def _notes(
-    workload: Workload, setting: Setting, frame: Frame, given: argparse.Namespace, least: float
+    workload: Workload, setting: Setting, frame: Frame, options: argparse.Namespace, least: float
 ) -> tuple[str, ...]:
     work = sum(seconds for _at, seconds in workload.tasks)
-    seed = "" if given.trace else f", seed {given.seed}"
+    seed = "" if options.trace else f", seed {options.seed}"
     return (
         f"workload {workload.name}{seed}: {len(workload.tasks)} tasks of {work / len(workload.tasks):.3g} s on average "
         f"within {format_duration(round(workload.horizon))}",

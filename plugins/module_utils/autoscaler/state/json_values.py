@@ -63,11 +63,11 @@ def _reader_of(kind: Any) -> _Reader:
     ]
 
     def read(raw: object, path: str) -> Any:
-        given = _object(raw, path)
-        odd = [*(key for key in given if key not in readers), *(name for name in needed if name not in given)]
+        entries = _object(raw, path)
+        odd = [*(key for key in entries if key not in readers), *(name for name in needed if name not in entries)]
         if odd:
-            raise ValueError(f"{path}.{odd[0]} is {'not known' if odd[0] in given else 'missing'}")
-        return kind(**{key: readers[key](value, f"{path}.{key}") for key, value in given.items()})
+            raise ValueError(f"{path}.{odd[0]} is {'not known' if odd[0] in entries else 'missing'}")
+        return kind(**{key: readers[key](value, f"{path}.{key}") for key, value in entries.items()})
 
     return read
 
