@@ -233,11 +233,12 @@ class FakeManager:
             act(number)
         return Answer(0)
 
-    def _begin_start(self, number: int) -> None:
+    def _begin_start(self, number: int, at: float | None = None) -> None:
         if number in self.units and self.units[number].phase is Phase.RUNNING:
             return
-        self._change(number, phase=Phase.STARTING, result="success", inactive_exit_at=self._microseconds())
-        self._ends[number] = math.inf if number in self.hanging else self.time.now + self.start_seconds
+        begun = self.time.now if at is None else at
+        self._change(number, phase=Phase.STARTING, result="success", inactive_exit_at=self._microseconds(begun))
+        self._ends[number] = math.inf if number in self.hanging else begun + self.start_seconds
 
     def _begin_stop(self, number: int) -> None:
         unit = self.units[number]
@@ -261,22 +262,25 @@ class FakeManager:
         for due in [one for one in self.later if one[0] <= self.time.now]:
             self.later.remove(due)
             due[1]()
-        for number, end in list(self._ends.items()):
-            if end > self.time.now:
-                continue
+        while due_ends := [(end, number) for number, end in self._ends.items() if end <= self.time.now]:
+            end, number = min(due_ends)
             del self._ends[number]
-            unit = self.units[number]
-            if number in self._again or unit.phase is Phase.DRAINING:
-                limit = math.inf if unit.stop_timeout is None else unit.stop_timeout * unit.stop_stages
-                result = "timeout" if end - unit.active_exit_at / 1e6 >= limit else "success"
-                self._change(number, phase=Phase.DOWN, result=result, inactive_enter_at=self._microseconds(end))
-                if number in self._again:
-                    self._again.remove(number)
-                    self._begin_start(number)
-            elif number in self.broken:
-                self.crash(number)
-            else:
-                self._change(number, phase=Phase.RUNNING, sub_state="running", active_enter_at=self._microseconds(end))
+            self._end(number, end)
+
+    def _end(self, number: int, end: float) -> None:
+        """End what a worker was at: its drain, or its start."""
+        unit = self.units[number]
+        if number in self._again or unit.phase is Phase.DRAINING:
+            limit = math.inf if unit.stop_timeout is None else unit.stop_timeout * unit.stop_stages
+            result = "timeout" if end - unit.active_exit_at / 1e6 >= limit else "success"
+            self._change(number, phase=Phase.DOWN, result=result, inactive_enter_at=self._microseconds(end))
+            if number in self._again:
+                self._again.remove(number)
+                self._begin_start(number, end)
+        elif number in self.broken:
+            self.crash(number)
+        else:
+            self._change(number, phase=Phase.RUNNING, sub_state="running", active_enter_at=self._microseconds(end))
 
     def _change(self, number: int, **values: Any) -> None:
         if number not in self.units:
