@@ -65,16 +65,11 @@ def node_name(fleet: str, number: int, host: str) -> str:
     return f"{fleet}-{number}@{host}"
 
 
-def unit_of_node(node: str) -> str:
-    """The unit of the worker with this node name: `web-1@host` is `celery-worker-web@1.service`.
-
-    :raises ValueError: when no worker of ours can have that name.
-    """
-    fleet, _dash, number = node.partition("@")[0].rpartition("-")
-    unit = f"{UNIT_PREFIX}{fleet}@{number}.service"
-    if "@" not in node or instance_of(unit) is None:
-        raise ValueError(f"{node!r} is no node name of a worker of ours")
-    return unit
+def fleet_of_node(node: str) -> str | None:
+    """The fleet that a node name such as `web-1@host` belongs to, `None` when it has another form."""
+    name, at, host = node.partition("@")
+    fleet, dash, number = name.rpartition("-")
+    return fleet if at and host and dash and number.isascii() and number.isdigit() else None
 
 
 def status_path(fleet: str, number: int) -> str:

@@ -92,6 +92,9 @@ class Platform(Protocol):
     def read(self, fleet: str) -> FleetReading:
         """Read a fleet. A failure is part of the reading, never an exception."""
 
+    def fleet_of(self, name: str) -> str | None:
+        """The fleet of this place that the worker of this name belongs to, by its form; None for any other."""
+
     def is_worker(self, fleet: str, worker: str) -> bool:
         """Whether a worker of the fleet can have this id."""
 

@@ -29,6 +29,11 @@ class FakePlatform(HostPlatform):
         self.manager.add(*numbers)
         super().__init__(self.manager)
 
+    def fleet_of(self, name: str) -> str | None:
+        """The fleet that the worker of this name belongs to."""
+        worker, _at, host = name.partition("@")
+        return worker.rpartition("-")[0] if host == "fake" else None
+
     def is_worker(self, fleet: str, worker: str) -> bool:
         """Whether a worker of the fleet can have this id."""
         return worker.rpartition("-")[0] == fleet

@@ -44,6 +44,10 @@ class RemotePlatform:
         """Read a fleet, without the helper."""
         return self._here.read(fleet)
 
+    def fleet_of(self, name: str) -> str | None:
+        """The fleet that the worker of this name belongs to."""
+        return self._here.fleet_of(name)
+
     def is_worker(self, fleet: str, worker: str) -> bool:
         """Whether a worker of the fleet can have this id."""
         return self._here.is_worker(fleet, worker)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState, Phase, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.platform import SystemdPlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import Places, read_host
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
@@ -236,3 +238,10 @@ def test_a_systemd_that_does_not_answer_is_part_of_the_reading() -> None:
     reading = read_host("web", failed)
     assert reading.workers is None
     assert "no answer" in reading.problem
+
+
+def test_a_worker_of_another_host_is_in_no_fleet_of_this_one() -> None:
+    platform = SystemdPlatform()
+    here = socket.gethostname()
+    names = (f"web-1@{here}", f"big-web-12@{here}", "web-1@elsewhere", f"web@{here}", f"web-x@{here}", "web-1")
+    assert [platform.fleet_of(name) for name in names] == ["web", "big-web", None, None, None, None]

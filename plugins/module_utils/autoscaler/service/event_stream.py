@@ -17,7 +17,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.options impo
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import EVENT_EXCHANGE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import fleet_of_node
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.gaps import Gaps
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.nodes import FleetOf
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.tally import NAMES_MAX, Tally
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import Snapshot
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
@@ -98,7 +100,7 @@ class EventStream:
         timeout: float = 5.0,
         exchange: str = EVENT_EXCHANGE,
         limit: int = NAMES_MAX,
-        host: str = "",
+        fleet_of: FleetOf = fleet_of_node,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
@@ -109,7 +111,7 @@ class EventStream:
         kind = kind_of(url)
         self._options = {**(kind.listening_options if kind else {}), **(transport_options or {})}
         self._lock = threading.Lock()
-        self._tally = Tally(fleets, limit, host)
+        self._tally = Tally(fleets, limit, fleet_of)
         self._gaps = Gaps()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

@@ -32,10 +32,11 @@ def run(path: str, out: TextIO | None = None) -> None:
     :raises OperationError: when it cannot begin.
     """
     stream = out or sys.stdout
-    streams = Streams()
+    platform = RemotePlatform(load_configuration(path).scaler, open_platform())
+    streams = Streams(platform.fleet_of)
     daemon = Daemon(
         load=lambda: load_configuration(path),
-        platform=RemotePlatform(load_configuration(path).scaler, open_platform()),
+        platform=platform,
         tell=_for_people(stream) if stream.isatty() else _for_programs(stream),
         notifier=Notifier(),
         listener=streams,

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_stream import EventStream
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.nodes import FleetOf
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents, StreamHealth
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
@@ -25,7 +25,12 @@ _FOR_WORKERS = ("visibility_timeout", "priority_steps", "sep", "queue_order_stra
 class Streams:
     """Listens to every broker of the fleets that it is told to watch."""
 
-    def __init__(self) -> None:
+    def __init__(self, fleet_of: FleetOf) -> None:
+        """Prepare to listen.
+
+        :param fleet_of: tells which fleet of this place the worker of a name belongs to.
+        """
+        self._fleet_of = fleet_of
         self._streams: dict[_Place, EventStream] = {}
         self._place_of: dict[str, _Place] = {}
         self._name_of: dict[_Place, str] = {}
@@ -45,9 +50,10 @@ class Streams:
                 streams[place].watch(queues)
             else:
                 first = users[0]
-                # Where a fleet of this name runs on other hosts too, their own services count those workers.
-                host = socket.gethostname()
-                streams[place] = EventStream(first.broker_url, queues, first.transport_options, first.ssl, host=host)
+                # Where a fleet of this name runs in other places too, their own services count those workers.
+                streams[place] = EventStream(
+                    first.broker_url, queues, first.transport_options, first.ssl, fleet_of=self._fleet_of
+                )
                 streams[place].start()
         self._name_of = {place: place_of(users[0].broker_url) for place, users in wanted.items()}
         self._place_of = {fleet.name: place for place, users in wanted.items() for fleet in users}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.fields import count_of, seconds_of
@@ -25,12 +25,8 @@ HEARTBEAT_SECONDS = 2.0
 
 LONGEST_INTERVAL = 3600.0
 
-
-def fleet_of(node: str) -> str | None:
-    """Return the fleet that a node name such as C(web-1@host) belongs to, None when it has another form."""
-    name, at, host = node.partition("@")
-    fleet, dash, number = name.rpartition("-")
-    return fleet if at and host and dash and number.isascii() and number.isdigit() else None
+FleetOf = Callable[[str], Optional[str]]
+"""Returns the fleet that the worker of a name belongs to, None for one that is not to be known."""
 
 
 class Node:
@@ -101,12 +97,12 @@ class Node:
 class Nodes:
     """The workers of the watched fleets by name.
 
-    :param host: only workers of this host are known; "" knows those of all hosts.
+    :param fleet_of: tells which fleet the worker of a name belongs to, None for one that is not to be known.
     """
 
-    def __init__(self, fleet_named: Callable[[str], FleetCounts | None], host: str = "") -> None:
+    def __init__(self, fleet_named: Callable[[str], FleetCounts | None], fleet_of: FleetOf) -> None:
         self._fleet_named = fleet_named
-        self._host = host
+        self._fleet_of = fleet_of
         self._known: dict[str, Node] = {}
 
     def get(self, name: str, at: float) -> Node | None:
@@ -114,11 +110,9 @@ class Nodes:
         return self._known.get(name) or self._meet(name, at)
 
     def _meet(self, name: str, at: float) -> Node | None:
-        found = fleet_of(name) if len(name) <= NAME_MAX else None
+        found = self._fleet_of(name) if len(name) <= NAME_MAX else None
         fleet = None if found is None else self._fleet_named(found)
         if fleet is None or clean_name(name) != name:
-            return None
-        if self._host and name.partition("@")[2] != self._host:
             return None
         if len(self._known) >= NODES_MAX:
             del self._known[min(self._known, key=lambda each: self._known[each].heard_at)]

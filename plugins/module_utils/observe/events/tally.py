@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import fleet_of_node
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts, Series
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.fields import seconds_of, text_of
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import Label, Labels
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.nodes import Node, Nodes
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.nodes import FleetOf, Node, Nodes
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.recent import Recent
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents
 
@@ -47,14 +48,16 @@ class Tally:
     :ivar garbage: what was no event that could be understood.
     :param fleets: queues that each fleet consumes from.
     :param limit: task names, and queues, that are told apart in a fleet.
-    :param host: only workers of this host are counted; "" counts those of all hosts.
+    :param fleet_of: tells which fleet the worker of a name belongs to; by default those of all hosts count.
     """
 
-    def __init__(self, fleets: Mapping[str, Collection[str]], limit: int = NAMES_MAX, host: str = "") -> None:
+    def __init__(
+        self, fleets: Mapping[str, Collection[str]], limit: int = NAMES_MAX, fleet_of: FleetOf = fleet_of_node
+    ) -> None:
         self.events = self.foreign = self.garbage = 0
         self._limit = limit
         self._fleets: dict[str, FleetCounts] = {}
-        self._nodes = Nodes(self._fleets.get, host)
+        self._nodes = Nodes(self._fleets.get, fleet_of)
         self._labels = Labels(10 * limit)
         # The hash of a task's id takes a third of the memory of the id, however long somebody makes that. Should two
         # ever meet, one task is counted under the other's name.

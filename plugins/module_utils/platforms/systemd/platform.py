@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of
+import socket
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import fleet_of_node, instance_of
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.platform import HostPlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
@@ -17,7 +19,12 @@ class SystemdPlatform(HostPlatform):
 
     def __init__(self) -> None:
         self._systemd = Systemd()
+        self._host = socket.gethostname()
         super().__init__(self._systemd)
+
+    def fleet_of(self, name: str) -> str | None:
+        """The fleet that the worker of this name belongs to, if it is one of this host."""
+        return fleet_of_node(name) if name.partition("@")[2] == self._host else None
 
     def is_worker(self, fleet: str, worker: str) -> bool:
         """Whether a worker of the fleet can have this id."""
