@@ -25,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.f
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.steady_clock import SteadyClock
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
     Configuration,
     WatchedFleet,
@@ -43,9 +44,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
-
-CLOCK_STEP = 1.0
-"""Seconds by which the wall clock must have gone astray between two turns to count as having been set."""
 
 _BROKER_SHARE = 0.4  # of the interval: a broker that does not answer must not use it up
 _BROKER_LEAST, _BROKER_MOST = 1.0, 5.0
@@ -93,7 +91,7 @@ class Daemon:
         self._listener = listener
         self._stopping = False
         self._reloading = False
-        self._drift = self._offset()
+        self._steady = SteadyClock(clock)
         self.configuration = load()
         self.watches: dict[str, FleetWatch] = {}
         self.reload_failed = False
@@ -131,7 +129,9 @@ class Daemon:
 
     def take_turns(self) -> None:
         """Take one turn for each fleet."""
-        stepped = self._clock_step()
+        stepped = self._steady.step()
+        if stepped:
+            self.log.event("clock_stepped", seconds=stepped)
         for watch in self.watches.values():
             if self._stopping:
                 break
@@ -159,9 +159,7 @@ class Daemon:
             lost = True
             self.log.event("state_unusable", error=str(error), set_aside=self._set_aside(path))
         self._watch(state, lost)
-        self.log.event(
-            "started", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets]
-        )
+        self._tell_what_is_watched("started")
 
     def _set_aside(self, path: str) -> str | None:
         try:
@@ -195,7 +193,7 @@ class Daemon:
         def warn(text: str) -> None:
             self.log.event("broker_unknown", fleet=fleet.name, why=text)
 
-        return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._time_of_day, warn)
+        return BrokerLink(fleet.broker_url, fleet.transport_options, fleet.ssl, seconds, self._steady.time_of_day, warn)
 
     def reload_if_asked(self) -> None:
         """Read the configuration anew when somebody asked for it; a bad one is refused and the old one stays."""
@@ -211,13 +209,14 @@ class Daemon:
             return
         self.reload_failed = False
         self._watch({})
-        self.log.event(
-            "reloaded", mode=self.configuration.mode, fleets=[fleet.name for fleet in self.configuration.fleets]
-        )
+        self._tell_what_is_watched("reloaded")
+
+    def _tell_what_is_watched(self, event: str) -> None:
+        self.log.event(event, mode=self.configuration.mode, fleets=list(self.watches))
 
     def _take_turn(self, watch: FleetWatch, stepped: float) -> None:
         heartbeats = self._listener.heartbeats(watch.fleet.name) if self._listener else {}
-        now = self._time_of_day(), self._clock.monotonic()
+        now = self._steady.time_of_day(), self._clock.monotonic()
         if watch.state_lost:
             watch.remembered = Remembered(cautious(now[0]))
         before = watch.last
@@ -235,8 +234,11 @@ class Daemon:
             line["withdrawn"] = True
         watch.fresh, watch.withdrawn, watch.state_lost = turn.decision is None, False, False
         self.log.tell(line)
-        if look.broker_told:
-            self._note_blocked(watch, turn.seen.blocked)
+        blocked = turn.seen.blocked
+        if look.broker_told and bool(blocked) != watch.blocked:
+            watch.blocked = bool(blocked)
+            why = {"why": blocked} if blocked else {}
+            self.log.event("broker_blocked" if blocked else "broker_blocked_no_more", fleet=watch.fleet.name, **why)
         ended = look.ended_since(before)
         if ended:
             watch.ended += len(ended)
@@ -254,39 +256,12 @@ class Daemon:
         if turn.decision and not (watch.withdrawn and self.configuration.mode == ACT):
             watch.decisions[turn.decision.action.value] += 1
 
-    def _note_blocked(self, watch: FleetWatch, why: str) -> None:
-        """Write down when the broker begins to take no tasks, and when it takes them again."""
-        if bool(why) != watch.blocked:
-            watch.blocked = bool(why)
-            event = "broker_blocked" if why else "broker_blocked_no_more"
-            self.log.event(event, fleet=watch.fleet.name, **({"why": why} if why else {}))
-
     def _read_workers(self, fleet: str) -> FleetReading:
         """Read the workers of a fleet, by the same clock as its queues."""
-        return replace(self._platform.read(fleet), at=self._time_of_day())
-
-    def _time_of_day(self) -> float:
-        """Return the seconds since the epoch by the clock as it was at the beginning of this turn.
-
-        One that is set in the middle counts as set from the next turn on: what is remembered of this one
-        is then shifted as a whole.
-        """
-        return self._drift + self._clock.monotonic()
-
-    def _offset(self) -> float:
-        return self._clock.wall() - self._clock.monotonic()
-
-    def _clock_step(self) -> float:
-        """Return by how many seconds the wall clock was set since the last turn, 0 when it was not."""
-        now = self._offset()
-        step, self._drift = now - self._drift, now
-        if abs(step) < CLOCK_STEP:
-            return 0.0
-        self.log.event("clock_stepped", seconds=step)
-        return step
+        return replace(self._platform.read(fleet), at=self._steady.time_of_day())
 
     def _save(self) -> None:
-        now = self._time_of_day()
+        now = self._steady.time_of_day()
         problem = ""
         try:
             save_state(

@@ -246,6 +246,12 @@ def describe(unit: Unit | None) -> str:
     return f"{unit.phase.value} ({unit.sub_state or 'unknown'}, result {unit.result or 'unknown'})"
 
 
+def failure_report(unit: Unit | None, name: str, manager: Manager, since: float) -> str:
+    """What an operator wants to know of a worker that did not come up, on several lines."""
+    lines = manager.log_tail(name, since, failed=unit is not None and unit.phase is Phase.DOWN)
+    return "\n".join([f"{name}: {describe(unit)}", *(f"    {line}" for line in lines)])
+
+
 def reading_phase(unit: Unit) -> str:
     """The phase that a reading of the worker has."""
     return DRAINING if unit.leaving else _PHASES[unit.phase]

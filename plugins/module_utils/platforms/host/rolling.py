@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollRequest, RollResult, unknown_fleet
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.draining import drain_limit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import (
     FleetState,
     Manager,
@@ -16,8 +17,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manag
     Unit,
     describe,
     drain_seconds,
+    failure_report,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.scaling import drain_limit, failure_report
 
 _POLL = 0.2
 

@@ -15,29 +15,20 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
     ScaleResult,
     unknown_fleet,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.draining import Draining, read_loads
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import (
     Answer,
     FleetState,
     Manager,
     Phase,
-    TasksUnknown,
-    Unit,
-    describe,
+    failure_report,
     start_seconds,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.placement import Plan, plan_scaling
 
-KILLED = frozenset({"timeout", "signal", "core-dump", "oom-kill", "watchdog"})
-"""Results of a stopped unit that mean its process was ended before it was done."""
-
-DRAIN_MARGIN = 5.0
-"""Seconds beyond the manager's own limit, in which it kills what is left and says so."""
-
 UNDO_TIMEOUT = 60.0
 """Seconds for a worker that never consumed to go away again."""
 
-_POLL_FIRST = 0.1
-_POLL_MOST = 1.0
 _JOURNALS_SHOWN = 5
 
 
@@ -58,38 +49,6 @@ def scale(request: ScaleRequest, manager: Manager, check: bool) -> ScaleResult:
         plan = plan_scaling(state, request.workers, load)
         _require_startable(request, state, plan)
         return _Scaling(request, manager, state, plan, unknown).carry_out()
-
-
-def read_loads(fleet: str, units: Iterable[Unit], manager: Manager) -> tuple[dict[int, int | None], dict[int, str]]:
-    """Tasks in hand by worker number, and for those where that is unknown, why."""
-    load: dict[int, int | None] = {}
-    unknown: dict[int, str] = {}
-    for unit in units:
-        try:
-            load[unit.number] = manager.tasks_in_hand(fleet, unit)
-        except TasksUnknown as reason:
-            load[unit.number] = None
-            unknown[unit.number] = str(reason)
-    return load, unknown
-
-
-def drain_limit(units: Iterable[Unit], asked: float | None) -> float | None:
-    """Seconds to wait until `units` are gone, `None` for as long as it takes.
-
-    :param asked: what the user wants, `None` for the manager's own limit.
-    """
-    if asked is not None:
-        return asked
-    limits = [(unit.stop_timeout, unit.stop_stages) for unit in units]
-    if any(timeout is None for timeout, stages in limits):
-        return None
-    return max((timeout * stages for timeout, stages in limits if timeout is not None), default=0.0) + DRAIN_MARGIN
-
-
-def failure_report(unit: Unit | None, name: str, manager: Manager, since: float) -> str:
-    """What an operator wants to know of a worker that did not come up, on several lines."""
-    lines = manager.log_tail(name, since, failed=unit is not None and unit.phase is Phase.DOWN)
-    return "\n".join([f"{name}: {describe(unit)}", *(f"    {line}" for line in lines)])
 
 
 def _predict(request: ScaleRequest, manager: Manager) -> ScaleResult:
@@ -187,7 +146,6 @@ class _Scaling:
         self.tried = f"scale fleet {request.fleet} from {plan.before} to {request.workers} workers"
         self.started: list[str] = []
         self.stopped: list[str] = []
-        self.problems: list[str] = []
         self.seen: FleetState | None = None
         self.enabled = Answer(0)
         self.warnings = _warnings(state)
@@ -208,9 +166,8 @@ class _Scaling:
                 self._wait_drained()
             return self._result()
         except OperationError as error:
-            if "before" in error.details:
-                raise
-            raise OperationError(error.tried, error.why, error.next_step, **self._so_far()) from error
+            details = {**self._so_far(), **error.details}
+            raise OperationError(error.tried, error.why, error.next_step, **details) from error
 
     def _names(self, numbers: Iterable[int]) -> list[str]:
         return [self.manager.unit_name(self.request.fleet, number) for number in numbers]
@@ -301,9 +258,7 @@ class _Scaling:
         if left:
             outcome.append(f"Enabled before and left so, they may be tried again: {', '.join(left)}.")
         outcome.append(f"See {self.manager.log_command(failed[0])}, put that right and scale again.")
-        raise OperationError(
-            self.tried, why, "\n".join([" ".join(outcome), *reports]), not_started=failed, **self._so_far()
-        )
+        raise OperationError(self.tried, why, "\n".join([" ".join(outcome), *reports]), not_started=failed)
 
     def _enable(self) -> None:
         names = self._names(self.plan.enable)
@@ -327,7 +282,6 @@ class _Scaling:
             f"enable failed: {self.enabled.problem}",
             f"{', '.join(self._names(self.plan.enable))} would not come back after a reboot. "
             f"Put that right and scale again.",
-            **self._so_far(),
         )
 
     def _wait_drained(self) -> None:
@@ -337,54 +291,8 @@ class _Scaling:
             victims.update((unit.name, unit) for unit in self.state.draining)
         if not victims:
             return
-        limit = drain_limit(victims.values(), self.request.drain_timeout)
-        deadline = None if limit is None else self.manager.clock.monotonic() + limit
-        pause = _POLL_FIRST
-        while True:
-            state = self.manager.read_fleet(self.request.fleet)
-            left = [unit for unit in state.draining if unit.name in victims]
-            if not left:
-                break
-            if deadline is not None and self.manager.clock.monotonic() >= deadline:
-                self._still_draining(left, len(victims), limit)
-            self.manager.clock.sleep(
-                pause if deadline is None else min(pause, max(0.01, deadline - self.manager.clock.monotonic()))
-            )
-            pause = min(_POLL_MOST, pause * 1.5)
-        self._judge_ends(state, victims)
-
-    def _still_draining(self, left: list[Unit], stopped: int, limit: float | None) -> None:
-        load, unknown = read_loads(self.request.fleet, left, self.manager)
-        busy = ", ".join(f"{unit.name} ({_busy(load[unit.number], unknown.get(unit.number))})" for unit in left)
-        raise OperationError(
-            self.tried,
-            f"{len(left)} of {stopped} stopped workers still drain after {limit:g} s: {busy}",
-            "They take no new tasks, go on draining and end by themselves; what is left at the end of the fleet's own "
-            "drain_timeout is killed. Wait for them, or give a longer drain_timeout next time.",
-            **self._so_far(),
-        )
-
-    def _judge_ends(self, state: FleetState, victims: Mapping[str, Unit]) -> None:
-        ran = {name for name, unit in victims.items() if unit.phase in (Phase.RUNNING, Phase.DRAINING)}
-        ended = [unit for unit in state.units if unit.name in ran]
-        killed = [unit for unit in ended if unit.result in KILLED]
-        self.warnings += [
-            f"{unit.name} ended with result {unit.result} while it drained; see {self.manager.log_command(unit.name)}."
-            for unit in ended
-            if unit.result not in KILLED and unit.result != "success"
-        ]
-        remembered = [unit.name for unit in state.units if unit.name in victims and unit.result != "success"]
-        self.manager.reset_failed(remembered)
-        if killed:
-            raise OperationError(
-                self.tried,
-                "the workers are gone, but not all of them got to finish their tasks: "
-                + ", ".join(f"{unit.name} was killed (result {unit.result})" for unit in killed),
-                f"See {self.manager.log_command(killed[0].name)}. "
-                "Make drain_timeout of the fleet longer than its longest task.",
-                killed=[unit.name for unit in killed],
-                **self._so_far(),
-            )
+        draining = Draining(self.manager, self.request.fleet, victims, self.tried)
+        self.warnings += draining.wait(self.request.drain_timeout)
 
     def _result(self) -> ScaleResult:
         # What was read when the starts were over is as good when nothing was done since.
@@ -398,7 +306,6 @@ class _Scaling:
                 f"there are {len(names)} workers afterwards: {', '.join(names) or 'none'}"
                 + (f"; not enabled: {', '.join(not_enabled)}" if not_enabled else ""),
                 "Somebody else may have changed them meanwhile. Scale again.",
-                **self._so_far(),
             )
         took = {unit.name: start_seconds(unit) for unit in state.units if unit.name in self.started}
         return ScaleResult(
@@ -414,9 +321,3 @@ class _Scaling:
             start_seconds={name: round(seconds, 3) for name, seconds in took.items() if seconds is not None},
             warnings=self.warnings,
         )
-
-
-def _busy(tasks: int | None, reason: str | None) -> str:
-    if tasks is None:
-        return f"busy to an unknown degree: {reason}"
-    return f"{tasks} task{'' if tasks == 1 else 's'} in hand"

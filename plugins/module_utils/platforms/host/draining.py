@@ -1,0 +1,119 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait until workers that were told to stop are gone, and say how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import (
+    FleetState,
+    Manager,
+    Phase,
+    TasksUnknown,
+    Unit,
+)
+
+KILLED = frozenset({"timeout", "signal", "core-dump", "oom-kill", "watchdog"})
+"""Results of a stopped unit that mean its process was ended before it was done."""
+
+DRAIN_MARGIN = 5.0
+"""Seconds beyond the manager's own limit, in which it kills what is left and says so."""
+
+_POLL_FIRST = 0.1
+_POLL_MOST = 1.0
+
+
+def read_loads(fleet: str, units: Iterable[Unit], manager: Manager) -> tuple[dict[int, int | None], dict[int, str]]:
+    """Tasks in hand by worker number, and for those where that is unknown, why."""
+    load: dict[int, int | None] = {}
+    unknown: dict[int, str] = {}
+    for unit in units:
+        try:
+            load[unit.number] = manager.tasks_in_hand(fleet, unit)
+        except TasksUnknown as reason:
+            load[unit.number] = None
+            unknown[unit.number] = str(reason)
+    return load, unknown
+
+
+def drain_limit(units: Iterable[Unit], asked: float | None) -> float | None:
+    """Seconds to wait until `units` are gone, `None` for as long as it takes.
+
+    :param asked: what the user wants, `None` for the manager's own limit.
+    """
+    if asked is not None:
+        return asked
+    limits = [(unit.stop_timeout, unit.stop_stages) for unit in units]
+    if any(timeout is None for timeout, stages in limits):
+        return None
+    return max((timeout * stages for timeout, stages in limits if timeout is not None), default=0.0) + DRAIN_MARGIN
+
+
+class Draining:
+    """Workers of a fleet on their way out, by name as they were before."""
+
+    def __init__(self, manager: Manager, fleet: str, victims: Mapping[str, Unit], tried: str) -> None:
+        self.manager = manager
+        self.fleet = fleet
+        self.victims = victims
+        self.tried = tried
+
+    def wait(self, timeout: float | None) -> list[str]:
+        """Wait until they are gone, and return what to warn of.
+
+        :param timeout: seconds, `None` for as long as the manager allows.
+        :raises OperationError: when some still drain after that, or were killed.
+        """
+        clock = self.manager.clock
+        limit = drain_limit(self.victims.values(), timeout)
+        deadline = None if limit is None else clock.monotonic() + limit
+        pause = _POLL_FIRST
+        while True:
+            state = self.manager.read_fleet(self.fleet)
+            left = [unit for unit in state.draining if unit.name in self.victims]
+            if not left:
+                return self._judge_ends(state)
+            if deadline is not None and clock.monotonic() >= deadline:
+                raise self._still_draining(left, limit)
+            clock.sleep(pause if deadline is None else min(pause, max(0.01, deadline - clock.monotonic())))
+            pause = min(_POLL_MOST, pause * 1.5)
+
+    def _still_draining(self, left: list[Unit], limit: float | None) -> OperationError:
+        load, unknown = read_loads(self.fleet, left, self.manager)
+        busy = ", ".join(f"{unit.name} ({_busy(load[unit.number], unknown.get(unit.number))})" for unit in left)
+        return OperationError(
+            self.tried,
+            f"{len(left)} of {len(self.victims)} stopped workers still drain after {limit:g} s: {busy}",
+            "They take no new tasks, go on draining and end by themselves; what is left at the end of the fleet's own "
+            "drain_timeout is killed. Wait for them, or give a longer drain_timeout next time.",
+        )
+
+    def _judge_ends(self, state: FleetState) -> list[str]:
+        ran = {name for name, unit in self.victims.items() if unit.phase in (Phase.RUNNING, Phase.DRAINING)}
+        ended = [unit for unit in state.units if unit.name in ran]
+        killed = [unit for unit in ended if unit.result in KILLED]
+        remembered = [unit.name for unit in state.units if unit.name in self.victims and unit.result != "success"]
+        self.manager.reset_failed(remembered)
+        if killed:
+            raise OperationError(
+                self.tried,
+                "the workers are gone, but not all of them got to finish their tasks: "
+                + ", ".join(f"{unit.name} was killed (result {unit.result})" for unit in killed),
+                f"See {self.manager.log_command(killed[0].name)}. "
+                "Make drain_timeout of the fleet longer than its longest task.",
+                killed=[unit.name for unit in killed],
+            )
+        return [
+            f"{unit.name} ended with result {unit.result} while it drained; see {self.manager.log_command(unit.name)}."
+            for unit in ended
+            if unit.result != "success"
+        ]
+
+
+def _busy(tasks: int | None, reason: str | None) -> str:
+    if tasks is None:
+        return f"busy to an unknown degree: {reason}"
+    return f"{tasks} task{'' if tasks == 1 else 's'} in hand"
