@@ -338,7 +338,7 @@ def test_every_run_is_counted_once_however_runs_overlap(runs, random):
 
 
 def test_workers_of_other_hosts_are_their_own_services_to_count() -> None:
-    tally = Tally({"web": ["celery"]}, fleet_of=lambda name: {"web-1@a": "web"}.get(name))
+    tally = Tally({"web": ["celery"]}, fleet_of={"web-1@a": "web"}.get)
     for node in ("web-1@a", "web-1@b", "web-1"):
         tally.take({"type": "worker-heartbeat", "hostname": node, "active": 0, "processed": 0, "pid": 1}, 1.0)
     assert set(tally.fleets(1.0)["web"].workers) == {"web-1@a"}
