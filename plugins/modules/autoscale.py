@@ -365,36 +365,27 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_readin
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     FleetReading,
     QueuesReading,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     Platform,
     ScaleRequest,
     ScaleResult,
     unknown_fleet,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.options import FLEET_ARGUMENTS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def faults(given: dict[str, Any]) -> list[str]:
     """What is wrong with the options, the policy aside."""
-    found = []
-    if not is_fleet_name(given["fleet"]):
-        found.append(
-            f"fleet: {given['fleet']!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
-        )
+    found = list(options.faults(given))
     if not given["queues"] or "" in given["queues"]:
         found.append("queues: name every queue that the fleet consumes from, none of them empty")
     if given["timeout"] <= 0:
         found.append(f"timeout: {given['timeout']:g} is not more than 0 seconds")
-    if given["wait_timeout"] < 1:
-        found.append(f"wait_timeout: {given['wait_timeout']} is below 1 second; use wait: false not to wait")
-    if given["drain_timeout"] is not None and given["drain_timeout"] < 0:
-        found.append(f"drain_timeout: {given['drain_timeout']} is below 0 seconds")
     try:
         parse_duration(given["forget_after"])
     except ValueError as error:
@@ -518,7 +509,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **BROKER_ARGUMENTS,
-            **FLEET_ARGUMENTS,
+            **options.FLEET_ARGUMENTS,
             "queues": {"type": "list", "elements": "str", "required": True},
             "policy": {"type": "dict", "required": True},
             "state_path": {"type": "path"},

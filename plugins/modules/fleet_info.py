@@ -180,18 +180,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import told_by
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.options import FLEET_ARGUMENTS
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=FLEET_ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=options.FLEET_ARGUMENTS, supports_check_mode=True)
     fleet = module.params["fleet"]
-    if not is_fleet_name(fleet):
-        module.fail_json(
-            msg=f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40."
-        )
+    for fault in options.faults(module.params):
+        module.fail_json(msg=f"{fault}.")
     reading = open_platform(module.params["platform"]).read(fleet)
     try:
         owned: bool | None = daemon_sizes(fleet)

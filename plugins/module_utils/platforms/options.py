@@ -18,14 +18,12 @@ FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def faults(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the options C(fleet), C(wait_timeout), C(lock_timeout) and C(drain_timeout)."""
+    """Yield what is wrong with the fleet's name, and with those of the shared times that a module has."""
     if not is_fleet_name(given["fleet"]):
         yield (
             f"fleet: {given['fleet']!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
         )
-    if given["wait_timeout"] < 1:
-        yield f"wait_timeout: {given['wait_timeout']} is below 1 second"
-    if given["lock_timeout"] < 0:
-        yield f"lock_timeout: {given['lock_timeout']} is below 0 seconds"
-    if given["drain_timeout"] is not None and given["drain_timeout"] < 0:
-        yield f"drain_timeout: {given['drain_timeout']} is below 0 seconds"
+    for name, least in (("wait_timeout", 1), ("lock_timeout", 0), ("drain_timeout", 0)):
+        seconds = given.get(name)
+        if seconds is not None and seconds < least:
+            yield f"{name}: {seconds} is below {least} second{'' if least == 1 else 's'}"
