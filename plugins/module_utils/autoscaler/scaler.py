@@ -113,10 +113,10 @@ def require_allowed(request: Request, configuration: Configuration, platform: Pl
     """
     fleet = _autoscaled(request.fleet, configuration)
     if isinstance(request, Restart):
-        if not fleet.stuck.restart:
-            raise Refused(f"workers of fleet {fleet.name} are not to be restarted (stuck.restart is false)")
         if not platform.is_worker(fleet.name, request.worker):
             raise Refused(f"worker is {_shown(request.worker)}, which is no worker of fleet {fleet.name}")
+        if not fleet.stuck.restart:
+            raise Refused(f"workers of fleet {fleet.name} are not to be restarted (stuck.restart is false)")
         return
     # Windows only narrow the limits, and which one is in force is the autoscaler's business.
     limits = fleet.policy.limits if fleet.policy else None

@@ -113,6 +113,7 @@ def test_what_is_allowed_is_carried_out(request_: dict[str, Any], means: Request
         ({"do": "restart", "fleet": "web", "worker": "celery-worker-web@1.service"}, "not to be restarted"),
         ({"do": "restart", "fleet": "bulk", "worker": "celery-worker-web@1.service"}, "no worker of fleet bulk"),
         ({"do": "restart", "fleet": "bulk", "worker": "ssh.service"}, "no worker of fleet bulk"),
+        ({"do": "restart", "fleet": "web", "worker": "ssh.service"}, "no worker of fleet web"),
         ({"do": "restart", "fleet": "bulk", "worker": "celery-worker-bulk@*.service"}, "no worker of fleet bulk"),
         ({"do": "restart", "fleet": "bulk", "worker": "celery-worker-bulk@0.service"}, "no worker of fleet bulk"),
         ({"do": "restart", "fleet": "bulk"}, "worker is None"),
