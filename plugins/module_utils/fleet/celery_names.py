@@ -133,7 +133,7 @@ SETTING_KEYS = {
 
 SETTINGS_REFUSED = {
     "control_exchange": "the tools reach workers by the default one",
-    "event_exchange": "the tools hear workers by the default one",
+    "event_exchange": "the tools hear workers by the one that the app itself sets",
     "worker_pidfile": "systemd knows the process, and a file that a crash left would keep a worker from starting",
     "worker_state_db": "workers cannot share the file: give extra_args --statedb=/path/%i",
 }

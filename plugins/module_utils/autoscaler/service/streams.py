@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The event streams of all brokers that the watched fleets use, one for each broker."""
+"""The event streams that the watched fleets use, one for each broker and exchange."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.events.value
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 
-_Place = str  # what makes two brokers one: URL, options and TLS, as one text
+_Place = str  # what makes two streams one: URL, options, TLS and exchange, as one text
 
 
 _FOR_WORKERS = ("visibility_timeout", "priority_steps", "sep", "queue_order_strategy", "polling_interval")
@@ -52,7 +52,12 @@ class Streams:
                 first = users[0]
                 # Where a fleet of this name runs in other places too, their own services count those workers.
                 streams[place] = EventStream(
-                    first.broker_url, queues, first.transport_options, first.ssl, fleet_of=self._fleet_of
+                    first.broker_url,
+                    queues,
+                    first.transport_options,
+                    first.ssl,
+                    exchange=first.event_exchange,
+                    fleet_of=self._fleet_of,
                 )
                 streams[place].start()
         self._name_of = {place: place_of(users[0].broker_url) for place, users in wanted.items()}
@@ -81,5 +86,5 @@ class Streams:
 def _place(fleet: WatchedFleet) -> _Place:
     # What else options say does not change where one connects, or what is heard there.
     ways = {key: value for key, value in fleet.transport_options.items() if key not in _FOR_WORKERS}
-    options: list[Mapping[str, Any] | bool | None] = [ways, fleet.ssl]
+    options: list[Mapping[str, Any] | bool | str | None] = [ways, fleet.ssl, fleet.event_exchange]
     return f"{fleet.broker_url} {json.dumps(options, sort_keys=True, default=str)}"

@@ -13,6 +13,7 @@ from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.role import DURATION, VARIABLES
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import EVENT_EXCHANGE
 from ansible_collections.muejam.celery.plugins.module_utils.checks import (
     BOOLEAN,
     BOOLEAN_OR_MAPPING,
@@ -46,6 +47,7 @@ class WatchedFleet:
     ssl: bool | Mapping[str, Any] | None = field(default=None, repr=False)
     queues: tuple[str, ...] = defaults.QUEUES
     task_events: bool = False
+    event_exchange: str = EVENT_EXCHANGE
     policy: Policy | None = None
     stuck: StuckRule = StuckRule()
 
@@ -113,6 +115,7 @@ _FLEET: Mapping[str, Key] = {
     "ssl": KEYS["broker_use_ssl"],
     "queues": KEYS["queues"],
     "task_events": KEYS["task_events"],
+    "event_exchange": Key(TEXT),
     "policy": KEYS["policy"],
     "stuck": Key(MAPPING, keys=_STUCK),
 }

@@ -130,6 +130,7 @@ def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any], facts: Mapping
         "ssl": reading["ssl"],
         "queues": reading["queues"] or list(QUEUES),
         "task_events": fleet["task_events"],
+        "event_exchange": reading["event_exchange"],
         "stuck": {
             "after": settings["stuck_after"],
             "restart": restart,
