@@ -47,6 +47,16 @@ def around(owner: Any, name: str, call: Callable[..., Any]) -> None:
     setattr(owner, name, stand_in)
 
 
+def noting(note: Callable[[Any], None]) -> Callable[..., Any]:
+    """Return what takes a note of an object before its original is called."""
+
+    def noted(function: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
+        note(owner)
+        return function(owner, *args, **kwargs)
+
+    return noted
+
+
 # Once in a process.
 
 
@@ -84,9 +94,9 @@ def limit_publishing(publishing: Publishing) -> None:
     around(Channel, "basic_publish_confirm", publishing.publish)
     around(Channel, "close", publishing.close)
     around(Connection, "close", publishing.close)
-    around(Connection, "_on_blocked", publishing.on_blocked)
-    around(Connection, "_on_unblocked", publishing.on_unblocked)
-    around(Connection, "on_inbound_method", publishing.on_answer)
+    around(Connection, "_on_blocked", noting(publishing.blocked.add))
+    around(Connection, "_on_unblocked", noting(publishing.blocked.discard))
+    around(Connection, "on_inbound_method", noting(publishing.unanswered.discard))
     around(EventDispatcher, "_publish", publishing.send_event)
 
 
@@ -118,16 +128,12 @@ def watch_messages(task_consumer: Any, watched: Callable[[str, Callable[..., Any
     around(task_consumer.channel, "basic_consume", consume)
 
 
-def watch_questions(channel: Any, count: Callable[[], None]) -> None:
+def watch_questions(channel: Any, ask: Callable[..., Any]) -> None:
     """Count the BRPOPs that the Redis transport sends.
 
     kombu up to 5.6 waits for a lost answer without end, and asks for no more messages. 5.7 looks after it, unless
     `health_check_interval` is 0.
     """
-
-    def ask(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        count()
-        return function(*args, **kwargs)
 
     around(channel, "_brpop_start", ask)
 

@@ -22,45 +22,38 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float:
         return 0.0
 
 
-class NotifySocket:
-    """systemd's notification socket, by C sockets only: gevent does not patch them and they take no lock."""
-
-    def __init__(self, path: str) -> None:
-        self.address = "\0" + path[1:] if path.startswith("@") else path
-        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
-        self.socket.settimeout(1.0)
-
-    def send(self, lines: list[str]) -> bool:
-        """Send one message; return whether it was accepted."""
-        try:
-            self.socket.sendto("\n".join(lines).encode(), self.address)
-        except OSError:
-            return False
-        return True
-
-
 class Notifier:
-    """Tells systemd what is new: states once, a text for people when it changes, and that the worker is alive."""
+    """Tells systemd what is new: states once, a text for people when it changes, and that the worker is alive.
+
+    By C sockets only: gevent does not patch them and they take no lock.
+    """
 
     def __init__(self, environ: Mapping[str, str], pid: int) -> None:
         path = environ.get("NOTIFY_SOCKET") or ""
-        self.socket = NotifySocket(path) if path[:1] in ("/", "@") else None
-        self.watchdog = watchdog_seconds(environ, pid) if self.socket else 0.0
+        self.is_on = path[:1] in ("/", "@")
+        self.address = "\0" + path[1:] if path.startswith("@") else path
+        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+        self.socket.settimeout(1.0)
+        self.watchdog = watchdog_seconds(environ, pid) if self.is_on else 0.0
         self.states: set[str] = set()
         self.text = ""
         self.last_text = self.last_ping = 0.0
 
     def tell(self, states: list[str], text: str, alive: bool, now: float) -> None:
         """Send what is due. `states` are those that hold, such as READY=1; `now` is of the monotonic clock."""
-        if self.socket is None:
+        if not self.is_on:
             return
         new = [state for state in states if state not in self.states]
         urgent = bool(new) or text.split(":")[0] != self.text.split(":")[0]
         changed = text != self.text and (urgent or now - self.last_text >= INTERVAL)
         ping = self.watchdog > 0 and alive and now - self.last_ping >= self.watchdog / 3 - 0.05
         message = new + (["STATUS=" + text] if changed else []) + (["WATCHDOG=1"] if ping else [])
-        if not message or not self.socket.send(message):
+        if not message:
             return
+        try:
+            self.socket.sendto("\n".join(message).encode(), self.address)
+        except OSError:
+            return  # again at the next turn
         self.states.update(new)
         if changed:
             self.text, self.last_text = text, now

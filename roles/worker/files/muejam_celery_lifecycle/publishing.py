@@ -134,15 +134,3 @@ class Publishing:
         finally:
             with contextlib.suppress(AttributeError, OSError):
                 transport.sock.settimeout(limit)
-
-    def on_blocked(self, function: Callable[..., Any], connection: Any, *args: Any, **kwargs: Any) -> Any:
-        self.blocked.add(connection)
-        return function(connection, *args, **kwargs)
-
-    def on_unblocked(self, function: Callable[..., Any], connection: Any, *args: Any, **kwargs: Any) -> Any:
-        self.blocked.discard(connection)
-        return function(connection, *args, **kwargs)
-
-    def on_answer(self, function: Callable[..., Any], connection: Any, *args: Any, **kwargs: Any) -> Any:
-        self.unanswered.discard(connection)
-        return function(connection, *args, **kwargs)

@@ -52,7 +52,7 @@ class Reporter:
         self.waiter.settimeout(max(min(INTERVAL, watchdog / 3), 0.05) if watchdog else INTERVAL)
 
     def start(self) -> None:
-        if self.path or self.notifier.socket:
+        if self.path or self.notifier.is_on:
             native_start_new_thread()(self.run, ())
 
     def wake(self) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from celery.worker import state as worker_state
 
@@ -29,10 +29,11 @@ class Silence:
         self.channel = channel if consumer.hub and hasattr(channel, "_brpop_start") else None
         self.asked_before, self.since = -1, None
         if self.channel is not None:
-            watch_questions(self.channel, self.count)
+            watch_questions(self.channel, self.ask)
 
-    def count(self) -> None:
+    def ask(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.asked += 1
+        return function(*args, **kwargs)
 
     def demand_answers(self, now: float) -> None:
         """Raise ConnectionError after a long silence of a worker that consumes.
