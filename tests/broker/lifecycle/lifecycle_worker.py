@@ -150,12 +150,6 @@ class Worker:
     def wait_ready(self) -> None:
         self.wait(lambda: "READY=1" in self.manager.receive(), START_SECONDS, "READY=1")
 
-    def kombu_version(self) -> tuple[int, ...]:
-        """Return the version of the worker's kombu, for what it does in its own way."""
-        command = [PYTHON, "-c", "import kombu; print(*kombu.VERSION[:2])"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return tuple(int(part) for part in done.stdout.split())
-
     def status(self) -> dict[str, Any]:
         """Return the status file's content, empty when there is none."""
         try:
