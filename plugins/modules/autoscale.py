@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: autoscale
-short_description: Takes one turn of autoscaling a fleet of Celery workers
+short_description: Runs one cycle of autoscaling a fleet of Celery workers
 version_added: 0.1.0
 author:
   - muejam.celery contributors (@muejam)
 description:
   - Observes a fleet and its queues, decides by a policy how many workers there shall be, and brings the fleet to that
     number without losing a task. Run it again and again, for example by a schedule of AWX. The daemon that the role
-    P(muejam.celery.autoscaler#role) installs takes the same turns with the same decisions, every few seconds.
+    P(muejam.celery.autoscaler#role) installs runs the same cycles with the same decisions, every few seconds.
   - What the policy has to remember (since when a condition holds, when the fleet was last scaled) is kept in
     O(state_path) between runs. The first run has nothing to compare with, so the wait, the use of the CPU and what was
     finished are unknown to it, with the reason.
@@ -122,7 +122,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: One turn with the default policy, between 2 and 10 workers
+- name: One cycle with the default policy, between 2 and 10 workers
   muejam.celery.autoscale:
     fleet: web
     broker_url: redis://:not-a-real-password@broker.example.com:6379/0
@@ -166,16 +166,16 @@ EXAMPLES = r"""
     capacities: {app1: 8}
   become: true
   run_once: true
-  register: turn
+  register: cycle
 
 - name: Scale each
   muejam.celery.scale:
     fleet: web
-    workers: "{{ turn.placement[inventory_hostname] }}"
-    expected_workers: "{{ turn.current[inventory_hostname] }}"
+    workers: "{{ cycle.placement[inventory_hostname] }}"
+    expected_workers: "{{ cycle.current[inventory_hostname] }}"
     wait: false
   become: true
-  when: turn.placement[inventory_hostname] | default(none) != turn.current[inventory_hostname] | default(none)
+  when: cycle.placement[inventory_hostname] | default(none) != cycle.current[inventory_hostname] | default(none)
 """
 
 RETURN = r"""
@@ -303,7 +303,7 @@ start_again:
   sample: []
 log_line:
   description:
-    - The turn as the daemon would log it. Written to a file, one line of JSON for each turn,
+    - The cycle as the daemon would log it. Written to a file, one line of JSON for each cycle,
       C(celery-autoscaler replay) plays them again, with this policy or another one.
   returned: success and failure to scale, except in check mode
   type: dict
@@ -341,11 +341,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
-    TurnFile,
+    FleetFile,
     default_path,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
-    OneTurn,
+    OneCycle,
     counts,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
@@ -432,8 +432,8 @@ def read_queues(given: dict[str, Any], warn: Warn) -> QueuesReading:
         link.close()
 
 
-def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
-    """Take the turn for the fleet of this host, and return what to tell of it."""
+def cycle_here(asked: OneCycle, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
+    """Run the cycle for the fleet of this host, and return what to tell of it."""
     platform = open_platform(given["platform"])
     reading = read_here(given["fleet"], platform)
 
@@ -448,10 +448,10 @@ def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: 
         )
         return platform.scale(request, check=asked.check_mode)
 
-    outcome = asked.take(at, (reading,), queues, act)
+    outcome = asked.run(at, (reading,), queues, act)
     told: dict[str, Any] = {
         "changed": outcome.scaled is not None and outcome.scaled.changed,
-        "observation": observation_as_json(outcome.turn.seen),
+        "observation": observation_as_json(outcome.cycle.seen),
         "decision": decision_as_json(outcome.decision),
         "log_line": outcome.log_line,
         "warnings": [*outcome.warnings, *(outcome.scaled.warnings if outcome.scaled else ())],
@@ -463,19 +463,19 @@ def turn_here(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: 
     return told
 
 
-def turn_of_all(asked: OneTurn, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
-    """Take the turn for a fleet over several hosts, and return what to tell of it."""
+def cycle_of_all(asked: OneCycle, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
+    """Run the cycle for a fleet over several hosts, and return what to tell of it."""
     readings = read_given(given["hosts"], at)
     capacities = capacities_of(given["capacities"], given["hosts"])[0]
-    outcome = asked.take(at, readings, queues, room=room_on(readings, capacities))
-    placement = place(outcome.turn, readings, capacities)
-    left_over = outcome.turn.left_over
+    outcome = asked.run(at, readings, queues, room=room_on(readings, capacities))
+    placement = place(outcome.cycle, readings, capacities)
+    left_over = outcome.cycle.left_over
     warnings = list(outcome.warnings)
     if left_over > 0:
         warnings.append(f"{left_over} workers are wanted that no host has room for by capacities.")
     return {
         "changed": False,
-        "observation": observation_as_json(outcome.turn.seen),
+        "observation": observation_as_json(outcome.cycle.seen),
         "decision": decision_as_json(outcome.decision),
         "placement": dict(placement.workers),
         "current": dict(placement.current),
@@ -537,8 +537,8 @@ def main() -> None:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {'; '.join(wrong)}.")
     require_libraries(module)
     several = given["hosts"] is not None
-    file = TurnFile(given["state_path"] or default_path(given["fleet"]), given["fleet"])
-    asked = OneTurn(file, policy, given["apply"], module.check_mode, parse_duration(given["forget_after"]))
+    file = FleetFile(given["state_path"] or default_path(given["fleet"]), given["fleet"])
+    asked = OneCycle(file, policy, given["apply"], module.check_mode, parse_duration(given["forget_after"]))
     try:
         if not several:
             open_platform(given["platform"]).require_access(f"autoscale fleet {given['fleet']}")
@@ -546,7 +546,7 @@ def main() -> None:
         with contextlib.nullcontext() if module.check_mode else file.alone():
             at = time.time()
             queues = read_queues(given, module.warn)
-            told = (turn_of_all if several else turn_here)(asked, given, queues, at)
+            told = (cycle_of_all if several else cycle_here)(asked, given, queues, at)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
     for warning in [queues.problem, *told.pop("warnings")]:

@@ -24,14 +24,14 @@ DRAINED_WITHIN, WORKER_SECONDS = 50.0, 1200.0
 GIVE_UP = 300.0
 
 
-def worker_seconds(turns: list[dict[str, Any]], begin: float, end: float) -> float:
+def worker_seconds(cycles: list[dict[str, Any]], begin: float, end: float) -> float:
     """Return the sum over time of the workers there were, draining ones included, as each look saw them."""
     total = 0.0
-    for turn, following in zip(turns, turns[1:]):
+    for cycle, following in zip(cycles, cycles[1:]):
         until = min(following["at"], end)
         # From a decision on they are on their way, though the next look is the first to see them.
-        workers = max(turn["to"], turn["workers"]) + turn["draining"]
-        total += workers * max(0.0, until - max(turn["at"], begin))
+        workers = max(cycle["to"], cycle["workers"]) + cycle["draining"]
+        total += workers * max(0.0, until - max(cycle["at"], begin))
     return total
 
 
@@ -41,8 +41,8 @@ def run(host: BenchHost, promise: float) -> bool:
     begin = min(task["sent"] for task in sent)
     deadline = time.monotonic() + GIVE_UP
     while True:
-        turns = [line for line in host.log() if "action" in line and line["at"] >= begin - 60]
-        last = turns[-1]
+        cycles = [line for line in host.log() if "action" in line and line["at"] >= begin - 60]
+        last = cycles[-1]
         ended = host.finished()
         calm = last["workers"] == FEW and not last["draining"] and last["at"] > begin + 15
         if calm and len(ended) >= TASKS:
@@ -52,14 +52,14 @@ def run(host: BenchHost, promise: float) -> bool:
             return False
         time.sleep(1)
     drained = max(entry["ended"] for entry in ended) - begin
-    back = next(t["at"] for t in turns if t["at"] > begin + 15 and t["workers"] == FEW and not t["draining"])
-    spent = worker_seconds(turns, begin, back)
+    back = next(t["at"] for t in cycles if t["at"] > begin + 15 and t["workers"] == FEW and not t["draining"])
+    spent = worker_seconds(cycles, begin, back)
     runs = Counter(entry["id"] for entry in ended)
     lost = len({task["id"] for task in sent} - set(runs))
     twice = sum(count > 1 for count in runs.values())
-    for turn in turns:
-        if turn["from"] != turn["to"]:
-            print(f"{turn['at'] - begin:6.1f} s  {turn['from']:2} -> {turn['to']:2}  {'; '.join(turn['reasons'])}")
+    for cycle in cycles:
+        if cycle["from"] != cycle["to"]:
+            print(f"{cycle['at'] - begin:6.1f} s  {cycle['from']:2} -> {cycle['to']:2}  {'; '.join(cycle['reasons'])}")
     print(f"promise {promise:.0f} s: drained after {drained:.1f} s (allowed {DRAINED_WITHIN:.0f})")
     print(f"back at {FEW} after {back - begin:.1f} s, {spent:.0f} worker-seconds (allowed {WORKER_SECONDS:.0f})")
     print(f"lost {lost}, run twice {twice}")

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One turn for one fleet: from what was read to a decision. Pure; taken by the daemon and the module `autoscale`."""
+"""One cycle for one fleet: from what was read to a decision. Pure; run by the daemon and the module `autoscale`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.observing im
 
 @dataclass(frozen=True)
 class Remembered:
-    """What is remembered of a fleet from one turn to the next: by the engine, and by the observer."""
+    """What is remembered of a fleet from one cycle to the next: by the engine, and by the observer."""
 
     state: State = field(default_factory=State)
     observed: Memory = field(default_factory=Memory)
@@ -51,11 +51,11 @@ class Remembered:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Cycle:
     """What was seen and decided, and what to remember.
 
     :ivar decision: None for a fleet that is only looked at.
-    :ivar after: to pass in at the next turn when the decision was carried out, or was not to be.
+    :ivar after: to pass in at the next cycle when the decision was carried out, or was not to be.
     :ivar left_over: workers that would be wanted if the hosts had more room.
     :ivar ceiling: the most workers that the policy allows at this instant.
     :ivar if_withdrawn: to pass in when it was to be carried out and could not: no cooldown has begun.
@@ -87,8 +87,8 @@ class Turn:
             return decision.after
         return max(decision.after, wanted if self.ceiling is None else min(wanted, self.ceiling))
 
-    def started_again(self, names: Iterable[str]) -> Turn:
-        """Return the turn with these workers noted as having been started again."""
+    def started_again(self, names: Iterable[str]) -> Cycle:
+        """Return the cycle with these workers noted as having been started again."""
 
         def noted(then: Remembered) -> Remembered:
             down = started(then.observed.down, names, self.seen.at)
@@ -97,7 +97,7 @@ class Turn:
         return replace(self, after=noted(self.after), if_withdrawn=noted(self.if_withdrawn))
 
 
-def take_turn(
+def run_cycle(
     policy: Policy | None,
     before: Remembered,
     at: float,
@@ -105,7 +105,7 @@ def take_turn(
     queues: QueuesReading,
     heartbeats: Heartbeats | None = None,
     room: int | None = None,
-) -> Turn:
+) -> Cycle:
     """Observe and decide.
 
     :param policy: None where nothing is to be decided.
@@ -118,13 +118,13 @@ def take_turn(
     if policy is None:
         # Nobody judges meanwhile, so nothing that held before holds without a break.
         after = Remembered(before.state.restarted(), observed)
-        return Turn(seen, None, after, after)
+        return Cycle(seen, None, after, after)
     decision, state = decide(policy, before.state, seen)
     with_room, _state = decide(policy, before.state, replace(seen, room=None))
     left_over = max((with_room.after or 0) - (decision.after or 0), 0)
     if_withdrawn = Remembered(withdrawn(before.state, state), observed)
     _floor, ceiling = policy.limits.narrowed(policy.schedule.in_force(at))
-    return Turn(seen, decision, Remembered(state, observed), if_withdrawn, left_over, ceiling)
+    return Cycle(seen, decision, Remembered(state, observed), if_withdrawn, left_over, ceiling)
 
 
 def observation_as_json(seen: Observation) -> dict[str, Any]:

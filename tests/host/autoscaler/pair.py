@@ -109,7 +109,7 @@ class Pair:
         return Played(done.returncode, done.stdout, recap)
 
     def autoscale(self, *flags: str, check: bool = True, **of_second: Any) -> Played:
-        """Take one turn by the playbook."""
+        """Run one cycle by the playbook."""
         return self.play("autoscale", "-e", "fleet=web", *flags, check=check, **of_second)
 
     def workers(self) -> tuple[int, int]:

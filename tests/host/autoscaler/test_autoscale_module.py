@@ -140,7 +140,7 @@ def test_the_module_alone_on_one_host(pair: Pair) -> None:
     }
     lines: list[dict[str, Any]] = []
 
-    def turn(*flags: str, **more: Any) -> dict[str, Any]:
+    def cycle(*flags: str, **more: Any) -> dict[str, Any]:
         done = host.result("muejam.celery.autoscale", {**options, **more}, *flags)
         if "log_line" in done:
             lines.append(done["log_line"])
@@ -148,26 +148,26 @@ def test_the_module_alone_on_one_host(pair: Pair) -> None:
 
     names = [f"alone-{number}" for number in range(8)]
     pair.hold(*names)
-    foretold = turn("--check", "--diff")
+    foretold = cycle("--check", "--diff")
     assert host.run("test", "-e", options["state_path"], check=False).returncode != 0
     assert "log_line" not in foretold
-    advised = turn(apply=False)
+    advised = cycle(apply=False)
     assert (advised["changed"], advised["decision"]["to"]) == (False, 5)
     assert "before" not in advised
 
-    done = turn("--diff", wait=True)
+    done = cycle("--diff", wait=True)
     for key in ("before", "after", "started", "stopped", "diff"):
         assert foretold[key] == done[key], key
     assert (done["changed"], done["before"], done["after"], len(done["started"])) == (True, 1, 5, 4)
     assert done["decision"]["action"] == "up"
     assert host.output("stat", "--format=%a %U", options["state_path"]) == "600 root"
 
-    again = turn()
+    again = cycle()
     assert (again["changed"], again["decision"]["action"], again["after"]) == (False, "hold", 5)
     assert again["observation"]["metrics"]["cpu"] >= 0
 
     pair.release()
-    wait_until(lambda: turn(wait=True)["after"] == 1, 60)
+    wait_until(lambda: cycle(wait=True)["after"] == 1, 60)
     recorded = [(line["action"], line["from"], line["to"], line["reasons"]) for line in lines]
     replayed = map(json.loads, replay(parse_policy(options["policy"]), map(json.dumps, lines)))
     assert [(line["action"], line["from"], line["to"], line["reasons"]) for line in replayed] == recorded

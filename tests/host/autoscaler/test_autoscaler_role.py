@@ -71,7 +71,7 @@ def test_its_user_puts_nothing_in_the_place_of_what_root_makes(deployed: Scaled)
     # systemd changes owner and mode of the socket by its path: a link there would change those of /etc/shadow.
     places = ("/run/celery-autoscaler-scale.sock", "/run/celery-worker-locks/celery-worker-web.lock")
     for place in places:
-        attack = f"for turn in 1 2 3; do rm -f {place}; ln -sf /etc/shadow {place} && echo linked; done"
+        attack = f"for cycle in 1 2 3; do rm -f {place}; ln -sf /etc/shadow {place} && echo linked; done"
         assert "linked" not in deployed.run_as(USER, "sh", "-c", attack, check=False)
     race = 'while :; do rm -f "$0"; ln -s /etc/shadow "$0"; done 2>/dev/null'
     before = deployed.host.output("stat", "--format=%a %U %G", "/etc/shadow")

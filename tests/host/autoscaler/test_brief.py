@@ -64,28 +64,28 @@ def test_the_policy_of_the_brief_with_its_own_times(host_for: Callable[[ExitStac
         load = Load(host, "web", URL)
         load.send(TASKS, 1.0, 1.0)
         # Two steps down are enough to see how far apart they are.
-        wait_until(lambda: _steps(_turns(host), "down") >= 2, 1500, lambda: _turns(host)[-1], every=5)
-        turns = _turns(host)
+        wait_until(lambda: _steps(_cycles(host), "down") >= 2, 1500, lambda: _cycles(host)[-1], every=5)
+        cycles = _cycles(host)
         assert load.left() == 0
         assert len({run["id"] for run in load.runs()}) == len(load.runs()) == TASKS
-    decided = [{key: turn[key] for key in ("at", "action", "from", "to", "reasons")} for turn in turns]
-    again = [json.loads(line) for line in replay(parse_policy(POLICY), map(json.dumps, turns))]
+    decided = [{key: cycle[key] for key in ("at", "action", "from", "to", "reasons")} for cycle in cycles]
+    again = [json.loads(line) for line in replay(parse_policy(POLICY), map(json.dumps, cycles))]
     assert decided == again
 
-    ups = [turn for turn in turns if turn["action"] == "up"]
+    ups = [cycle for cycle in cycles if cycle["action"] == "up"]
     assert len(ups) >= 2
-    for turn in ups:
-        assert turn["to"] - turn["from"] <= max(2, -(-turn["from"] // 2))
-        assert any("queue_depth" in reason or "wait_time" in reason for reason in turn["reasons"]), turn
+    for cycle in ups:
+        assert cycle["to"] - cycle["from"] <= max(2, -(-cycle["from"] // 2))
+        assert any("queue_depth" in reason or "wait_time" in reason for reason in cycle["reasons"]), cycle
     assert all(later["at"] - earlier["at"] >= 60 for earlier, later in itertools.pairwise(ups))
     # The first task waits longer than 30 s before the queue was long for 60 s.
-    burst = next(turn for turn in turns if turn["metrics"].get("queue_depth", 0) > 100)
+    burst = next(cycle for cycle in cycles if cycle["metrics"].get("queue_depth", 0) > 100)
     assert 25 <= ups[0]["at"] - burst["at"] <= 45, ups[0]
 
-    downs = [turn for turn in turns if turn["action"] == "down"]
-    assert all(turn["from"] - turn["to"] == 1 for turn in downs)
+    downs = [cycle for cycle in cycles if cycle["action"] == "down"]
+    assert all(cycle["from"] - cycle["to"] == 1 for cycle in downs)
     assert all(later["at"] - earlier["at"] >= 300 for earlier, later in itertools.pairwise(downs))
-    last_long = max(turn["at"] for turn in turns if turn["metrics"].get("queue_depth", 0) >= 10)
+    last_long = max(cycle["at"] for cycle in cycles if cycle["metrics"].get("queue_depth", 0) >= 10)
     assert 300 <= downs[0]["at"] - last_long <= 360, downs[0]
 
 
@@ -114,11 +114,11 @@ def _deploy(host: SystemdHost) -> None:
     host.playbook("playbooks/deploy.yml", extra_vars=variables)
 
 
-def _turns(host: SystemdHost) -> list[dict[str, Any]]:
+def _cycles(host: SystemdHost) -> list[dict[str, Any]]:
     text = host.output("journalctl", "-u", "celery-autoscaler.service", "--output=cat", "--no-pager")
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return [line for line in lines if "action" in line]
 
 
-def _steps(turns: list[dict[str, Any]], action: str) -> int:
-    return sum(turn["action"] == action for turn in turns)
+def _steps(cycles: list[dict[str, Any]], action: str) -> int:
+    return sum(cycle["action"] == action for cycle in cycles)

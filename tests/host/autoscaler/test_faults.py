@@ -70,7 +70,7 @@ class Autoscaled:
         return shown.rpartition("cursor: ")[2].strip()
 
     def last(self) -> dict[str, Any]:
-        """The last turn, as the status file shows it."""
+        """The last cycle, as the status file shows it."""
         status: dict[str, Any] = json.loads(self.host.output("cat", "/run/celery-autoscaler/status.json"))
         fleet: dict[str, Any] = status["fleets"][0]
         return fleet
@@ -232,7 +232,7 @@ def test_killed_at_random_moments_it_loses_nothing_and_keeps_its_cooldowns(calm:
     since = cursor = calm.cursor()
     calm.load.send(120, 0.2, 0.8)
     for kill in range(KILLS):
-        # One of four while it starts; the others at once, in the middle of a turn, or after some.
+        # One of four while it starts; the others at once, in the middle of a cycle, or after some.
         if kill % 4:
             calm.wait_for_event("started", cursor, 60)
         time.sleep(chance.uniform(0.0, 2.5))
@@ -247,14 +247,14 @@ def test_killed_at_random_moments_it_loses_nothing_and_keeps_its_cooldowns(calm:
     assert set(calm.load.sent) <= set(runs)
     lines = calm.log(since)
     assert sum(line.get("event") == "started" for line in lines) >= KILLS // 2, lines[-1]
-    turns = [line for line in lines if "action" in line]
-    assert all(FLOOR <= line["workers"] <= CEILING for line in turns if line["workers"] is not None)
+    cycles = [line for line in lines if "action" in line]
+    assert all(FLOOR <= line["workers"] <= CEILING for line in cycles if line["workers"] is not None)
     # Killed between writing a decision down and remembering it, it has not carried it out, and decides anew. So it
     # does when the scaler refused, which still had to do with what was decided before.
     carried_out = [
-        turn
-        for turn, later in itertools.pairwise(turns)
-        if not (later.get("withdrawn") or (later.get("restarted") and later["workers"] == turn["from"]))
+        cycle
+        for cycle, later in itertools.pairwise(cycles)
+        if not (later.get("withdrawn") or (later.get("restarted") and later["workers"] == cycle["from"]))
     ]
     for action, cooldown in (("up", COOLDOWN_UP), ("down", COOLDOWN_DOWN)):
         at = [line["at"] for line in carried_out if line["action"] == action]
@@ -330,20 +330,20 @@ def test_a_clock_that_is_set_makes_nothing_happen_sooner_or_later(
     calm.wait_for_workers(FLOOR)
     runs = [run["id"] for run in calm.load.runs()]
     assert sorted(runs) == sorted(set(runs))
-    turns = [line for line in calm.log(since) if "action" in line]
-    assert not any(turn["unknown"] for turn in turns if turn.get("clock_stepped")), turns
-    decided = [{key: turn[key] for key in ("at", "action", "from", "to", "reasons")} for turn in turns]
-    again = [json.loads(line) for line in replay(parse_policy(POLICY), map(json.dumps, turns))]
+    cycles = [line for line in calm.log(since) if "action" in line]
+    assert not any(cycle["unknown"] for cycle in cycles if cycle.get("clock_stepped")), cycles
+    decided = [{key: cycle[key] for key in ("at", "action", "from", "to", "reasons")} for cycle in cycles]
+    again = [json.loads(line) for line in replay(parse_policy(POLICY), map(json.dumps, cycles))]
     # What was remembered of the time before is not in this part of the log; since the first step nothing of it counts.
-    grown = [turn["action"] for turn in decided].index("up")
+    grown = [cycle["action"] for cycle in decided].index("up")
     assert decided[grown:] == again[grown:]
     # In the time that truly went by.
     off, at = 0.0, {"up": [], "down": [], "long": []}
-    for turn in turns:
-        off += turn.get("clock_stepped", 0.0)
-        at.get(turn["action"], []).append(turn["at"] - off)
-        if turn["metrics"].get("queue_depth", 0) >= 1:
-            at["long"].append(turn["at"] - off)
+    for cycle in cycles:
+        off += cycle.get("clock_stepped", 0.0)
+        at.get(cycle["action"], []).append(cycle["at"] - off)
+        if cycle["metrics"].get("queue_depth", 0) >= 1:
+            at["long"].append(cycle["at"] - off)
     for action, cooldown in (("up", COOLDOWN_UP), ("down", COOLDOWN_DOWN)):
         between = [later - earlier for earlier, later in itertools.pairwise(at[action])]
         assert between

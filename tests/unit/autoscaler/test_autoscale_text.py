@@ -22,7 +22,7 @@ def shown(has: int, shall: int, scaled: dict[str, Any], start_again: tuple[str, 
     template = jinja.from_string((PLAYBOOKS / "templates/autoscale.txt.j2").read_text(encoding="utf-8"))
     text = template.render(
         fleet="web",
-        autoscale_turn={
+        autoscale_cycle={
             "observation": {"workers": has, "starting": 0, "draining": 0, "metrics": {}, "unknown": {}},
             "decision": {"action": "hold", "from": has, "to": shall, "reasons": []},
             "current": {"a": has},
@@ -68,7 +68,7 @@ def test_a_host_whose_number_stays_shows_the_workers_that_were_started_again() -
     assert shown(2, 2, failed, ("a",)) == "a: 2 workers, starting those that are down failed: somebody else is at it"
 
 
-def test_turns_do_not_pile_up_behind_a_deployment() -> None:
+def test_cycles_do_not_pile_up_behind_a_deployment() -> None:
     (play,) = yaml.safe_load((PLAYBOOKS / "autoscale.yml").read_text(encoding="utf-8"))
     (scale,) = [task["muejam.celery.scale"] for task in play["tasks"] if "muejam.celery.scale" in task]
     assert scale["lock_timeout"] <= 10

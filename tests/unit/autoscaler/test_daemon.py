@@ -126,11 +126,11 @@ class World:
         self.wall += seconds
         self.monotonic += seconds
 
-    def turns(self, daemon: Daemon, count: int) -> list[dict[str, Any]]:
-        """Take turns five seconds apart and return their lines."""
+    def cycles(self, daemon: Daemon, count: int) -> list[dict[str, Any]]:
+        """Run cycles five seconds apart and return their lines."""
         before = len(self.lines)
         for _turn in range(count):
-            daemon.take_turns()
+            daemon.run_cycles()
             self.pass_time(5)
         return [line for line in self.lines[before:] if "event" not in line]
 
@@ -201,10 +201,10 @@ def same(world: World) -> bool:
 def test_it_grows_and_shrinks_and_replay_decides_the_same(world: World) -> None:
     daemon = world.daemon()
     world.waiting = 50
-    grown = world.turns(daemon, 5)
+    grown = world.cycles(daemon, 5)
     assert [line["action"] for line in grown] == ["up", "hold", "hold", "hold", "up"]
     world.waiting = 0
-    shrunk = world.turns(daemon, 4)
+    shrunk = world.cycles(daemon, 4)
     assert [line["action"] for line in shrunk] == ["hold", "hold", "down", "hold"]
     assert [request["workers"] for request in world.requests] == [4, 6, 5]
     assert same(world)
@@ -213,13 +213,13 @@ def test_it_grows_and_shrinks_and_replay_decides_the_same(world: World) -> None:
 def test_advice_is_not_acted_on(world: World) -> None:
     world.configuration = replace(world.configuration, mode="advise")
     world.waiting = 50
-    assert world.turns(world.daemon(), 1)[0]["action"] == "up"
+    assert world.cycles(world.daemon(), 1)[0]["action"] == "up"
     assert world.requests == []
 
 
 def test_observing_decides_nothing(world: World) -> None:
     world.configuration = replace(world.configuration, mode="observe")
-    line = world.turns(world.daemon(), 1)[0]
+    line = world.cycles(world.daemon(), 1)[0]
     assert "action" not in line
     assert line["metrics"]["queue_depth"] == 0
 
@@ -227,11 +227,11 @@ def test_observing_decides_nothing(world: World) -> None:
 def test_what_could_not_be_done_starts_no_cooldown(world: World) -> None:
     daemon = world.daemon()
     world.waiting, world.refuses = 50, True
-    assert [line["action"] for line in world.turns(daemon, 3)] == ["up", "up", "up"]
+    assert [line["action"] for line in world.cycles(daemon, 3)] == ["up", "up", "up"]
     assert world.events().count("scale_failed") == 3
     assert daemon.watches["web"].errors["scale"] == 3
     world.refuses = False
-    assert [line["action"] for line in world.turns(daemon, 2)] == ["up", "hold"]
+    assert [line["action"] for line in world.cycles(daemon, 2)] == ["up", "hold"]
     assert same(world)
 
 
@@ -239,18 +239,18 @@ def test_a_missing_scaler_is_an_error_and_no_end(world: World) -> None:
     world.configuration = replace(world.configuration, scaler=str(world.folder / "nobody"))
     world.waiting = 50
     daemon = world.daemon()
-    world.turns(daemon, 2)
+    world.cycles(daemon, 2)
     assert world.events().count("scale_failed") == 2
 
 
 def test_an_unreadable_broker_or_host_changes_nothing(world: World) -> None:
     daemon = world.daemon()
     world.waiting = None
-    lines = world.turns(daemon, 8)
+    lines = world.cycles(daemon, 8)
     assert {line["action"] for line in lines} == {"hold"}
     assert "connection refused" in json.dumps(lines[0]["unknown"])
     world.waiting, world.workers = 50, None
-    lines = world.turns(daemon, 2)
+    lines = world.cycles(daemon, 2)
     assert [(line["action"], line["to"]) for line in lines] == [("hold", None)] * 2
     assert world.requests == []
     assert same(world)
@@ -259,13 +259,13 @@ def test_an_unreadable_broker_or_host_changes_nothing(world: World) -> None:
 def test_a_broker_that_takes_no_tasks_shrinks_nothing_and_is_an_event(world: World) -> None:
     daemon = world.daemon()
     world.workers, world.blocked = 6, "Redis is full"
-    lines = world.turns(daemon, 60)
+    lines = world.cycles(daemon, 60)
     assert {line["action"] for line in lines} == {"hold"}
     assert {line["blocked"] for line in lines} == {"Redis is full"}
     assert daemon.status()["fleets"][0]["blocked"] == "Redis is full"
     assert [event for event in world.events() if "blocked" in event] == ["broker_blocked"]
     world.blocked = ""
-    lines = world.turns(daemon, 60)
+    lines = world.cycles(daemon, 60)
     assert "down" in {line["action"] for line in lines}
     assert [event for event in world.events() if "blocked" in event] == ["broker_blocked", "broker_blocked_no_more"]
     assert same(world)
@@ -274,24 +274,24 @@ def test_a_broker_that_takes_no_tasks_shrinks_nothing_and_is_an_event(world: Wor
 def test_a_broker_that_takes_no_tasks_and_is_then_lost_does_not_take_them_again(world: World) -> None:
     daemon = world.daemon()
     world.blocked = "Redis is full"
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     world.waiting = None
-    world.turns(daemon, 2)
+    world.cycles(daemon, 2)
     world.waiting = 0
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert [event for event in world.events() if "blocked" in event] == ["broker_blocked"]
     world.blocked = ""
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert [event for event in world.events() if "blocked" in event] == ["broker_blocked", "broker_blocked_no_more"]
 
 
 def test_cooldowns_survive_a_restart_and_runs_do_not(world: World) -> None:
     world.waiting = 50
     daemon = world.daemon()
-    assert world.turns(daemon, 1)[0]["action"] == "up"
+    assert world.cycles(daemon, 1)[0]["action"] == "up"
     # As after kill -9: nothing is said before the end.
     daemon = world.daemon()
-    lines = world.turns(daemon, 2)
+    lines = world.cycles(daemon, 2)
     assert [line["action"] for line in lines] == ["hold", "hold"]
     assert lines[0]["restarted"] is True
     assert "restarted" not in lines[1]
@@ -302,9 +302,9 @@ def test_cooldowns_survive_a_restart_and_runs_do_not(world: World) -> None:
 def test_a_clock_that_is_set_changes_no_decision(world: World, seconds: float) -> None:
     daemon = world.daemon()
     world.waiting = 50
-    first = world.turns(daemon, 2)
+    first = world.cycles(daemon, 2)
     world.wall += seconds
-    rest = world.turns(daemon, 4)
+    rest = world.cycles(daemon, 4)
     assert [line["action"] for line in [*first, *rest]] == ["up", "hold", "hold", "hold", "up", "hold"]
     assert rest[0]["clock_stepped"] == pytest.approx(seconds)
     assert "clock_stepped" in world.events()
@@ -312,11 +312,11 @@ def test_a_clock_that_is_set_changes_no_decision(world: World, seconds: float) -
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0])
-def test_a_clock_that_is_set_in_the_middle_of_a_turn_counts_from_the_next_on(world: World, seconds: float) -> None:
+def test_a_clock_that_is_set_in_the_middle_of_a_cycle_counts_from_the_next_on(world: World, seconds: float) -> None:
     daemon = world.daemon()
-    first = world.turns(daemon, 1)[0]
+    first = world.cycles(daemon, 1)[0]
     world.set_meanwhile = seconds
-    lines = world.turns(daemon, 3)
+    lines = world.cycles(daemon, 3)
     assert [line["at"] - first["at"] for line in lines] == pytest.approx([5, 10 + seconds, 15 + seconds])
     assert [line.get("clock_stepped", 0) for line in lines] == pytest.approx([0, seconds, 0])
     assert [line["metrics"]["cpu"] for line in lines] == pytest.approx([50, 50, 50])
@@ -327,7 +327,7 @@ def test_a_clock_that_is_set_in_the_middle_of_a_turn_counts_from_the_next_on(wor
 def test_a_state_that_cannot_be_used_is_set_aside_and_nobody_shrinks_at_once(world: World, content: str) -> None:
     Path(world.configuration.state).write_text(content, encoding="utf-8")
     world.workers = 5
-    lines = world.turns(world.daemon(), 5)
+    lines = world.cycles(world.daemon(), 5)
     assert "state_unusable" in world.events()
     assert {line["action"] for line in lines} == {"hold"}
     assert lines[0]["state_lost"] is True
@@ -341,11 +341,11 @@ def test_a_state_that_cannot_be_saved_is_told_once_and_counted(world: World) -> 
     world.configuration = replace(world.configuration, state=str(folder / "state.json"))
     world.waiting = 5
     daemon = world.daemon()
-    world.turns(daemon, 3)
+    world.cycles(daemon, 3)
     assert world.events().count("state_not_saved") == 1
     assert daemon.log.counts["state_not_saved"] == 3
     folder.mkdir()
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert "state_not_saved_any_more" in world.events()
 
 
@@ -366,7 +366,7 @@ def test_a_bad_configuration_is_refused_and_the_old_one_stays(world: World) -> N
     daemon.reload()
     daemon.reload_if_asked()
     assert not daemon.reload_failed
-    assert world.turns(daemon, 1)[0]["action"] == "bounds"
+    assert world.cycles(daemon, 1)[0]["action"] == "bounds"
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ def test_a_stuck_worker_is_told_of_and_restarted_where_that_is_asked_for(
     world.configuration = replace(world.configuration, fleets=(fleet,))
     world.waiting = 5
     daemon = world.daemon()
-    world.turns(daemon, 3)
+    world.cycles(daemon, 3)
     assert "stuck" in world.events()
     restarts = [request for request in world.requests if request["do"] == "restart"]
     wanted = [{"do": "restart", "fleet": "web", "worker": "celery-worker-web@1.service"}]
@@ -392,18 +392,18 @@ def test_a_stuck_worker_of_a_fleet_that_somebody_else_holds_waits_and_is_told_of
     world.configuration = replace(world.configuration, fleets=(fleet,))
     world.waiting, world.busy = 5, True
     daemon = world.daemon()
-    world.turns(daemon, 6)
+    world.cycles(daemon, 6)
     assert world.events().count("fleet_busy") == 1
     assert "restart_failed" not in world.events()
     assert daemon.watches["web"].errors["restart"] == 0
     world.busy, world.refuses = False, True
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert world.events()[-2:] == ["fleet_busy_any_more", "restart_failed"]
     assert world.lines[-1]["worker"] == "web-1@a"
     world.refuses, world.busy = False, True
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     world.busy = False
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert world.events()[-3:] == ["fleet_busy", "fleet_busy_any_more", "stuck_restarted"]
 
 
@@ -412,24 +412,24 @@ def test_nobody_is_stuck_while_the_broker_takes_no_tasks(world: World) -> None:
     world.configuration = replace(world.configuration, fleets=(fleet,))
     world.waiting, world.blocked = 5, "Redis is full"
     daemon = world.daemon()
-    world.turns(daemon, 6)
+    world.cycles(daemon, 6)
     assert "stuck" not in world.events()
     assert world.requests == []
     world.blocked = ""
-    world.turns(daemon, 3)
+    world.cycles(daemon, 3)
     assert "stuck" in world.events()
 
 
 def test_runs_begin_anew_after_a_time_without_a_policy(world: World) -> None:
     daemon = world.daemon()
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     with_policy = world.configuration
     for configuration, waiting in ((replace(with_policy, mode="observe"), 500), (with_policy, 0)):
         daemon.load = lambda configuration=configuration: configuration
         daemon.reload()
         daemon.reload_if_asked()
         world.waiting = waiting
-        line = world.turns(daemon, 4)[0]
+        line = world.cycles(daemon, 4)[0]
     assert line["action"] == "hold"
     assert line["restarted"] is True
 
@@ -437,23 +437,23 @@ def test_runs_begin_anew_after_a_time_without_a_policy(world: World) -> None:
 def test_advice_that_nobody_follows_starts_no_cooldown(world: World) -> None:
     world.configuration = replace(world.configuration, mode="advise")
     world.waiting = 50
-    assert [line["action"] for line in world.turns(world.daemon(), 3)] == ["up", "up", "up"]
+    assert [line["action"] for line in world.cycles(world.daemon(), 3)] == ["up", "up", "up"]
     assert same(world)
 
 
-def test_a_turn_that_fails_ends_nothing(world: World) -> None:
+def test_a_cycle_that_fails_ends_nothing(world: World) -> None:
     daemon = world.daemon()
     world.broken = True
-    world.turns(daemon, 2)
-    assert world.events().count("turn_failed") == 2
-    assert daemon.watches["web"].errors["turn"] == 2
+    world.cycles(daemon, 2)
+    assert world.events().count("cycle_failed") == 2
+    assert daemon.watches["web"].errors["cycle"] == 2
 
 
 def test_an_answer_that_never_came_keeps_the_cooldown(world: World) -> None:
     daemon = world.daemon()
     world.waiting = 50
     world.silent = True
-    assert [line["action"] for line in world.turns(daemon, 2)] == ["up", "hold"]
+    assert [line["action"] for line in world.cycles(daemon, 2)] == ["up", "hold"]
     assert world.events().count("scale_failed") == 1
 
 
@@ -469,21 +469,21 @@ def starts(world: World) -> int:
 def test_a_wanted_worker_that_is_down_is_started_again_less_and_less_often(world: World, state: str) -> None:
     world.workers, world.more = 1, (down(2, state),)
     daemon = world.daemon()
-    lines = world.turns(daemon, 3)
+    lines = world.cycles(daemon, 3)
     assert world.requests == [], "somebody may be restarting it by hand"
     assert {(line["workers"], line["action"]) for line in lines} == {(1, "hold")}
     assert f"web-2@a is down ({state}) and does not count" in lines[0]["reasons"]
     world.stays = True
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert world.requests == [{"do": "scale", "fleet": "web", "workers": 2, "expected_workers": 2}]
     told = next(line for line in world.lines if line.get("event") == "started_again")
     assert (told["workers"], told["starts"]) == ({"web-2@a": state}, {"web-2@a": 1})
     assert daemon.watches["web"].started_again == 1
-    world.turns(daemon, 6)
+    world.cycles(daemon, 6)
     assert starts(world) == 2
-    world.turns(daemon, 12)
+    world.cycles(daemon, 12)
     assert starts(world) == 3
-    world.turns(daemon, 240)
+    world.cycles(daemon, 240)
     assert 6 <= starts(world) <= 8, "in 20 minutes, one in five minutes at most"
     assert same(world)
 
@@ -491,7 +491,7 @@ def test_a_wanted_worker_that_is_down_is_started_again_less_and_less_often(world
 def test_the_floor_means_workers_that_run(world: World) -> None:
     world.workers, world.more, world.stays = 0, (down(1), down(2)), True
     daemon = world.daemon()
-    lines = world.turns(daemon, 4)
+    lines = world.cycles(daemon, 4)
     assert {(line["action"], line["from"], line["to"]) for line in lines} == {("bounds", 0, 1)}
     assert [request["workers"] for request in world.requests] == [2]
     assert same(world)
@@ -500,21 +500,21 @@ def test_the_floor_means_workers_that_run(world: World) -> None:
 def test_a_decision_that_nobody_carries_out_is_not_counted_at_each_look(world: World) -> None:
     world.workers, world.more, world.stays = 0, (down(1),), True
     daemon = world.daemon()
-    world.turns(daemon, 4)
+    world.cycles(daemon, 4)
     assert [request["workers"] for request in world.requests] == [1]
     assert daemon.watches["web"].decisions == {"bounds": 1}
     world.workers, world.more, world.waiting, world.refuses = 2, (), 50, True
-    world.turns(daemon, 10)
+    world.cycles(daemon, 10)
     assert world.events().count("scale_failed") > 1
     assert daemon.watches["web"].decisions["up"] == 0
     world.refuses, world.stays = False, False
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert daemon.watches["web"].decisions["up"] == 1
 
 
 def test_a_fleet_grows_past_a_worker_that_is_down(world: World) -> None:
     world.workers, world.more, world.waiting, world.stays = 3, (down(4),), 50, True
-    line = world.turns(world.daemon(), 1)[0]
+    line = world.cycles(world.daemon(), 1)[0]
     assert (line["action"], line["from"], line["to"]) == ("up", 3, 5)
     assert world.requests == [{"do": "scale", "fleet": "web", "workers": 5, "expected_workers": 4}]
 
@@ -523,10 +523,10 @@ def test_those_that_are_down_and_started_by_growth_are_told_of_and_remembered(wo
     world.workers, world.more, world.waiting, world.stays = 3, (down(4),), 50, True
     daemon = world.daemon()
     world.refuses = True
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert "started_again" not in world.events()
     world.refuses = False
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert world.events()[-2:] == ["scaled", "started_again"]
     assert (world.lines[-1]["workers"], world.lines[-1]["starts"]) == (
         {"web-4@a": "failed, exit-code"},
@@ -535,16 +535,16 @@ def test_those_that_are_down_and_started_by_growth_are_told_of_and_remembered(wo
     assert daemon.watches["web"].started_again == 1
     # It stays down: the pause began with that start.
     world.waiting = 5
-    world.turns(daemon, 5)
+    world.cycles(daemon, 5)
     assert starts(world) == 2
-    world.turns(daemon, 2)
+    world.cycles(daemon, 2)
     assert starts(world) == 3
     assert same(world)
 
 
 def test_growth_that_only_takes_those_that_are_down_starts_no_cooldown_before_they_are_started(world: World) -> None:
     world.workers, world.more, world.waiting, world.stays = 1, (down(2), down(3)), 50, True
-    lines = world.turns(world.daemon(), 4)
+    lines = world.cycles(world.daemon(), 4)
     assert [line["action"] for line in lines] == ["up", "up", "up", "up"]
     assert [request["workers"] for request in world.requests] == [3]
     assert same(world)
@@ -554,14 +554,14 @@ def test_growth_that_only_takes_those_that_are_down_starts_no_cooldown_before_th
 def test_nobody_is_started_where_nothing_is_to_be_changed(world: World, mode: str) -> None:
     world.configuration = replace(world.configuration, mode=mode)
     world.workers, world.more = 1, (down(2),)
-    line = world.turns(world.daemon(), 6)[0]
+    line = world.cycles(world.daemon(), 6)[0]
     assert line["down"] == {"web-2@a": "failed, exit-code"}
     assert world.requests == []
 
 
 def test_a_worker_that_systemd_tries_again_is_left_to_it(world: World) -> None:
     world.workers, world.waiting, world.more = 1, 5, (down(2, "auto-restart, exit-code", retried=True),)
-    lines = world.turns(world.daemon(), 6)
+    lines = world.cycles(world.daemon(), 6)
     assert (lines[-1]["workers"], lines[-1]["starting"]) == (2, 1)
     assert world.requests == []
 
@@ -569,7 +569,7 @@ def test_a_worker_that_systemd_tries_again_is_left_to_it(world: World) -> None:
 def test_a_worker_that_ended_is_told_of_once(world: World) -> None:
     world.more = (WorkerReading("web-9@a", "consuming", active=0, started=0, reserved=0),)
     daemon = world.daemon()
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     for reading in (
         WorkerReading("web-9@a", "ending"),
         down(9, "auto-restart, exit-code", retried=True, restarts=0),
@@ -577,22 +577,22 @@ def test_a_worker_that_ended_is_told_of_once(world: World) -> None:
         WorkerReading("web-9@a", "consuming", active=0, started=0, reserved=0, restarts=1),
     ):
         world.more = (reading,)
-        world.turns(daemon, 1)
+        world.cycles(daemon, 1)
     assert world.events().count("workers_ended") == 1
     assert daemon.watches["web"].ended == 1
     world.more = (replace(world.more[0], restarts=2),)
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert daemon.watches["web"].ended == 2, "it died and came back between two looks"
 
 
 def test_a_lock_that_somebody_else_holds_is_no_failure_and_told_once(world: World) -> None:
     world.waiting, world.busy = 50, True
     daemon = world.daemon()
-    assert [line["action"] for line in world.turns(daemon, 8)] == ["up"] * 8
+    assert [line["action"] for line in world.cycles(daemon, 8)] == ["up"] * 8
     assert world.events().count("fleet_busy") == 1
     assert "scale_failed" not in world.events()
     assert daemon.watches["web"].errors["scale"] == 0
     world.busy = False
-    world.turns(daemon, 1)
+    world.cycles(daemon, 1)
     assert world.events()[-2:] == ["fleet_busy_any_more", "scaled"]
     assert same(world)

@@ -75,7 +75,7 @@ def registry(folder: Path, waiting: int | None) -> CollectorRegistry:
         link=lambda fleet, seconds: Given(waiting),
     )
     daemon.begin()
-    daemon.take_turns()
+    daemon.run_cycles()
     served = CollectorRegistry()
     served.register(FleetMetrics(daemon))
     return served

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import TurnFile
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import FleetFile
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
-    OneTurn,
+    OneCycle,
     Outcome,
     counts,
 )
@@ -77,7 +77,7 @@ class Service:
         """Look so many times, and return what was decided."""
         before = len(self.lines)
         for _time in range(times):
-            self.daemon.take_turns()
+            self.daemon.run_cycles()
             self.platform.manager.time.pass_by(5)
         return [(line["action"], line["from"], line["to"]) for line in self.lines[before:] if "event" not in line]
 
@@ -220,7 +220,7 @@ class Runs:
 
     def run(self, apply: bool = True, check: bool = False) -> Outcome:
         clock = self.platform.manager.clock
-        asked = OneTurn(TurnFile(self.path, "web"), POLICY, apply=apply, check_mode=check)
+        asked = OneCycle(FleetFile(self.path, "web"), POLICY, apply=apply, check_mode=check)
 
         def act(workers: int, expected: int) -> ScaleResult:
             return self.platform.scale(ScaleRequest("web", workers, expected), check=check)
@@ -229,7 +229,7 @@ class Runs:
         queues = QueuesReading(at, {"celery": self.waiting}, 0)
         reading = replace(self.platform.read("web"), at=at)
         try:
-            return asked.take(at, (reading,), queues, act)
+            return asked.run(at, (reading,), queues, act)
         finally:
             self.platform.manager.time.pass_by(60)
 

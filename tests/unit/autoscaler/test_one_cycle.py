@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One turn of the module `autoscale`, and what it keeps between its runs."""
+"""One cycle of the module `autoscale`, and what it keeps between its runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
-    TurnFile,
+    FleetFile,
     default_path,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
-    OneTurn,
+    OneCycle,
     Outcome,
     counts,
 )
@@ -82,43 +82,43 @@ class Fleet:
 
 
 @pytest.fixture
-def turn(tmp_path: Path) -> OneTurn:
+def cycle(tmp_path: Path) -> OneCycle:
     tmp_path.chmod(0o700)
-    return OneTurn(TurnFile(str(tmp_path / "web.json"), "web"), POLICY)
+    return OneCycle(FleetFile(str(tmp_path / "web.json"), "web"), POLICY)
 
 
 def take(
-    turn: OneTurn, seconds: float, workers: int | None, waiting: int | None, fleet: Fleet | None = None
+    cycle: OneCycle, seconds: float, workers: int | None, waiting: int | None, fleet: Fleet | None = None
 ) -> Outcome:
     reading = host(workers)
-    return turn.take(AT + seconds, (reading,), replace(queues(waiting), at=AT + seconds), fleet and fleet.scale)
+    return cycle.run(AT + seconds, (reading,), replace(queues(waiting), at=AT + seconds), fleet and fleet.scale)
 
 
-def test_a_broker_that_blocks_is_seen_and_replayed(turn: OneTurn) -> None:
+def test_a_broker_that_blocks_is_seen_and_replayed(cycle: OneCycle) -> None:
     for seconds in range(0, 150, 30):
         at = AT + seconds
-        done = turn.take(at, (replace(host(4), at=at),), replace(queues(0), at=at, blocked="a memory alarm"))
+        done = cycle.run(at, (replace(host(4), at=at),), replace(queues(0), at=at, blocked="a memory alarm"))
         assert done.decision.action is Action.HOLD
         assert done.log_line["blocked"] == "a memory alarm"
         (again,) = replay(POLICY, [json.dumps(done.log_line)])
         assert json.loads(again)["action"] == "hold"
-    assert "blocked" not in take(turn, 150, 4, 0).log_line
+    assert "blocked" not in take(cycle, 150, 4, 0).log_line
 
 
-def test_a_decision_that_no_host_has_room_for_is_none(turn: OneTurn) -> None:
-    full = turn.take(AT, (host(4),), queues(50), room=4)
-    assert (full.decision.action, full.decision.after, full.turn.left_over) == (Action.HOLD, 4, 2)
+def test_a_decision_that_no_host_has_room_for_is_none(cycle: OneCycle) -> None:
+    full = cycle.run(AT, (host(4),), queues(50), room=4)
+    assert (full.decision.action, full.decision.after, full.cycle.left_over) == (Action.HOLD, 4, 2)
     assert "ceiling of 4 (the room on the hosts)" in full.decision.reasons[-1]
     (again,) = replay(POLICY, [json.dumps(full.log_line)])
     assert json.loads(again)["reasons"] == full.log_line["reasons"]
     # No cooldown has begun.
-    cut = turn.take(AT + 5, (host(4),), replace(queues(50), at=AT + 5), room=5)
-    assert (cut.decision.action, cut.decision.after, cut.turn.left_over) == (Action.UP, 5, 1)
+    cut = cycle.run(AT + 5, (host(4),), replace(queues(50), at=AT + 5), room=5)
+    assert (cut.decision.action, cut.decision.after, cut.cycle.left_over) == (Action.UP, 5, 1)
 
 
-def test_a_burst_grows_the_fleet_and_the_cooldown_is_remembered(turn: OneTurn) -> None:
+def test_a_burst_grows_the_fleet_and_the_cooldown_is_remembered(cycle: OneCycle) -> None:
     fleet = Fleet()
-    first = take(turn, 0, 2, 50, fleet)
+    first = take(cycle, 0, 2, 50, fleet)
     assert (first.decision.action, fleet.told) == (Action.UP, [(4, 2)])
     assert counts(first, host(2)) == {
         "before": 2,
@@ -132,157 +132,157 @@ def test_a_burst_grows_the_fleet_and_the_cooldown_is_remembered(turn: OneTurn) -
         "celery-worker-web@3.service",
         "celery-worker-web@4.service",
     ]
-    second = take(turn, 30, 4, 50, fleet)
+    second = take(cycle, 30, 4, 50, fleet)
     assert second.decision.action is Action.HOLD
     assert "cooling down for another 30s" in second.decision.reasons[-1]
-    assert take(turn, 60, 4, 50, fleet).decision.after == 6
+    assert take(cycle, 60, 4, 50, fleet).decision.after == 6
     assert fleet.told == [(4, 2), (6, 4)]
 
 
-def test_a_condition_goes_on_from_run_to_run(turn: OneTurn) -> None:
+def test_a_condition_goes_on_from_run_to_run(cycle: OneCycle) -> None:
     fleet = Fleet()
-    assert [take(turn, seconds, 3, 0, fleet).decision.after for seconds in (0, 60, 119)] == [3, 3, 3]
-    assert take(turn, 120, 3, 0, fleet).decision.after == 2
+    assert [take(cycle, seconds, 3, 0, fleet).decision.after for seconds in (0, 60, 119)] == [3, 3, 3]
+    assert take(cycle, 120, 3, 0, fleet).decision.after == 2
 
 
-def test_after_a_long_break_conditions_begin_anew_and_cooldowns_do_not(turn: OneTurn) -> None:
-    turn = replace(turn, forget_after=600.0)
+def test_after_a_long_break_conditions_begin_anew_and_cooldowns_do_not(cycle: OneCycle) -> None:
+    cycle = replace(cycle, forget_after=600.0)
     fleet = Fleet()
-    take(turn, 0, 3, 0, fleet)
-    late = take(turn, 601, 3, 0, fleet)
+    take(cycle, 0, 3, 0, fleet)
+    late = take(cycle, 601, 3, 0, fleet)
     assert (late.decision.action, late.log_line["restarted"]) == (Action.HOLD, True)
-    assert "restarted" not in take(turn, 720, 3, 0, fleet).log_line
-    assert take(turn, 721, 3, 0, fleet).decision.action is Action.DOWN
-    slow = replace(turn, forget_after=60.0)
+    assert "restarted" not in take(cycle, 720, 3, 0, fleet).log_line
+    assert take(cycle, 721, 3, 0, fleet).decision.action is Action.DOWN
+    slow = replace(cycle, forget_after=60.0)
     again = take(slow, 1000, 2, 0, fleet)
     again = take(slow, 1060, 2, 0, fleet)
     assert again.decision.action is Action.HOLD
 
 
-def test_hold_does_nothing_and_tells_of_draining_workers(turn: OneTurn) -> None:
+def test_hold_does_nothing_and_tells_of_draining_workers(cycle: OneCycle) -> None:
     fleet = Fleet()
     reading = host(2, draining=1)
-    outcome = turn.take(AT, (reading,), queues(7), fleet.scale)
+    outcome = cycle.run(AT, (reading,), queues(7), fleet.scale)
     assert (outcome.decision.action, outcome.scaled, fleet.told) == (Action.HOLD, None, [])
     told = counts(outcome, reading)
     assert told == {"before": 2, "after": 2, "started": [], "stopped": [], "draining": ["celery-worker-web@3.service"]}
 
 
-def test_unknown_changes_nothing(turn: OneTurn) -> None:
+def test_unknown_changes_nothing(cycle: OneCycle) -> None:
     fleet = Fleet()
-    unread = take(turn, 0, None, 50, fleet)
+    unread = take(cycle, 0, None, 50, fleet)
     assert (unread.decision.before, unread.decision.after) == (None, None)
     assert "systemd hangs" in " ".join(unread.decision.reasons)
-    assert take(turn, 60, 3, None, fleet).decision.after == 3
+    assert take(cycle, 60, 3, None, fleet).decision.after == 3
     assert fleet.told == []
 
 
-def test_bounds_hold_with_an_unreadable_broker(turn: OneTurn) -> None:
+def test_bounds_hold_with_an_unreadable_broker(cycle: OneCycle) -> None:
     fleet = Fleet()
-    assert take(turn, 0, 0, None, fleet).decision.action is Action.BOUNDS
+    assert take(cycle, 0, 0, None, fleet).decision.action is Action.BOUNDS
     assert fleet.told == [(1, 0)]
 
 
-def test_advice_is_not_acted_on_and_starts_no_cooldown(turn: OneTurn) -> None:
+def test_advice_is_not_acted_on_and_starts_no_cooldown(cycle: OneCycle) -> None:
     fleet = Fleet()
-    advice = take(replace(turn, apply=False), 0, 2, 50, fleet)
+    advice = take(replace(cycle, apply=False), 0, 2, 50, fleet)
     assert (advice.decision.after, advice.scaled, advice.log_line["mode"]) == (4, None, "advise")
     assert fleet.told == []
-    acted = take(turn, 10, 2, 50, fleet)
+    acted = take(cycle, 10, 2, 50, fleet)
     assert (acted.decision.after, acted.log_line["mode"], acted.log_line["withdrawn"]) == (4, "act", True)
     assert fleet.told == [(4, 2)]
-    assert "withdrawn" not in take(turn, 20, 4, 50, fleet).log_line
+    assert "withdrawn" not in take(cycle, 20, 4, 50, fleet).log_line
 
 
-def test_advice_goes_on_with_what_was_seen(turn: OneTurn) -> None:
-    turn = replace(turn, apply=False)
-    assert [take(turn, seconds, 3, 0).decision.after for seconds in (0, 60, 120, 180)] == [3, 3, 2, 2]
+def test_advice_goes_on_with_what_was_seen(cycle: OneCycle) -> None:
+    cycle = replace(cycle, apply=False)
+    assert [take(cycle, seconds, 3, 0).decision.after for seconds in (0, 60, 120, 180)] == [3, 3, 2, 2]
 
 
-def test_somebody_else_acts(turn: OneTurn) -> None:
-    assert take(turn, 0, 2, 50).decision.after == 4
-    assert take(turn, 30, 4, 50).decision.action is Action.HOLD
+def test_somebody_else_acts(cycle: OneCycle) -> None:
+    assert take(cycle, 0, 2, 50).decision.after == 4
+    assert take(cycle, 30, 4, 50).decision.action is Action.HOLD
 
 
-def test_check_mode_keeps_nothing_and_says_what_would_be_done(turn: OneTurn) -> None:
+def test_check_mode_keeps_nothing_and_says_what_would_be_done(cycle: OneCycle) -> None:
     fleet = Fleet()
-    checked = take(replace(turn, check_mode=True), 0, 2, 50, fleet)
+    checked = take(replace(cycle, check_mode=True), 0, 2, 50, fleet)
     assert (checked.decision.after, fleet.told) == (4, [(4, 2)])
-    assert list(Path(turn.file.path).parent.iterdir()) == []
+    assert list(Path(cycle.file.path).parent.iterdir()) == []
 
 
-def test_a_failure_starts_no_cooldown_and_tells_what_was_decided(turn: OneTurn) -> None:
+def test_a_failure_starts_no_cooldown_and_tells_what_was_decided(cycle: OneCycle) -> None:
     with pytest.raises(OperationError, match="systemd refused") as failure:
-        take(turn, 0, 2, 50, Fleet(fails={"before": 2, "after": 2}))
+        take(cycle, 0, 2, 50, Fleet(fails={"before": 2, "after": 2}))
     assert failure.value.details["decision"]["to"] == 4
     assert failure.value.details["observation"]["workers"] == 2
-    again = take(turn, 10, 2, 50, Fleet())
+    again = take(cycle, 10, 2, 50, Fleet())
     assert (again.decision.after, again.log_line["withdrawn"]) == (4, True)
 
 
-def test_a_failure_after_the_number_was_reached_keeps_the_cooldown(turn: OneTurn) -> None:
+def test_a_failure_after_the_number_was_reached_keeps_the_cooldown(cycle: OneCycle) -> None:
     with pytest.raises(OperationError):
-        take(turn, 0, 2, 50, Fleet(fails={"before": 2, "after": 4}))
-    again = take(turn, 10, 4, 50, Fleet())
+        take(cycle, 0, 2, 50, Fleet(fails={"before": 2, "after": 4}))
+    again = take(cycle, 10, 4, 50, Fleet())
     assert again.decision.action is Action.HOLD
     assert "withdrawn" not in again.log_line
 
 
-def test_nothing_is_done_that_could_not_be_remembered(turn: OneTurn) -> None:
+def test_nothing_is_done_that_could_not_be_remembered(cycle: OneCycle) -> None:
     # The temporary file's name is taken by a directory: the fault of a full disk, for root as well.
-    Path(turn.file.path).with_name(".web.json.new").mkdir()
+    Path(cycle.file.path).with_name(".web.json.new").mkdir()
     fleet = Fleet()
     with pytest.raises(OperationError, match="save the state"):
-        take(turn, 0, 2, 50, fleet)
+        take(cycle, 0, 2, 50, fleet)
     assert fleet.told == []
 
 
-def test_a_clock_that_was_set_back_is_noticed(turn: OneTurn) -> None:
+def test_a_clock_that_was_set_back_is_noticed(cycle: OneCycle) -> None:
     fleet = Fleet()
-    take(turn, 0, 2, 50, fleet)
-    back = take(turn, -3600, 4, 50, fleet)
+    take(cycle, 0, 2, 50, fleet)
+    back = take(cycle, -3600, 4, 50, fleet)
     assert back.log_line["clock_stepped"] == -3600
     assert "cooling down for another 60s" in back.decision.reasons[-1]
-    assert take(turn, -3540, 4, 50, fleet).decision.after == 6
+    assert take(cycle, -3540, 4, 50, fleet).decision.after == 6
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"format": "else"}', "wrapped"])
-def test_a_damaged_file_is_set_aside_and_the_turn_is_cautious(turn: OneTurn, damage: str) -> None:
+def test_a_damaged_file_is_set_aside_and_the_cycle_is_cautious(cycle: OneCycle, damage: str) -> None:
     fleet = Fleet()
-    take(turn, 0, 2, 50, fleet)
-    path = Path(turn.file.path)
+    take(cycle, 0, 2, 50, fleet)
+    path = Path(cycle.file.path)
     if damage == "wrapped":
         raw = json.loads(path.read_text())
         raw["fleets"]["web"]["memory"]["observed"] = {"no": "memory"}
         damage = json.dumps(raw)
     path.write_text(damage)
-    checked = take(replace(turn, check_mode=True), 600, 4, 50, Fleet())
+    checked = take(replace(cycle, check_mode=True), 600, 4, 50, Fleet())
     assert "lost" in checked.warnings[0]
     assert path.read_text() == damage
-    found = take(turn, 600, 4, 50, fleet)
+    found = take(cycle, 600, 4, 50, fleet)
     assert found.decision.action is Action.HOLD
     assert (found.log_line["state_lost"], found.log_line["restarted"]) == (True, True)
     assert "web.json.unusable-1" in found.warnings[0]
     assert (path.with_name("web.json.unusable-1")).read_text() == damage
-    assert take(turn, 660, 4, 50, fleet).decision.action is Action.UP
+    assert take(cycle, 660, 4, 50, fleet).decision.action is Action.UP
 
 
-def test_the_file_of_another_fleet_or_of_the_daemon_is_left_alone(turn: OneTurn) -> None:
+def test_the_file_of_another_fleet_or_of_the_daemon_is_left_alone(cycle: OneCycle) -> None:
     for fleets in ({"other": FleetMemory(State())}, {"web": FleetMemory(State(), {"of": "the daemon"})}):
-        save_state(turn.file.path, fleets)
+        save_state(cycle.file.path, fleets)
         with pytest.raises(OperationError, match="alone"):
-            take(turn, 0, 2, 50, Fleet())
-        assert load_state(turn.file.path) == fleets
+            take(cycle, 0, 2, 50, Fleet())
+        assert load_state(cycle.file.path) == fleets
 
 
 def test_only_one_at_a_time_and_only_in_a_directory_of_ones_own(tmp_path: Path) -> None:
-    file = TurnFile(str(tmp_path / "new" / "below" / "web.json"), "web")
+    file = FleetFile(str(tmp_path / "new" / "below" / "web.json"), "web")
     with file.alone():
         assert (tmp_path / "new" / "below").stat().st_mode & 0o777 == 0o700
     (tmp_path / "new" / "below").chmod(0o770)
     with pytest.raises(OperationError, match="others than root"), file.alone():
         pass
-    with pytest.raises(OperationError, match="state_path"), TurnFile("/proc/none/web.json", "web").alone():
+    with pytest.raises(OperationError, match="state_path"), FleetFile("/proc/none/web.json", "web").alone():
         pass
 
 
@@ -298,26 +298,26 @@ def with_down(seconds: float, *states: str) -> FleetReading:
     return replace(reading, workers=(*(reading.workers or ()), *down))
 
 
-def test_wanted_workers_that_are_down_are_started_again_and_not_at_each_run(turn: OneTurn) -> None:
+def test_wanted_workers_that_are_down_are_started_again_and_not_at_each_run(cycle: OneCycle) -> None:
     fleet = Fleet()
     told = []
     for seconds, down_for in ((0, 5), (20, 25), (40, 5), (60, 25), (80, 45), (110, 75)):
         reading = with_down(down_for, "failed, exit-code", "dead, success")
-        outcome = turn.take(AT + seconds, (reading,), replace(queues(7), at=AT + seconds), fleet.scale)
+        outcome = cycle.run(AT + seconds, (reading,), replace(queues(7), at=AT + seconds), fleet.scale)
         told.append(len(fleet.told))
         assert (outcome.decision.action, outcome.decision.before) == (Action.HOLD, 2)
     assert told == [0, 1, 1, 2, 2, 2]
     assert fleet.told[0] == (4, 4)
 
 
-def test_a_fleet_that_is_only_advised_starts_nobody(turn: OneTurn) -> None:
+def test_a_fleet_that_is_only_advised_starts_nobody(cycle: OneCycle) -> None:
     fleet = Fleet()
-    outcome = replace(turn, apply=False).take(AT, (with_down(60, "dead, success"),), queues(7), fleet.scale)
+    outcome = replace(cycle, apply=False).run(AT, (with_down(60, "dead, success"),), queues(7), fleet.scale)
     assert (fleet.told, outcome.started_again) == ([], ())
     assert "web-8@app1 is down (dead, success) and does not count" in outcome.decision.reasons
 
 
-def test_those_that_are_down_above_the_ceiling_are_let_go(turn: OneTurn) -> None:
+def test_those_that_are_down_above_the_ceiling_are_let_go(cycle: OneCycle) -> None:
     fleet = Fleet()
-    turn.take(AT, (with_down(60, *["dead, success"] * 9),), queues(7), fleet.scale)
+    cycle.run(AT, (with_down(60, *["dead, success"] * 9),), queues(7), fleet.scale)
     assert fleet.told == [(9, 11)]

@@ -30,7 +30,7 @@ class Service:
         self.log: list[str] = []
         self.decided: list[tuple[str, int | None, list[str]]] = []
 
-    def turn(self, at: float, workers: int | None, told: dict[str, Any] | None = None, /, **metrics: float) -> None:
+    def cycle(self, at: float, workers: int | None, told: dict[str, Any] | None = None, /, **metrics: float) -> None:
         unknown = {"cpu": "no cgroup could be read"}
         seen = Observation(at, workers, metrics, starting=1, draining=1, unknown=unknown)
         self.before = self.state
@@ -64,8 +64,8 @@ def again(service: Service, fleet: str | None = None) -> list[tuple[str, int | N
 
 def test_a_log_is_decided_again_with_the_same_reasons() -> None:
     service = Service()
-    for turn in range(40):
-        service.turn(START + 5 * turn, 4 if turn < 13 else 6, queue_depth=500.0, wait_time=3.0 * turn)
+    for cycle in range(40):
+        service.cycle(START + 5 * cycle, 4 if cycle < 13 else 6, queue_depth=500.0, wait_time=3.0 * cycle)
     assert again(service) == service.decided
     assert "no cgroup could be read" in str(service.decided[0])
     assert {action for action, _to, _reasons in service.decided} == {"hold", "up"}
@@ -73,11 +73,11 @@ def test_a_log_is_decided_again_with_the_same_reasons() -> None:
 
 def test_a_restart_begins_the_runs_anew_and_keeps_the_cooldowns() -> None:
     service = Service()
-    service.turn(START, 4, queue_depth=500.0)
-    service.turn(START + 55, 4, queue_depth=500.0)
+    service.cycle(START, 4, queue_depth=500.0)
+    service.cycle(START + 55, 4, queue_depth=500.0)
     service.state = service.state.restarted()
-    service.turn(START + 60, 4, {"restarted": True}, queue_depth=500.0)
-    service.turn(START + 120, 4, queue_depth=500.0)
+    service.cycle(START + 60, 4, {"restarted": True}, queue_depth=500.0)
+    service.cycle(START + 120, 4, queue_depth=500.0)
     assert [action for action, _to, _reasons in service.decided] == ["hold", "hold", "hold", "up"]
     assert again(service) == service.decided
 
@@ -85,19 +85,19 @@ def test_a_restart_begins_the_runs_anew_and_keeps_the_cooldowns() -> None:
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0])
 def test_a_clock_that_was_set_is_no_time_that_went_by(seconds: float) -> None:
     service = Service()
-    service.turn(START, 4, queue_depth=500.0)
+    service.cycle(START, 4, queue_depth=500.0)
     service.state = service.state.shifted(seconds)
-    service.turn(START + seconds + 5, 4, {"clock_stepped": seconds}, queue_depth=500.0)
-    service.turn(START + seconds + 60, 4, queue_depth=500.0)
+    service.cycle(START + seconds + 5, 4, {"clock_stepped": seconds}, queue_depth=500.0)
+    service.cycle(START + seconds + 60, 4, queue_depth=500.0)
     assert [action for action, _to, _reasons in service.decided] == ["hold", "hold", "up"]
     assert again(service) == service.decided
 
 
 def test_a_decision_that_failed_begins_no_cooldown() -> None:
     service = Service()
-    service.turn(START, 4, queue_depth=0.0, wait_time=60.0)
+    service.cycle(START, 4, queue_depth=0.0, wait_time=60.0)
     service.withdraw()
-    service.turn(START + 5, 4, {"withdrawn": True}, queue_depth=0.0, wait_time=60.0)
+    service.cycle(START + 5, 4, {"withdrawn": True}, queue_depth=0.0, wait_time=60.0)
     assert [action for action, _to, _reasons in service.decided] == ["up", "up"]
     assert again(service) == service.decided
 
@@ -105,28 +105,28 @@ def test_a_decision_that_failed_begins_no_cooldown() -> None:
 def test_a_lost_state_is_replayed_as_cautiously_as_the_service_went_on() -> None:
     service = Service()
     service.state = State(last_up=START, last_down=START)
-    service.turn(START, 4, {"restarted": True, "state_lost": True}, queue_depth=0.0, wait_time=60.0)
+    service.cycle(START, 4, {"restarted": True, "state_lost": True}, queue_depth=0.0, wait_time=60.0)
     assert service.decided[0][0] == "hold"
     assert again(service) == service.decided
 
 
 def test_target_mode_is_replayed_too() -> None:
     service = Service(TARGET)
-    for turn in range(30):
-        service.turn(START + 5 * turn, 4, queue_depth=20.0 * turn, running=4.0, processed_total=20.0 * turn)
+    for cycle in range(30):
+        service.cycle(START + 5 * cycle, 4, queue_depth=20.0 * cycle, running=4.0, processed_total=20.0 * cycle)
     assert again(service) == service.decided
 
 
 def test_events_in_a_log_are_passed_over() -> None:
     service = Service()
-    service.turn(START, 4, queue_depth=0.0)
+    service.cycle(START, 4, queue_depth=0.0)
     service.log.insert(0, json.dumps({"at": START, "event": "started", "mode": "act"}))
     assert again(service) == service.decided
 
 
 def test_one_fleet_of_several_is_chosen() -> None:
     service = Service()
-    service.turn(START, 4, queue_depth=0.0)
+    service.cycle(START, 4, queue_depth=0.0)
     other = json.dumps({"at": START, "fleet": "mail", "workers": 9, "metrics": {}})
     service.log = [other, *service.log, other]
     assert again(service, "web") == service.decided

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import TurnFile
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import OneTurn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import FleetFile
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import OneCycle
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
@@ -40,7 +40,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote imp
 
 BEGIN = 1767225600.0 + 7 * 3600
 EVERY = 15.0
-TURNS = 400
+CYCLES = 400
 
 POLICIES: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -77,11 +77,11 @@ class Look:
 def recorded() -> list[Look]:
     """Two bursts and calm, with workers that come, go and restart, a broker and a host that cannot be read."""
     looks, done, waiting, workers = [], dict.fromkeys(range(1, 13), 0), 0.0, 2
-    for turn in range(TURNS):
-        at = BEGIN + turn * EVERY
-        burst = 60 <= turn < 110 or 220 <= turn < 240
-        waiting += EVERY * (2.5 if burst else 0.4 + 0.3 * math.sin(turn / 9))
-        ready = max(1, workers - (turn % 50 == 0))
+    for cycle in range(CYCLES):
+        at = BEGIN + cycle * EVERY
+        burst = 60 <= cycle < 110 or 220 <= cycle < 240
+        waiting += EVERY * (2.5 if burst else 0.4 + 0.3 * math.sin(cycle / 9))
+        ready = max(1, workers - (cycle % 50 == 0))
         taken = min(waiting, ready * EVERY / 2)
         waiting -= taken
         for number in range(1, ready + 1):
@@ -92,7 +92,7 @@ def recorded() -> list[Look]:
                 name=f"web-{number}@app1",
                 phase=CONSUMING if number <= ready else STARTING,
                 # A worker that is restarted counts anew.
-                life=f"{number}:{turn // 170}",
+                life=f"{number}:{cycle // 170}",
                 active=round(busy),
                 reserved=0,
                 started=done[number] % 500 + round(busy),
@@ -101,20 +101,20 @@ def recorded() -> list[Look]:
                 cores=1.0,
                 memory=2e8,
                 memory_allowed=1e9,
-                since=turn * EVERY if number <= ready else None,
+                since=cycle * EVERY if number <= ready else None,
             )
             for number in range(1, workers + 1)
         ]
-        if turn % 70 > 66:
+        if cycle % 70 > 66:
             read.append(WorkerReading("web-12@app1", DRAINING, "12:x", active=1, reserved=0, started=7))
         host = FleetReading("app1", at, tuple(read), cores=8.0, memory=16e9)
         queues = QueuesReading(at, {"web": round(waiting)}, sum(worker.active or 0 for worker in read))
-        if 90 <= turn < 95:
+        if 90 <= cycle < 95:
             queues = QueuesReading(at, None, problem="no answer")
-        if 300 <= turn < 303:
+        if 300 <= cycle < 303:
             host = replace(host, workers=None, problem="systemd hangs")
         looks.append(Look(at, host, queues))
-        if turn % 20 == 19:
+        if cycle % 20 == 19:
             workers = max(1, min(11, workers + (3 if waiting > 60 else -1)))
     return looks
 
@@ -199,7 +199,7 @@ def _daemons(policy: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     )
     daemon.begin()
     for tape.now in looks:
-        daemon.take_turns()
+        daemon.run_cycles()
     return [line for line in lines if "metrics" in line]
 
 
@@ -213,9 +213,9 @@ def modules(policy: dict[str, Any], folder: Path, works: bool) -> list[dict[str,
 
     lines = []
     for look in recorded():
-        turn = OneTurn(TurnFile(str(folder / "web.json"), "web"), parse_policy(policy))
+        cycle = OneCycle(FleetFile(str(folder / "web.json"), "web"), parse_policy(policy))
         try:
-            lines.append(turn.take(look.at, (look.host,), look.queues, act).log_line)
+            lines.append(cycle.run(look.at, (look.host,), look.queues, act).log_line)
         except OperationError as error:
             lines.append(error.details["log_line"])
     return lines
@@ -237,7 +237,7 @@ def test_daemon_module_and_replay_decide_the_same(name: str, works: bool, tmp_pa
     of_daemon = daemons(policy, tmp_path, works)
     of_module = modules(policy, tmp_path, works)
     decided = decisions(of_daemon)
-    assert len(decided) == TURNS
+    assert len(decided) == CYCLES
     assert {"up", "down", "hold"} <= {action for _at, action, *_rest in decided}, "the run shows too little"
     assert decisions(of_module) == decided
     assert replayed(policy, of_daemon) == decided

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Remembered, Turn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle, Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
     current_workers,
@@ -45,9 +45,9 @@ def answer(host: str, *phases: str, **more: Any) -> dict[str, Any]:
     return result
 
 
-def turn(before: int | None, after: int | None, ceiling: int = 9) -> Turn:
+def cycle(before: int | None, after: int | None, ceiling: int = 9) -> Cycle:
     decided = Decision(AT, Action.UP, before, after, ())
-    return Turn(Observation(AT, before), decided, Remembered(), Remembered(), ceiling=ceiling)
+    return Cycle(Observation(AT, before), decided, Remembered(), Remembered(), ceiling=ceiling)
 
 
 def test_what_a_host_told_is_read_again_under_the_name_of_the_inventory() -> None:
@@ -116,29 +116,29 @@ def test_draining_workers_are_no_current_ones() -> None:
 
 def test_workers_are_placed_evenly_within_capacities() -> None:
     readings = [reading("a", CONSUMING), reading("b", CONSUMING)]
-    assert place(turn(2, 6), readings, {}).workers == {"a": 3, "b": 3}
-    placed = place(turn(2, 6), readings, {"a": 2, "b": 3, "elsewhere": 1})
+    assert place(cycle(2, 6), readings, {}).workers == {"a": 3, "b": 3}
+    placed = place(cycle(2, 6), readings, {"a": 2, "b": 3, "elsewhere": 1})
     assert (placed.workers, placed.left_over) == ({"a": 2, "b": 3}, 1)
     assert placed.current == {"a": 1, "b": 1}
 
 
 def test_a_fleet_that_shrinks_loses_those_that_do_not_run_first_on_whichever_host() -> None:
     readings = [reading("a", *[CONSUMING] * 4), reading("b", *[DOWN] * 4)]
-    placed = place(turn(4, 3), readings, {})
+    placed = place(cycle(4, 3), readings, {})
     assert (placed.current, placed.workers) == ({"a": 4, "b": 4}, {"a": 3, "b": 0})
 
 
 def test_those_that_are_down_do_not_come_back_above_the_ceiling() -> None:
     readings = [reading("a", CONSUMING, DOWN), reading("b", CONSUMING, DOWN)]
-    assert place(turn(2, 2, ceiling=2), readings, {}).workers == {"a": 1, "b": 1}
-    assert place(turn(2, 2, ceiling=3), readings, {}).workers == {"a": 2, "b": 1}
-    assert place(turn(2, 2), readings, {}).workers == {"a": 2, "b": 2}
+    assert place(cycle(2, 2, ceiling=2), readings, {}).workers == {"a": 1, "b": 1}
+    assert place(cycle(2, 2, ceiling=3), readings, {}).workers == {"a": 2, "b": 1}
+    assert place(cycle(2, 2), readings, {}).workers == {"a": 2, "b": 2}
 
 
 def test_one_that_systemd_tries_again_counts_as_running() -> None:
     retried = WorkerReading("celery-worker-web@1.service", DOWN, retried=True)
     readings = [FleetReading("a", AT, (retried,)), reading("b", CONSUMING, DOWN)]
-    assert place(turn(2, 2, ceiling=2), readings, {}).workers == {"a": 1, "b": 1}
+    assert place(cycle(2, 2, ceiling=2), readings, {}).workers == {"a": 1, "b": 1}
 
 
 def test_there_is_as_much_room_as_all_hosts_have() -> None:
@@ -150,7 +150,7 @@ def test_there_is_as_much_room_as_all_hosts_have() -> None:
 
 def test_nothing_is_placed_while_the_number_is_unknown() -> None:
     readings = [reading("a", CONSUMING, CONSUMING), FleetReading("b", AT, None, "gone")]
-    for taken in (turn(None, None), turn(2, 6)):
+    for taken in (cycle(None, None), cycle(2, 6)):
         placed = place(taken, readings, {"a": 1})
         assert (placed.current, placed.workers, placed.left_over) == ({"a": 2, "b": None}, {"a": 2}, 0)
 

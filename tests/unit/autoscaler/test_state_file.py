@@ -42,12 +42,12 @@ NOW = 1767225600.25
 def lived(policy: Policy) -> State:
     """Return the state after a few busy and a few calm looks."""
     state = State()
-    for turn in range(12):
-        busy = turn in range(3, 8)
+    for cycle in range(12):
+        busy = cycle in range(3, 8)
         metrics = {"queue_depth": 400.0 if busy else 0.0, "cpu": 12.5, "memory": 20.0, "wait_time": 0.0}
-        metrics |= {"processed_total": 10.0 * turn, "running": 4.0 if busy else 0.0}
+        metrics |= {"processed_total": 10.0 * cycle, "running": 4.0 if busy else 0.0}
         _decision, state = decide(
-            policy, state, Observation(NOW + 20 * turn, 4 + turn // 4, metrics, starting=turn % 2)
+            policy, state, Observation(NOW + 20 * cycle, 4 + cycle // 4, metrics, starting=cycle % 2)
         )
     return state
 
@@ -248,9 +248,9 @@ WRITER = """
 import itertools, sys
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import FleetMemory, save_state
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
-for turn in itertools.count():
-    save_state(sys.argv[1], {f"fleet-{n}": FleetMemory(State(at=float(turn)), "x" * 2000) for n in range(20)})
-    if turn == 0:
+for cycle in itertools.count():
+    save_state(sys.argv[1], {f"fleet-{n}": FleetMemory(State(at=float(cycle)), "x" * 2000) for n in range(20)})
+    if cycle == 0:
         sys.stdout.write("saved\\n")
         sys.stdout.flush()
 """

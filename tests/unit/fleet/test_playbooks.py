@@ -40,7 +40,7 @@ def rendered(variable: str, **given: Any) -> Any:
         ({"apply": "0"}, False),
     ],
 )
-def test_a_turn_is_applied_unless_told_otherwise(given: dict[str, Any], applies: bool) -> None:
+def test_a_cycle_is_applied_unless_told_otherwise(given: dict[str, Any], applies: bool) -> None:
     assert rendered("autoscale_applies", **given) is applies
 
 

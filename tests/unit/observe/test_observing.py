@@ -127,7 +127,7 @@ def test_a_worker_without_a_status_file_hangs_when_nobody_hears_of_it() -> None:
     quiet = silent(2)
     assert Watch().look(worker(1), quiet, heartbeats={"web-2@host": (0, 5)}).at_most("queue_depth") == 0
     assert Watch().look(worker(1), quiet, heartbeats={}).at_most("queue_depth") is None
-    assert Watch().look(worker(1), quiet).at_most("queue_depth") == 0, "a scheduled turn hears of none"
+    assert Watch().look(worker(1), quiet).at_most("queue_depth") == 0, "a scheduled cycle hears of none"
 
 
 def test_a_worker_that_starts_or_is_down_makes_nothing_unknown() -> None:

@@ -30,9 +30,9 @@ FORGET_AFTER = 3600.0
 
 @dataclass(frozen=True)
 class Recalled:
-    """What a turn begins with.
+    """What a cycle begins with.
 
-    :ivar told: keys for the turn's log line, from which replay learns what happened since the line before.
+    :ivar told: keys for the cycle's log line, from which replay learns what happened since the line before.
     :ivar warnings: what a person should hear of it.
     """
 
@@ -42,7 +42,7 @@ class Recalled:
 
 
 @dataclass(frozen=True)
-class TurnFile:
+class FleetFile:
     """The file of one fleet."""
 
     path: str
@@ -50,7 +50,7 @@ class TurnFile:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let nobody else take a turn for this fleet meanwhile; make the file's directory when there is none.
+        """Let nobody else run a cycle for this fleet meanwhile; make the file's directory when there is none.
 
         :raises OperationError: when somebody else takes one, or others may write to the directory.
         """
@@ -73,12 +73,12 @@ class TurnFile:
             yield
 
     def recall(self, at: float, forget_after: float = FORGET_AFTER, check_mode: bool = False) -> Recalled:
-        """Return what to begin the turn at C(at) with.
+        """Return what to begin the cycle at C(at) with.
 
-        A file that cannot be used is set aside, and the turn begins cautiously.
+        A file that cannot be used is set aside, and the cycle begins cautiously.
 
         :param at: seconds since the epoch.
-        :param forget_after: seconds after which nobody can say any more what was between the last turn and this one.
+        :param forget_after: seconds after which nobody can say any more what was between the last cycle and this one.
         :param check_mode: whether everything has to stay as it is.
         :raises OperationError: when the file is of something else, or cannot be set aside.
         """
@@ -107,9 +107,9 @@ class TurnFile:
         return Recalled(remembered, told)
 
     def keep(self, remembered: Remembered, at: float, withdrawn: bool) -> None:
-        """Keep what to begin the next turn with.
+        """Keep what to begin the next cycle with.
 
-        :param withdrawn: whether the decision of this turn was not carried out.
+        :param withdrawn: whether the decision of this cycle was not carried out.
         :raises OperationError: when that fails; the file is then as it was.
         """
         kept = remembered.kept(at)

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One turn of the module `autoscale`: recall, decide, keep, act. What it reads and how it acts are given to it."""
+"""One cycle of the module `autoscale`: recall, decide, keep, act. What it reads and how it acts are given to it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
-    Turn,
+    Cycle,
     decision_as_json,
     observation_as_json,
-    take_turn,
+    run_cycle,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
     FORGET_AFTER,
-    TurnFile,
+    FleetFile,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, ADVISE
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision
@@ -36,14 +36,14 @@ Act = Callable[[int, int], ScaleResult]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a turn.
+    """What came of a cycle.
 
-    :ivar log_line: the turn as the daemon would log it, for replay.
+    :ivar log_line: the cycle as the daemon would log it, for replay.
     :ivar scaled: what was done, None where nothing was to be done here.
     :ivar started_again: workers that are down and that were, or are to be, started again.
     """
 
-    turn: Turn
+    cycle: Cycle
     decision: Decision
     log_line: dict[str, Any]
     scaled: ScaleResult | None = None
@@ -52,21 +52,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class OneTurn:
+class OneCycle:
     """What is asked for.
 
     :ivar apply: whether the decision will be carried out, here or by whoever asked for it.
     :ivar check_mode: whether everything has to stay as it is.
-    :ivar forget_after: seconds without a turn after which runs of conditions begin anew.
+    :ivar forget_after: seconds without a cycle after which runs of conditions begin anew.
     """
 
-    file: TurnFile
+    file: FleetFile
     policy: Policy
     apply: bool = True
     check_mode: bool = False
     forget_after: float = FORGET_AFTER
 
-    def take(
+    def run(
         self,
         at: float,
         hosts: Sequence[FleetReading],
@@ -83,46 +83,46 @@ class OneTurn:
             the observation and the decision in its details.
         """
         recalled = self.file.recall(at, self.forget_after, self.check_mode)
-        turn = take_turn(self.policy, recalled.before, at, hosts, queues, room=room)
-        decision = turn.decision
-        if decision is None:  # only a turn without a policy has none
-            raise TypeError("a turn with a policy has a decision")
+        cycle = run_cycle(self.policy, recalled.before, at, hosts, queues, room=room)
+        decision = cycle.decision
+        if decision is None:  # only a cycle without a policy has none
+            raise TypeError("a cycle with a policy has a decision")
         line = {
             "at": at,
             "fleet": self.file.fleet,
             "mode": ACT if self.apply else ADVISE,
-            **observation_as_json(turn.seen),
+            **observation_as_json(cycle.seen),
             **decision_as_json(decision),
             **recalled.told,
         }
         changes = decision.after is not None and decision.after != decision.before
         wanted = hosts[0].wanted if len(hosts) == 1 else None
-        workers = turn.workers_to_have(wanted)
-        acts = workers is not None and (workers != wanted or bool(turn.due))
+        workers = cycle.workers_to_have(wanted)
+        acts = workers is not None and (workers != wanted or bool(cycle.due))
         dropped = changes and not (self.apply and (acts or act is None))
-        due = turn.due if self.apply and (acts or act is None) else []
-        turn = turn.started_again(due)
+        due = cycle.due if self.apply and (acts or act is None) else []
+        cycle = cycle.started_again(due)
         # Before anything is done: who is killed in the middle must find the cooldown begun.
         if not self.check_mode:
-            self.file.keep(turn.if_withdrawn if dropped else turn.after, at, dropped)
+            self.file.keep(cycle.if_withdrawn if dropped else cycle.after, at, dropped)
         scaled = None
         if acts and self.apply and act and workers is not None and wanted is not None:
             try:
                 scaled = act(workers, wanted)
             except OperationError as error:
-                self._note_failure(turn, at, error, workers)
+                self._note_failure(cycle, at, error, workers)
                 error.details.update(
-                    observation=observation_as_json(turn.seen), decision=decision_as_json(decision), log_line=line
+                    observation=observation_as_json(cycle.seen), decision=decision_as_json(decision), log_line=line
                 )
                 raise
-        return Outcome(turn, decision, line, scaled, recalled.warnings, tuple(due))
+        return Outcome(cycle, decision, line, scaled, recalled.warnings, tuple(due))
 
-    def _note_failure(self, turn: Turn, at: float, error: OperationError, wanted: int) -> None:
+    def _note_failure(self, cycle: Cycle, at: float, error: OperationError, wanted: int) -> None:
         # It has its number when all that failed was, say, to see the last one drained in time.
         if self.check_mode or error.details.get("after") == wanted:
             return
         try:
-            self.file.keep(turn.if_withdrawn, at, withdrawn=True)
+            self.file.keep(cycle.if_withdrawn, at, withdrawn=True)
         except OperationError as second:
             error.details["state_problem"] = str(second)
 
@@ -132,6 +132,6 @@ def counts(outcome: Outcome, reading: FleetReading) -> dict[str, Any]:
     scaled = outcome.scaled
     if scaled is not None:
         return {key: getattr(scaled, key) for key in ("before", "after", "started", "stopped", "draining")}
-    seen = outcome.turn.seen.workers
+    seen = outcome.cycle.seen.workers
     draining = [worker.id for worker in reading.workers or () if worker.phase == DRAINING]
     return {"before": seen, "after": seen, "started": [], "stopped": [], "draining": draining}

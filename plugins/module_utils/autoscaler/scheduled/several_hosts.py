@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Turn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import DRAINING, FleetReading
@@ -53,7 +53,7 @@ def current_workers(readings: Sequence[FleetReading]) -> dict[str, int | None]:
     return {reading.host: reading.wanted for reading in readings}
 
 
-def place(turn: Turn, readings: Sequence[FleetReading], capacities: Mapping[str, int]) -> Placement:
+def place(cycle: Cycle, readings: Sequence[FleetReading], capacities: Mapping[str, int]) -> Placement:
     """Return where the workers that were decided on go.
 
     :param capacities: the most workers of a host, for those that have such a limit.
@@ -61,7 +61,7 @@ def place(turn: Turn, readings: Sequence[FleetReading], capacities: Mapping[str,
     current = current_workers(readings)
     known = {host: workers for host, workers in current.items() if workers is not None}
     wanted = sum(known.values())
-    workers = turn.workers_to_have(wanted if len(known) == len(current) else None)
+    workers = cycle.workers_to_have(wanted if len(known) == len(current) else None)
     if workers is None:
         return Placement(current, known)
     # Where some have to go, those that do not run go first, on whichever host they are.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Turn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import EventLog
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import FleetWatch, Look
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -35,25 +35,25 @@ class Acting:
 
     def act(self, watch: FleetWatch, look: Look) -> None:
         """Carry out what was decided at a look, or what is to be done where nothing was."""
-        wanted, turn = look.host.wanted, look.turn
-        workers = turn.workers_to_have(wanted)
+        wanted, cycle = look.host.wanted, look.cycle
+        workers = cycle.workers_to_have(wanted)
         if workers is None or wanted is None:
             return
-        if workers != wanted or turn.due:
-            self._scale(watch, turn, workers, wanted)
+        if workers != wanted or cycle.due:
+            self._scale(watch, cycle, workers, wanted)
             return
         if watch.fleet.stuck.restart and look.stuck:
             self._restart_stuck(watch, look)
-        if look.wanted != turn.seen.workers:
+        if look.wanted != cycle.seen.workers:
             # It only takes those that are down and not to be started yet: no cooldown begins.
-            watch.remembered, watch.withdrawn = turn.if_withdrawn, True
+            watch.remembered, watch.withdrawn = cycle.if_withdrawn, True
 
-    def _scale(self, watch: FleetWatch, turn: Turn, workers: int, wanted: int) -> None:
+    def _scale(self, watch: FleetWatch, cycle: Cycle, workers: int, wanted: int) -> None:
         """Ask for so many workers. Who asks for as many as are wanted has those started again that are down."""
         starts_only = workers == wanted
         # A fleet that grows takes along those that are down, due or not.
-        again = turn.due if starts_only else list(turn.seen.down) if workers > wanted else []
-        noted = turn.started_again(again)
+        again = cycle.due if starts_only else list(cycle.seen.down) if workers > wanted else []
+        noted = cycle.started_again(again)
         watch.remembered = noted.after
         # Before it is done: who is killed in the middle must find the cooldown begun.
         self._save()
@@ -63,7 +63,7 @@ class Acting:
         except OperationError as error:
             if nothing_done(error):
                 # Starts that fail count all the same, else they would be tried at each look.
-                watch.remembered, watch.withdrawn = (noted if starts_only else turn).if_withdrawn, True
+                watch.remembered, watch.withdrawn = (noted if starts_only else cycle).if_withdrawn, True
             self._note_failure(watch, "start_again" if starts_only else "scale", error)
             return
         self._log.problem(BUSY, "", watch.fleet.name)
@@ -78,13 +78,13 @@ class Acting:
             )
         self._tell_started_again(watch, noted, again)
 
-    def _tell_started_again(self, watch: FleetWatch, turn: Turn, names: Sequence[str]) -> None:
+    def _tell_started_again(self, watch: FleetWatch, cycle: Cycle, names: Sequence[str]) -> None:
         """Count and tell of workers that were started again, if any."""
         if not names:
             return
         watch.started_again += len(names)
-        why = {name: turn.seen.down[name] for name in names}
-        starts = {name: turn.after.observed.down[name].starts for name in names}
+        why = {name: cycle.seen.down[name] for name in names}
+        starts = {name: cycle.after.observed.down[name].starts for name in names}
         self._log.event("started_again", fleet=watch.fleet.name, workers=why, starts=starts)
 
     def _restart_stuck(self, watch: FleetWatch, look: Look) -> None:

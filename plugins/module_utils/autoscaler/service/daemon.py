@@ -101,21 +101,21 @@ class Daemon:
         return self._clock.monotonic()
 
     def stop(self) -> None:
-        """End after the turn that is being taken. May be called by a signal handler."""
+        """End after the cycle that is running. May be called by a signal handler."""
         self._stopping = True
 
     def reload(self) -> None:
-        """Read the configuration anew before the next turn. May be called by a signal handler."""
+        """Read the configuration anew before the next cycle. May be called by a signal handler."""
         self._reloading = True
 
     def run(self) -> None:
-        """Take turns until told to stop."""
+        """Run cycles until told to stop."""
         self.begin()
         try:
             while not self._stopping:
                 begun = self._clock.monotonic()
                 self.reload_if_asked()
-                self.take_turns()
+                self.run_cycles()
                 self._notifier.tell("READY=1", "WATCHDOG=1", f"STATUS={self._summary()}")
                 self._wait(begun + self.configuration.interval)
         finally:
@@ -127,8 +127,8 @@ class Daemon:
                 self._listener.watch(())
             self.log.event("stopped")
 
-    def take_turns(self) -> None:
-        """Take one turn for each fleet."""
+    def run_cycles(self) -> None:
+        """Run one cycle for each fleet."""
         stepped = self._steady.step()
         if stepped:
             self.log.event("clock_stepped", seconds=stepped)
@@ -138,12 +138,12 @@ class Daemon:
             if stepped:
                 watch.remembered = watch.remembered.shifted(stepped)
             try:
-                self._take_turn(watch, stepped)
+                self._run_cycle(watch, stepped)
             except Exception as error:
                 # One fleet's trouble is not the others'. Nothing was decided on it.
-                watch.errors["turn"] += 1
-                self.log.event("turn_failed", fleet=watch.fleet.name, error=redact(f"{type(error).__name__}: {error}"))
-            # A turn may take long, where a broker does not answer.
+                watch.errors["cycle"] += 1
+                self.log.event("cycle_failed", fleet=watch.fleet.name, error=redact(f"{type(error).__name__}: {error}"))
+            # A cycle may take long, where a broker does not answer.
             self._notifier.tell("WATCHDOG=1")
         self._save()
         self._show()
@@ -214,16 +214,16 @@ class Daemon:
     def _tell_what_is_watched(self, event: str) -> None:
         self.log.event(event, mode=self.configuration.mode, fleets=list(self.watches))
 
-    def _take_turn(self, watch: FleetWatch, stepped: float) -> None:
+    def _run_cycle(self, watch: FleetWatch, stepped: float) -> None:
         heartbeats = self._listener.heartbeats(watch.fleet.name) if self._listener else {}
         now = self._steady.time_of_day(), self._clock.monotonic()
         if watch.state_lost:
             watch.remembered = Remembered(cautious(now[0]))
         before = watch.last
         look = watch.look(self.configuration.mode, *now, self._read_workers, heartbeats)
-        turn = look.turn
-        line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **observation_as_json(turn.seen)}
-        line.update(decision_as_json(turn.decision))
+        cycle = look.cycle
+        line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **observation_as_json(cycle.seen)}
+        line.update(decision_as_json(cycle.decision))
         if watch.state_lost:
             line["state_lost"] = True
         elif watch.fresh:
@@ -232,9 +232,9 @@ class Daemon:
             line["clock_stepped"] = stepped
         if watch.withdrawn:
             line["withdrawn"] = True
-        watch.fresh, watch.withdrawn, watch.state_lost = turn.decision is None, False, False
+        watch.fresh, watch.withdrawn, watch.state_lost = cycle.decision is None, False, False
         self.log.tell(line)
-        blocked = turn.seen.blocked
+        blocked = cycle.seen.blocked
         if look.broker_told and bool(blocked) != watch.blocked:
             watch.blocked = bool(blocked)
             why = {"why": blocked} if blocked else {}
@@ -246,15 +246,15 @@ class Daemon:
         if set(look.stuck) != watch.stuck:
             watch.stuck = set(look.stuck)
             self.log.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
-        watch.remembered = turn.after
+        watch.remembered = cycle.after
         if self.configuration.mode == ACT:
             self._acting.act(watch, look)
-        elif turn.decision and turn.decision.after != turn.decision.before:
+        elif cycle.decision and cycle.decision.after != cycle.decision.before:
             # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
-            watch.remembered, watch.withdrawn = turn.if_withdrawn, True
+            watch.remembered, watch.withdrawn = cycle.if_withdrawn, True
         # One that was to be carried out and was not is made anew at each look.
-        if turn.decision and not (watch.withdrawn and self.configuration.mode == ACT):
-            watch.decisions[turn.decision.action.value] += 1
+        if cycle.decision and not (watch.withdrawn and self.configuration.mode == ACT):
+            watch.decisions[cycle.decision.action.value] += 1
 
     def _read_workers(self, fleet: str) -> FleetReading:
         """Read the workers of a fleet, by the same clock as its queues."""
@@ -292,7 +292,7 @@ class Daemon:
     def _summary(self) -> str:
         counts = []
         for name, watch in self.watches.items():
-            workers = watch.last.turn.seen.workers if watch.last else None
+            workers = watch.last.cycle.seen.workers if watch.last else None
             counts.append(f"{name}: {'?' if workers is None else workers}")
         return f"{self.configuration.mode}; workers {', '.join(counts) or 'of no fleet'}"
 

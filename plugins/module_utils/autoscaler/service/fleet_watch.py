@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One fleet from turn to turn: what is remembered of it, and what was seen last."""
+"""One fleet from cycle to cycle: what is remembered of it, and what was seen last."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
+    Cycle,
     Remembered,
-    Turn,
     decision_as_json,
     observation_as_json,
-    take_turn,
+    run_cycle,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
@@ -54,7 +54,7 @@ class Look:
     :ivar stuck: seconds for which each stuck worker has idled while tasks waited.
     """
 
-    turn: Turn
+    cycle: Cycle
     host: FleetReading
     queues: QueuesReading
     monotonic: float
@@ -68,7 +68,7 @@ class Look:
     @property
     def wanted(self) -> int | None:
         """How many workers there shall be; None where nobody says."""
-        return None if self.turn.decision is None else self.turn.decision.after
+        return None if self.cycle.decision is None else self.cycle.decision.after
 
     def ended_since(self, before: Look | None) -> dict[str, str]:
         """Return the workers that ended since the look before without having been told to, and how, by name."""
@@ -89,11 +89,11 @@ class Look:
 class FleetWatch:
     """What the service keeps of one fleet. C(decisions) and C(errors) count since it started.
 
-    :ivar fresh: whether no turn was taken since the service started.
+    :ivar fresh: whether no cycle was run since the service started.
     :ivar state_lost: whether there was a state and it could not be used.
     :ivar withdrawn: whether the last decision could not be carried out.
-    :ivar blocked: whether its broker took no tasks at the last turn.
-    :ivar stuck: names of the workers that were stuck at the last turn.
+    :ivar blocked: whether its broker took no tasks at the last cycle.
+    :ivar stuck: names of the workers that were stuck at the last cycle.
     :ivar ended: how many workers ended without having been told to, and C(started_again) how many were started again,
         since the service started.
     """
@@ -118,11 +118,11 @@ class FleetWatch:
         queues = self.link.read(self.fleet.queues)
         host = read_fleet(self.fleet.name)
         policy = None if mode == OBSERVE else self.fleet.policy
-        turn = take_turn(policy, self.remembered, at, (host,), queues, heartbeats)
+        cycle = run_cycle(policy, self.remembered, at, (host,), queues, heartbeats)
         # Of a broker that takes nothing nobody knows what it would hand out.
-        waiting = None if turn.seen.blocked else turn.seen.value(QUEUE_DEPTH)
+        waiting = None if cycle.seen.blocked else cycle.seen.value(QUEUE_DEPTH)
         self.idle = self.idle.then(monotonic, waiting, host.workers or ())
-        self.last = Look(turn, host, queues, monotonic, self.idle.stuck(monotonic, self.fleet.stuck.after))
+        self.last = Look(cycle, host, queues, monotonic, self.idle.stuck(monotonic, self.fleet.stuck.after))
         return self.last
 
     def of(self, fleet: WatchedFleet, link: Link) -> FleetWatch:
@@ -143,8 +143,8 @@ class FleetWatch:
             "errors": dict(self.errors),
         }
         if self.last:
-            status.update(observation_as_json(self.last.turn.seen))
-            status.update(decision_as_json(self.last.turn.decision))
+            status.update(observation_as_json(self.last.cycle.seen))
+            status.update(decision_as_json(self.last.cycle.decision))
             status["stuck"] = self.last.stuck
             status["queues"] = self.last.queues.waiting
         return status

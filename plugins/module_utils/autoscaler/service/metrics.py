@@ -56,7 +56,7 @@ class FleetMetrics:
         for watch in watches:
             if watch.last:
                 age.add_metric([watch.fleet.name], now - watch.last.monotonic)
-            for what in ("scale", "start_again", "restart", "turn"):
+            for what in ("scale", "start_again", "restart", "cycle"):
                 errors.add_metric([watch.fleet.name, what], watch.errors[what])
         yield age
         yield errors
@@ -171,7 +171,7 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     wait = _gauge("celery_task_wait_seconds", "How long the task waits by now that waits longest.", "fleet")
     decisions = _counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
     for watch, look in looks:
-        name, observation = watch.fleet.name, look.turn.seen
+        name, observation = watch.fleet.name, look.cycle.seen
         if observation.workers is not None:
             current.add_metric([name], observation.workers)
         for metric in OBSERVED:

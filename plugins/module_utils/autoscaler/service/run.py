@@ -26,7 +26,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote imp
 def run(path: str, out: TextIO | None = None) -> None:
     """Run the service with the configuration file C(path) until it is told to stop.
 
-    SIGTERM and SIGINT end it after the turn that is being taken, SIGHUP makes it read its configuration anew.
+    SIGTERM and SIGINT end it after the cycle that is running, SIGHUP makes it read its configuration anew.
 
     :param out: where the log goes, by default standard output.
     :raises OperationError: when it cannot begin.
