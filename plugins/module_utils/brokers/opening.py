@@ -62,7 +62,7 @@ def open_broker(
         options = prepared(transport_options)
     except ValueError as error:
         raise OperationError(tried, f"transport_options.{error}", "Correct what is named there.") from error
-    of_kind = next(one for one in BROKERS if one.kind is kind_of(url))
+    (of_kind,) = (one for one in BROKERS if one.kind is kind_of(url))
     if management_url and not of_kind.kind.managed:
         raise OperationError(
             f"use management_url with the broker {shown(url)}", "only RabbitMQ has one", "Leave management_url out."
