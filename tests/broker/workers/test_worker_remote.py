@@ -164,7 +164,7 @@ def test_the_rights_that_are_advised_are_enough(redis_server: RedisServer, worke
     stream = EventStream(url, {"web": ["celery"]})
     stream.start()
     try:
-        wait_until(lambda: stream.snapshot().health.connected, 30, lambda: f"the stream listens: {stream.snapshot().health}")
+        wait_until(lambda: stream.snapshot().health.connected, 30, lambda: str(stream.snapshot().health))
     finally:
         stream.stop()
     assert run(url, "drain", "--node", "a@h", "--timeout", "60")[0] == 0
