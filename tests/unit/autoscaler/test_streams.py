@@ -18,7 +18,9 @@ URL = "redis://h/0"
 class Stream:
     """Stands in for a stream: it only knows what it was made for."""
 
-    def __init__(self, url: str, queues: dict[str, Any], *ways: Any, exchange: str, fleet_of: object) -> None:
+    def __init__(
+        self, url: str, queues: dict[str, Any], *ways: Any, exchange: str = "", fleet_of: object = None
+    ) -> None:
         self.heard = (url, exchange, sorted(queues))
         self.running = False
 

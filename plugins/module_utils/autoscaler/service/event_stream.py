@@ -87,7 +87,7 @@ class EventStream:
     :param timeout: seconds for connecting.
     :param exchange: as Celery's C(event_exchange).
     :param limit: task names, and queues, that are told apart in a fleet.
-    :param host: only workers of this host are counted; "" counts those of all hosts.
+    :param fleet_of: tells which fleet the worker of a name belongs to; by default those of all hosts count.
     """
 
     def __init__(
