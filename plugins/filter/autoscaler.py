@@ -35,11 +35,6 @@ def autoscaled_fleets(fleets: Sequence[Mapping[str, Any]], mode: str, state: str
     return role.scaled(fleets, mode, state)
 
 
-def autoscaler_let_go(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """A configuration that scales these fleets no more."""
-    return role.without(configured, names)
-
-
 class FilterModule:
     """Ansible's way to find filters."""
 
@@ -49,5 +44,4 @@ class FilterModule:
             "autoscaled_fleets": autoscaled_fleets,
             "autoscaler_problems": autoscaler_problems,
             "autoscaler_plan": autoscaler_plan,
-            "autoscaler_let_go": autoscaler_let_go,
         }

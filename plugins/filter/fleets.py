@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import known_schemes
+from ansible_collections.muejam.celery.plugins.module_utils.deploy import tree
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     app_facts,
     arguments,
@@ -117,10 +118,20 @@ def fleet_app_notices(
     return app_facts.notices(fleet, answer, known)
 
 
-def fleet_known_apps(slurped: Mapping[str, Any]) -> dict[str, Any]:
+def fleet_missing(wanted: Mapping[str, list[Any]], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What a host does not have yet of what its fleets need."""
+    return needs.missing(wanted, found)
+
+
+def tree_digests(trees: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """For each tree of files the digest that the module host_info makes of it."""
+    return {path: tree.digest(files) for path, files in trees.items()}
+
+
+def fleet_known_apps(text: str | None) -> dict[str, Any]:
     """What a host keeps of the apps of its fleets, by the fleet's name."""
     try:
-        return app_facts.known(slurped)
+        return app_facts.known(text)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
 
@@ -148,6 +159,8 @@ class FilterModule:
         return {
             "resolve_fleets": resolve_fleets,
             "fleet_needs": fleet_needs,
+            "fleet_missing": fleet_missing,
+            "tree_digests": tree_digests,
             "fleet_problems": fleet_problems,
             "fleet_service": fleet_service,
             "fleet_known_apps": fleet_known_apps,

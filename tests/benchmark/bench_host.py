@@ -30,8 +30,11 @@ LEDGER = f"{LEDGERS}/ledger.jsonl"
 class BenchHost(SystemdHost):
     """A host that is up, with Redis and fleets of the demo's application once they are deployed."""
 
-    def deploy(self, fleet: dict[str, Any], **variables: Any) -> None:
-        """Deploy Redis, one fleet of the demo's application, and its autoscaler where it has a policy."""
+    def deploy(self, fleet: dict[str, Any], **variables: Any) -> str:
+        """Deploy Redis, one fleet of the demo's application, and its autoscaler where it has a policy.
+
+        Returns what Ansible printed.
+        """
         say("deploying")
         demo_app.bring(self.name)
         whole = {
@@ -50,7 +53,7 @@ class BenchHost(SystemdHost):
             "celery_worker_fleets": [whole],
             **variables,
         }
-        self.playbook("playbooks/deploy.yml", extra_vars=given)
+        return self.playbook("playbooks/deploy.yml", extra_vars=given).stdout
 
     def send(self, count: int, seconds: float, queue: str) -> list[dict[str, Any]]:
         """Publish tasks of one length at once, and return them."""

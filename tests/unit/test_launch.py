@@ -34,7 +34,7 @@ def hostile(tmp_path: Path) -> Path:
 
 def rendered(text: str, **known: str) -> str:
     """What Ansible makes of a text of the role autoscaler."""
-    variables = {**yaml.safe_load((ROLES / "autoscaler/vars/main.yml").read_text()), "ansible_managed": "x", **known}
+    variables = {**yaml.safe_load((ROLES / "_common/vars/main.yml").read_text()), "ansible_managed": "x", **known}
     jinja = Environment(undefined=StrictUndefined)
     while "{{" in text:
         text = jinja.from_string(text).render(variables)
@@ -45,7 +45,7 @@ def test_the_command_for_people(hostile: Path) -> None:
     wrapper = hostile / "wrapper"
     template = (ROLES / "autoscaler/templates/celery-autoscaler.sh.j2").read_text()
     wrapper.write_text(
-        rendered(template, __celery_autoscaler_venv_python=sys.executable, __celery_autoscaler_library=str(LIBRARY))
+        rendered(template, __celery_common_venv_python=sys.executable, __celery_common_library=str(LIBRARY))
     )
     policy = hostile / "policy.json"
     policy.write_text("{}")

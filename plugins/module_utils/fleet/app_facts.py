@@ -8,7 +8,6 @@ What a fleet leaves open is the app's: whoever reads the broker for it uses `rea
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,24 +21,23 @@ _KEPT = (
 )  # fmt: skip
 
 
-def known(slurped: Mapping[str, Any]) -> dict[str, Any]:
+def known(text: str | None, path: str = "/etc/celery-worker/apps.json") -> dict[str, Any]:
     """What the host's file says of the app of each fleet, by the fleet's name; nothing when there is no file.
 
-    :param slurped: what `ansible.builtin.slurp` returned of the file.
+    :param text: what is in the file, none when there is no file.
     :raises ValueError: when the file is broken.
     """
-    if "content" not in slurped:
+    if text is None:
         return {}
     try:
-        found: dict[str, Any] = json.loads(base64.b64decode(slurped["content"]))
+        found: dict[str, Any] = json.loads(text)
         broken = not isinstance(found, dict) or not all(isinstance(facts, dict) for facts in found.values())
         why = "it does not describe apps by the names of fleets"
     except ValueError as error:
         broken, why = True, str(error)
     if broken:
         raise ValueError(
-            f"{slurped.get('source')} cannot be read: {why}. "
-            "It was cut off or edited: remove it, and deploy again, which writes it anew"
+            f"{path} cannot be read: {why}. It was cut off or edited: remove it, and deploy again, which writes it anew"
         )
     return found
 

@@ -14,14 +14,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
 def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Users, virtualenvs, programs and directories of resolved fleets that are to be present.
 
-    `brought` are the programs, directories and files that somebody else has to have put there. `brokers` names one
-    fleet for each different broker.
+    `brought` are the programs, directories and files that somebody else has to have put there. `directories` are those
+    that are put there here. `brokers` names one fleet for each different broker.
     """
     users: dict[str, dict[str, str]] = {}
     virtualenvs: dict[str, dict[str, Any]] = {}
     brokers: dict[str, str] = {}
     brought: list[dict[str, str]] = []
-    own_directories = []
+    own_directories = [{"path": names.STATE_DIRECTORY, "owner": "root", "group": "root", "mode": "0755"}]
     for fleet in fleets:
         name = fleet["name"]
         users.setdefault(fleet["user"], {"name": fleet["user"], "group": fleet["group"]})
@@ -41,7 +41,7 @@ def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
             {"fleet": name, "kind": "directory", "path": path} for path in fleet["read_write_paths"] if path != own
         ]
         brought += [{"fleet": name, "kind": "file", "path": path} for path in fleet["environment_files"]]
-        own_directories.append({"path": own, "user": fleet["user"], "group": fleet["group"]})
+        own_directories.append({"path": own, "owner": fleet["user"], "group": fleet["group"], "mode": "0750"})
         way = fleet["broker_url"], fleet["broker_transport_options"], fleet["broker_use_ssl"]
         brokers.setdefault(repr(way), name)
     made_here = tuple(f"{path}/" for path in virtualenvs)
@@ -50,6 +50,31 @@ def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         "groups": sorted({fleet["group"] for fleet in fleets}),
         "virtualenvs": list(virtualenvs.values()),
         "brought": [one for one in brought if one["kind"] != "program" or not one["path"].startswith(made_here)],
-        "own_directories": own_directories,
+        "directories": own_directories,
         "brokers": list(brokers.values()),
+    }
+
+
+def missing(needs: Mapping[str, list[Any]], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the needs a host does not have yet.
+
+    `brought` is for somebody else to put there. `virtualenvs` lack a requirement, and those of `new_virtualenvs` are
+    not there at all. `installed` says whether nothing is left to install.
+
+    :param found: what the module `host_info` found.
+    """
+    kinds = {one["path"]: one["kind"] for one in found["paths"]}
+    programs = {one["path"] for one in found["paths"] if one["executable"]}
+    brought = [
+        one
+        for one in needs["brought"]
+        if (one["path"] not in programs if one["kind"] == "program" else kinds[one["path"]] != one["kind"])
+    ]
+    virtualenvs = [one for one in needs["virtualenvs"] if found["virtualenvs"][one["path"]]["unmet"]]
+    directories = [one for one in needs["directories"] if kinds[one["path"]] != "directory"]
+    return {
+        "brought": brought,
+        "virtualenvs": virtualenvs,
+        "new_virtualenvs": [one for one in virtualenvs if not found["virtualenvs"][one["path"]]["exists"]],
+        "installed": not (virtualenvs or directories or found["missing_users"] or found["missing_groups"]),
     }

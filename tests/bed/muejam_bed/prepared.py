@@ -47,15 +47,13 @@ def _variables(role: str) -> dict[str, Any]:
     return variables
 
 
-def _requirements(role: str) -> tuple[str, ...]:
-    lines = (CHECKOUT / "roles" / role / "files" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+def _requirements() -> tuple[str, ...]:
+    lines = (CHECKOUT / "roles" / "_common" / "files" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 def _packages() -> list[str]:
-    packages: set[str] = set()
-    for role in ("worker", "autoscaler"):
-        packages.update(_variables(role)[f"__celery_{role}_platforms"]["Debian"]["packages"])
+    packages: set[str] = set(_variables("_common")["__celery_common_platforms"]["systemd"]["Debian"]["packages"])
     brokers = _variables("broker")["__celery_broker_platforms"]["Debian"]
     for broker in ("redis", "rabbitmq"):
         packages.update([brokers[broker]["package"], *brokers[broker].get("libraries", [])])
@@ -64,8 +62,7 @@ def _packages() -> list[str]:
 
 def _setup() -> str:
     wanted = {
-        f"{_variables('worker')['__celery_worker_tools']}/venv": _requirements("worker"),
-        f"{_variables('autoscaler')['__celery_autoscaler_home']}/venv": _requirements("autoscaler"),
+        _variables("_common")["__celery_common_venv"]: _requirements(),
         **dict.fromkeys(APP_VENVS, APP_REQUIREMENTS),
     }
     venvs = [

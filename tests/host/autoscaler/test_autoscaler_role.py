@@ -56,7 +56,7 @@ def test_its_user_has_no_power_over_units(deployed: Scaled, verb: str) -> None:
     assert deployed.traces() == before
 
 
-@pytest.mark.parametrize("path", [CONFIG, "/etc/celery-autoscaler/x", "/opt/celery-autoscaler/lib/x.py"])
+@pytest.mark.parametrize("path", [CONFIG, "/etc/celery-autoscaler/x", "/opt/muejam-celery/lib/x.py"])
 def test_its_user_cannot_change_what_it_is_told_or_what_it_runs(deployed: Scaled, path: str) -> None:
     assert "ermission denied" in deployed.run_as(USER, "sh", "-c", f": >> {path}", check=False)
 
@@ -256,7 +256,7 @@ def test_with_the_last_fleet_that_it_scales_it_goes_itself(deployed: Scaled) -> 
     unit = "/etc/systemd/system/celery-worker-web@.service"
     assert deployed.host.run("test", "-e", unit, check=False).returncode != 0
     assert deployed.show(SERVICE, "LoadState") == "not-found"
-    left = "/etc/celery-autoscaler /opt/celery-autoscaler /run/celery-autoscaler /var/lib/celery-autoscaler"
+    left = "/etc/celery-autoscaler /run/celery-autoscaler /var/lib/celery-autoscaler"
     assert deployed.host.run("sh", "-c", f"ls -d {left}", check=False).stdout == ""
     assert deployed.workers("bulk") == [1]
     assert changed(deployed.deploy("--check", state="absent")) == []

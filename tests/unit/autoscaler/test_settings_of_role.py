@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.letting_go import without
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import policies, spec
@@ -75,14 +76,14 @@ def test_an_empty_policy_is_one() -> None:
 
 def test_letting_go() -> None:
     told = role.configuration(resolved(WEB, {**WEB, "name": "mail"}, PLAIN), SETTINGS)
-    left = role.without(told, ["mail", "plain", "unheard-of"])
+    left = without(told, ["mail", "plain", "unheard-of"])
     assert ["policy" in fleet for fleet in left["fleets"]] == [True, False, False]
     assert {**told, "fleets": []} == {**left, "fleets": []}
-    assert role.without(told, []) == told
-    assert role.without({}, ["web"]) == {}
+    assert without(told, []) == told
+    assert without({}, ["web"]) == {}
     # What only advises scales nothing, and goes on advising.
     advising = {**told, "mode": "advise"}
-    assert role.without(advising, ["web"]) == advising
+    assert without(advising, ["web"]) == advising
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -42,21 +41,17 @@ def test_a_silent_fleet_is_read_as_its_app_says() -> None:
     assert (reading["transport_options"], reading["queues"]) == (FACTS["transport_options"], ["shop"])
 
 
-def slurped(text: bytes) -> dict[str, Any]:
-    return {"source": "/etc/celery-worker/apps.json", "content": base64.b64encode(text).decode()}
-
-
 def test_what_a_host_keeps_of_apps() -> None:
-    assert filters.fleet_known_apps({"failed": False, "msg": "file not found: /etc/celery-worker/apps.json"}) == {}
-    assert filters.fleet_known_apps(slurped(json.dumps({"web": FACTS}).encode())) == {"web": FACTS}
+    assert filters.fleet_known_apps(None) == {}
+    assert filters.fleet_known_apps(json.dumps({"web": FACTS})) == {"web": FACTS}
 
 
-@pytest.mark.parametrize("text", [b"", b'{"web": {"app"', b"[]", b"null", b'{"web": 1}', b"\xff\xfe\xfd"])
-def test_a_broken_file_of_apps_is_named(text: bytes) -> None:
+@pytest.mark.parametrize("text", ["", '{"web": {"app"', "[]", "null", '{"web": 1}', "\xff\xfe\xfd"])
+def test_a_broken_file_of_apps_is_named(text: str) -> None:
     with pytest.raises(
         AnsibleFilterError, match=r"^/etc/celery-worker/apps\.json cannot be read: .*remove it, and deploy"
     ):
-        filters.fleet_known_apps(slurped(text))
+        filters.fleet_known_apps(text)
 
 
 def test_nobody_reads_the_file_of_apps_otherwise() -> None:

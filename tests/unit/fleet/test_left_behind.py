@@ -10,24 +10,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROLE = Path(__file__).parents[3] / "roles/worker"
 PLAY = """
 - hosts: localhost
   gather_facts: false
+  vars_files: [ROLE/vars/main.yml]
   tasks:
-    - ansible.builtin.import_role:
-        name: muejam.celery.worker
-        tasks_from: left_behind
+    - ansible.builtin.import_tasks: ROLE/tasks/left_behind.yml
 """
 
 
 def test_a_fleet_that_the_inventory_does_not_name_is_told(tmp_path: Path) -> None:
-    for name in ("web", "web-old", "gone"):
-        (tmp_path / f"celery-worker-{name}@.service").touch()
-    (tmp_path / "celery-worker-web@1.service").touch()
-    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "play.yml").write_text(PLAY.replace("ROLE", str(ROLE)))
     given = {
-        "ansible_python_interpreter": sys.executable,
-        "__celery_worker_unit_directory": str(tmp_path),
+        "__celery_worker_found": {"fleets": ["gone", "web", "web-old"]},
+        "celery_worker_fleet_defaults": {},
         "celery_worker_fleets": [{"name": "web"}, {"name": "gone", "state": "absent"}],
     }
     command = [

@@ -79,18 +79,13 @@ def test_root_runs_python_isolated_and_nothing_in_the_applications_environment()
 
 
 def test_environment_files_are_read_with_a_message_bus_and_a_failure_is_told() -> None:
-    for platform in read("vars/main.yml")["__celery_worker_platforms"].values():
+    for platform in read("../_common/vars/main.yml")["__celery_common_platforms"]["systemd"].values():
         assert "dbus" in platform["packages"]
-    order = [task.get("ansible.builtin.import_tasks") for task in read("tasks/main.yml")]
-    assert order.index("tools.yml") < order.index("environment_files.yml") < order.index("probe.yml")
+    order = [task["name"] for task in read("tasks/main.yml")]
+    assert order.index("Tools") < order.index("Environment files") < order.index("Probe")
     reading, telling = [task for task in read("tasks/environment_files.yml") if "read" in task["name"].lower()]
     assert reading["no_log"]
     assert reading["failed_when"] is False
     assert "stderr" in telling["ansible.builtin.debug"]["msg"]
     assert "no_log" not in telling
     assert telling["failed_when"] == "not ansible_check_mode"
-
-
-def test_what_fleets_bring_may_be_a_link() -> None:
-    [look] = [task for task in read("tasks/preflight.yml") if task.get("register") == "__celery_worker_brought"]
-    assert look["ansible.builtin.stat"]["follow"] is True

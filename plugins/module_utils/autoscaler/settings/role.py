@@ -97,20 +97,6 @@ def configuration(
     }
 
 
-def without(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """A configuration in which the fleets named are not scaled any more, but only observed."""
-    if configured.get("mode") != ACT:
-        return dict(configured)
-    fleets = configured.get("fleets") or []
-    return {
-        **configured,
-        "fleets": [
-            {key: value for key, value in fleet.items() if key != "policy"} if fleet.get("name") in names else fleet
-            for fleet in fleets
-        ],
-    }
-
-
 def watchdog(settings: Mapping[str, Any]) -> int:
     """Seconds for the unit's watchdog: the autoscaler has to come round several times in it."""
     return int(max(LEAST_WATCHDOG, 3 * parse_duration(settings["interval"])))

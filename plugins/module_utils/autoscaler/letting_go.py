@@ -1,0 +1,110 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take fleets out of the hands of this host's daemon, until the next deployment writes its configuration anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import SERVICE, service_runs
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
+    ACT,
+    CONFIGURATION_FILE,
+    IN_FORCE_FILE,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+_PATIENCE = 60.0
+
+
+def without(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A configuration in which the fleets named are not scaled any more, but only observed."""
+    if configured.get("mode") != ACT:
+        return dict(configured)
+    fleets = configured.get("fleets") or []
+    return {
+        **configured,
+        "fleets": [
+            {key: value for key, value in fleet.items() if key != "policy"} if fleet.get("name") in names else fleet
+            for fleet in fleets
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Hands:
+    """The daemon of a host: where its configuration is, whether it runs, and how it is told to read it."""
+
+    configuration: str = CONFIGURATION_FILE
+    in_force: str = IN_FORCE_FILE
+    runs: Callable[[], bool] = service_runs
+
+    def let_go(self, names: Sequence[str] | None, keep: Sequence[str], check: bool) -> list[str]:
+        """Have the daemon scale the fleets named no more, and return those that it did scale until now.
+
+        :param names: None is all but those to keep.
+        :raises OperationError: when its configuration cannot be read or written, or it does not read it.
+        """
+        configured = self._read()
+        scaled = [fleet["name"] for fleet in configured.get("fleets") or [] if "policy" in fleet]
+        gone = [name for name in scaled if (name not in keep if names is None else name in names)]
+        then = without(configured, gone)
+        if then == configured:
+            return []
+        if not check:
+            # What scales reads it for each request, so from here on it refuses.
+            _write(Path(self.configuration), json.dumps(then, indent=4, sort_keys=True) + "\n")
+            # The next deployment gives it all of its configuration again.
+            Path(self.in_force).unlink(missing_ok=True)
+            if self.runs():
+                _reload()
+        return gone
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            configured: dict[str, Any] = json.loads(Path(self.configuration).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise OperationError(
+                f"read which fleets the autoscaler scales from {self.configuration}",
+                error,
+                "Put the file right, or remove it and deploy again.",
+            ) from None
+        return configured
+
+
+def _write(path: Path, text: str) -> None:
+    found = path.stat()
+    half = path.with_name(f".{path.name}.new")
+    half.unlink(missing_ok=True)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        os.fchown(file.fileno(), found.st_uid, found.st_gid)
+        os.fchmod(file.fileno(), 0o640)
+    half.replace(path)
+
+
+def _reload() -> None:
+    tried = f"have {SERVICE} read its configuration"
+    try:
+        told = subprocess.run(
+            ["systemctl", "reload", "--", SERVICE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise OperationError(tried, error, "Check that systemd answers: systemctl status.") from None
+    if told.returncode != 0:
+        raise OperationError(tried, told.stderr.strip(), f"See journalctl -u {SERVICE} on the host.")

@@ -1,0 +1,267 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put files and directories in place: what is right is left alone, what is not is written whole."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.deploy import tree
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+
+PATIENCE = 60.0
+"""Seconds that a check of a file may take."""
+
+HIDDEN = "(secret, not shown)\n"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory, or what a file has in common with one."""
+
+    path: str
+    owner: str
+    group: str
+    mode: int
+
+
+@dataclass(frozen=True)
+class File(Place):
+    """A file.
+
+    :ivar secret: whether no diff shows it.
+    :ivar unit: name under which systemd is asked whether it takes the text as a unit; empty is no unit.
+    :ivar validate: command that ends with 0 when the text is right; C(%s) in it stands for a file with the text.
+    :ivar label: how messages call it.
+    """
+
+    text: str = ""
+    secret: bool = False
+    unit: str = ""
+    validate: Sequence[str] = ()
+    label: str = ""
+
+
+@dataclass
+class Written:
+    """What was changed, or would be.
+
+    :ivar diff: as Ansible shows differences.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+
+    def note(self, path: str, before: str, after: str) -> None:
+        """Add a change."""
+        self.paths.append(path)
+        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": after})
+
+
+def put(
+    directories: Sequence[Place],
+    trees: Mapping[str, Mapping[str, str]],
+    files: Sequence[File],
+    check: bool,
+) -> Written:
+    """Put all of it in place, or with C(check) only say what would be. Nothing is written where a text is refused.
+
+    :raises OperationError: when a text is refused, or something cannot be written.
+    """
+    differing = [one for one in files if _text_on_disk(one) != one.text]
+    refused = list(_refused(differing, check))
+    if refused:
+        raise OperationError("write files", "; ".join(refused), "Nothing was written.", refused=refused)
+    written = Written()
+    for place in directories:
+        _put_directory(place, written, check)
+    for directory, wanted in trees.items():
+        _put_tree(Path(directory), wanted, written, check)
+    for one in files:
+        _put_file(one, one in differing, written, check)
+    return written
+
+
+def _put_directory(place: Place, written: Written, check: bool) -> None:
+    path = Path(place.path)
+    if not path.is_dir():
+        written.note(place.path, "", f"directory {_shown(place)}\n")
+        if not check:
+            _tried(place.path, lambda: path.mkdir(mode=0o700, parents=True))
+            _give(place, path)
+        return
+    _correct(place, path, written, check)
+
+
+def _put_tree(root: Path, wanted: Mapping[str, str], written: Written, check: bool) -> None:
+    write, remove = tree.differences(tree.texts(root), wanted)
+    lines = [*(f"write {path}\n" for path in write), *(f"remove {path}\n" for path in remove)]
+    if not lines:
+        return
+    # Their texts would be thousands of lines.
+    written.note(str(root), "", "".join(lines))
+    if check:
+        return
+    for path in remove:
+        (root / path).unlink()
+    for path in write:
+        place = root / path
+        for parent in reversed(place.parents):
+            if not parent.exists():
+                parent.mkdir()
+                parent.chmod(0o755)
+        # Somebody may import from here at this moment: he sees the old file or the new one, whole.
+        _replace(place, wanted[path], 0o644, os.geteuid(), os.getegid())
+
+
+def _put_file(wanted: File, differs: bool, written: Written, check: bool) -> None:
+    path = Path(wanted.path)
+    if not differs:
+        _correct(wanted, path, written, check)
+        return
+    before = _text_on_disk(wanted)
+    shown = HIDDEN if before is not None else ""
+    written.note(wanted.path, shown if wanted.secret else before or "", HIDDEN if wanted.secret else wanted.text)
+    if wanted.secret and before is not None:
+        written.diff[-1]["after"] = "(another secret, not shown)\n"
+    if not check:
+        _tried(wanted.path, lambda: _replace(path, wanted.text, wanted.mode, *_ids(wanted)))
+
+
+def _correct(place: Place, path: Path, written: Written, check: bool) -> None:
+    """Give a file or a directory that is there its owner, group and mode."""
+    found = path.stat()
+    try:
+        owner, group = _ids(place)
+    except OperationError:
+        # A user that a rehearsal has not created cannot own anything.
+        if check:
+            return
+        raise
+    if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (owner, group, place.mode):
+        before = f"owner {found.st_uid}, group {found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}\n"
+        written.note(place.path, before, f"owner {owner}, group {group}, mode {place.mode:04o}\n")
+        if not check:
+            _give(place, path)
+
+
+def _give(place: Place, path: Path) -> None:
+    owner, group = _ids(place)
+    os.chown(path, owner, group)
+    path.chmod(place.mode)
+
+
+def _ids(place: Place) -> tuple[int, int]:
+    try:
+        return pwd.getpwnam(place.owner).pw_uid, grp.getgrnam(place.group).gr_gid
+    except KeyError as error:
+        raise OperationError(f"give {place.path} its owner", error, "Create the user and the group first.") from None
+
+
+def _shown(place: Place) -> str:
+    return f"of {place.owner}:{place.group}, mode {place.mode:04o}"
+
+
+def _text_on_disk(wanted: File) -> str | None:
+    """What is there, none where there is no plain file: a link is replaced, and what it points to is left alone."""
+    path = Path(wanted.path)
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _replace(path: Path, text: str, mode: int, owner: int, group: int) -> None:
+    half = path.with_name(f".{path.name}.new")
+    half.unlink(missing_ok=True)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchown(file.fileno(), owner, group)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
+
+
+def _tried(path: str, act: Any) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise OperationError(f"write {path}", error, "See what is in its place, and make room for it.") from None
+
+
+def _refused(files: Sequence[File], check: bool) -> Iterator[str]:
+    units = [one for one in files if one.unit]
+    if not units and not any(one.validate for one in files):
+        return
+    scratch = Path(tempfile.mkdtemp(prefix="muejam-celery-"))
+    try:
+        yield from _refused_units(units, scratch)
+        for number, one in enumerate(files):
+            # A rehearsal on a bare host has no program yet that could try it.
+            if one.validate and not (check and not os.access(one.validate[0], os.X_OK)):
+                yield from _refused_by_command(one, scratch / str(number))
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _refused_units(files: Sequence[File], scratch: Path) -> Iterator[str]:
+    """What systemd has to say of units: at a start it merely warns of a directive that it does not know."""
+    if not files:
+        return
+    for one in files:
+        (scratch / one.unit).write_text(one.text, encoding="utf-8")
+    told = _run(["systemd-analyze", "verify", *(str(scratch / one.unit) for one in files)])
+    for line in (told.stdout + told.stderr).splitlines():
+        for one in files:
+            # It speaks of other units of the host, too.
+            _before, found, fault = line.partition(f"{scratch}/{one.unit}:")
+            if found:
+                yield f"{one.label}: line {fault}"
+
+
+def _refused_by_command(wanted: File, path: Path) -> Iterator[str]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(wanted.text)
+    told = _run([str(path) if word == "%s" else word for word in wanted.validate])
+    if told.returncode != 0:
+        said = redact(told.stderr.strip() or told.stdout.strip()).replace(str(path), wanted.path)
+        yield f"{wanted.label}: {said or f'{wanted.validate[0]} ended with {told.returncode}'}"
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            cwd="/",
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", f"there is no program {command[0]}")
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"{command[0]} did not end within {PATIENCE:g} s")

@@ -1,0 +1,60 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet is taken out of the daemon's hands before somebody else sizes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.letting_go import Hands
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+
+CONFIGURATION: dict[str, Any] = {
+    "mode": "act",
+    "fleets": [{"name": "web", "policy": {}}, {"name": "mail", "policy": {}}, {"name": "plain"}],
+}
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Hands:
+    """A daemon that does not run, and has a configuration."""
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGURATION))
+    (tmp_path / "in-force.json").write_text("{}")
+    return Hands(str(tmp_path / "config.json"), str(tmp_path / "in-force.json"), runs=lambda: False)
+
+
+def scaled(hands: Hands) -> list[str]:
+    configured = json.loads(Path(hands.configuration).read_text())
+    return [fleet["name"] for fleet in configured["fleets"] if "policy" in fleet]
+
+
+def test_fleets_that_are_named(hands: Hands) -> None:
+    assert hands.let_go(["mail", "plain", "unheard-of"], [], check=False) == ["mail"]
+    assert scaled(hands) == ["web"]
+    # The next deployment has the daemon read its configuration again.
+    assert not Path(hands.in_force).exists()
+    assert hands.let_go(["mail"], [], check=False) == []
+
+
+def test_all_but_those_to_keep(hands: Hands) -> None:
+    assert hands.let_go(None, ["web", "mail"], check=False) == []
+    assert Path(hands.in_force).exists()
+    assert hands.let_go(None, ["web"], check=True) == ["mail"]
+    assert scaled(hands) == ["web", "mail"]
+    assert hands.let_go(None, ["web"], check=False) == ["mail"]
+    assert scaled(hands) == ["web"]
+
+
+def test_without_a_daemon_there_is_nothing_to_do(tmp_path: Path) -> None:
+    assert Hands(str(tmp_path / "none")).let_go(["web"], [], check=False) == []
+
+
+def test_a_broken_configuration_is_told(hands: Hands) -> None:
+    Path(hands.configuration).write_text("{")
+    with pytest.raises(OperationError, match="which fleets the autoscaler scales"):
+        hands.let_go(["web"], [], check=False)
