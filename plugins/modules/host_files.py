@@ -91,7 +91,7 @@ options:
     default: Nothing was written. Correct these first.
 attributes:
   check_mode:
-    description: Says what it would write. A check by a program that is not there yet is left out.
+    description: Says what it would write. No command of O(files[].validate) is run.
     support: full
   diff_mode:
     description: Shows what it writes, but no secret and no file of a tree.

@@ -217,8 +217,8 @@ def _refused(files: Sequence[File], check: bool) -> Iterator[str]:
     try:
         yield from _refused_units(units, scratch)
         for number, one in enumerate(files):
-            # A rehearsal on a bare host has no program yet that could try it.
-            if one.validate and not (check and not os.access(one.validate[0], os.X_OK)):
+            # In a rehearsal the program on the host may be missing, or an older one than would try it.
+            if one.validate and not check:
                 yield from _refused_by_command(one, scratch / str(number))
     finally:
         shutil.rmtree(scratch)

@@ -124,7 +124,7 @@ def test_nothing_is_written_where_one_is_refused(wanted: Wanted) -> None:
     assert list(wanted.root.iterdir()) == []
 
 
-def test_a_check_by_a_program_that_is_not_there_is_left_out_of_a_rehearsal(wanted: Wanted) -> None:
+def test_a_check_by_a_program_is_left_out_of_a_rehearsal(wanted: Wanted) -> None:
     one = file(wanted.root / "etc/x", "x", validate=["/no/such/program", "%s"])
     assert str(wanted.root / "etc/x") in wanted.put(check=True, files=[one]).paths
     with pytest.raises(OperationError, match="no program"):
