@@ -367,6 +367,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     FleetReading,
+    Marks,
     QueuesReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
@@ -423,11 +424,11 @@ def read_given(answers: dict[str, Any], at: float) -> tuple[FleetReading, ...]:
     return readings
 
 
-def read_queues(given: dict[str, Any], warn: Warn) -> QueuesReading:
-    """Read the queues; what came in the way is part of the reading."""
+def read_queues(given: dict[str, Any], marks: Marks, warn: Warn) -> QueuesReading:
+    """Read the queues, and what came since the last run's marks; what came in the way is part of the reading."""
     link = BrokerLink(given["broker_url"], given["transport_options"], given["ssl"], given["timeout"], warn=warn)
     try:
-        return link.read(given["queues"])
+        return link.read(given["queues"], marks)
     finally:
         link.close()
 
@@ -545,7 +546,7 @@ def main() -> None:
         refuse_where_the_daemon_does_it(given)
         with contextlib.nullcontext() if module.check_mode else file.alone():
             at = time.time()
-            queues = read_queues(given, module.warn)
+            queues = read_queues(given, file.marks(), module.warn)
             told = (cycle_of_all if several else cycle_here)(asked, given, queues, at)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)

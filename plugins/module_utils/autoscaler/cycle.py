@@ -139,6 +139,7 @@ def observation_as_json(seen: Observation) -> dict[str, Any]:
         "unknown": dict(seen.unknown),
         **bounds,
         **({"blocked": seen.blocked} if seen.blocked else {}),
+        **({"sources": dict(seen.sources)} if seen.sources else {}),
         **({"down": dict(seen.down)} if seen.down else {}),
         **({} if seen.room is None else {"room": seen.room}),
     }

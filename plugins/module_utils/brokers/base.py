@@ -18,6 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_readin
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import RemoteControl
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Found
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, shown
 
 T = TypeVar("T")
@@ -58,17 +59,23 @@ class Broker(ABC):
         return addresses_in(url)
 
     def read_queues(
-        self, names: Sequence[str] | None = None, *, timeout: float | None = None, warn: Warn = lambda text: None
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        timeout: float | None = None,
+        warn: Warn = lambda text: None,
+        marks: Marks | None = None,
     ) -> list[QueueReading]:
         """Read queues, in the order of C(names); with None all that the broker knows, by name.
 
         :param timeout: seconds for the whole reading, by default the broker's.
         :param warn: called with a sentence for each thing that could not be learned (and is None in the reading).
+        :param marks: of the last reading, to count what arrived since, or what was delivered; None to count nothing.
         :raises OperationError: when the broker cannot be read; there is then no reading at all.
         """
         wanted = None if names is None else list(dict.fromkeys(names))
         readings = self._in_time(
-            lambda limit: self._read_queues(wanted, limit, self._masked(warn)),
+            lambda limit: self._read_queues(wanted, limit, self._masked(warn), marks),
             timeout,
             f"read the queues of the broker {self.url}",
         )
@@ -133,7 +140,9 @@ class Broker(ABC):
             TimeLimit(CLOSE_SECONDS).run(lambda: self.connection.collect(socket_timeout=CLOSE_SECONDS))
 
     @abstractmethod
-    def _read_queues(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
+    def _read_queues(
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
+    ) -> list[QueueReading]:
         """Read queues, or all there are when C(names) is None."""
 
     @abstractmethod

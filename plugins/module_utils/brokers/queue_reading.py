@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import ListReading
+
 Warn = Callable[[str], None]
 """Receives what limits a reading, in one sentence."""
 
@@ -27,6 +29,9 @@ class QueueReading:
     C(waiting_by_priority): the same by priority step (Redis only).
     C(unacknowledged): messages delivered to a worker and not acknowledged.
     C(consumers): how many consumers the broker knows.
+    C(lists): what arrived in its lists, those in which nothing waits left out (Redis, when asked for).
+    C(delivered): messages delivered for the first time, since whenever (RabbitMQ, when asked for).
+    C(uncounted): why neither is known, when asked for.
     """
 
     name: str
@@ -35,6 +40,9 @@ class QueueReading:
     waiting_by_priority: Mapping[str, int] | None = None
     unacknowledged: int | None = None
     consumers: int | None = None
+    lists: Mapping[str, ListReading] | None = None
+    delivered: int | None = None
+    uncounted: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the reading as a module returns it."""

@@ -88,9 +88,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         WAIT_TIME: Metric(
             Unit.SECONDS,
             Source.BROKER,
-            "age of the oldest waiting task, from what came into the queue and what left it; needs no timestamps in "
-            "tasks. Unknown until it was watched for long enough, and only between two bounds where two looks are far "
-            "apart, see below",
+            "age of the oldest waiting task, from what came into the queue and what left it, as the broker counts; "
+            "needs no timestamps in tasks. Unknown until it was watched for long enough, and only between two bounds "
+            "where two looks are far apart, see below",
             in_rules=True,
             column="WAIT",
         ),

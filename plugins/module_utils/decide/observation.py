@@ -36,6 +36,7 @@ class Observation:
     :param blocked: why the broker takes no tasks at present: that none wait says nothing then. Empty where it does.
     :param room: workers that the hosts together have room for; None is no limit.
     :param bounds: what is sure of metrics whose value is only a bound: the upper one where there is one.
+    :param sources: who counted what a metric is made of, by name, where it may be one or the other.
     :param down: why an instance does not run that is to, by name; such ones are not among C(workers).
     """
 
@@ -49,6 +50,7 @@ class Observation:
     down: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
     blocked: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, metric: str) -> float | None:
         """Return the metric's value, or None where it is unknown."""

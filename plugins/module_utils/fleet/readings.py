@@ -101,6 +101,25 @@ class FleetReading:
 
 
 @dataclass(frozen=True)
+class ListReading:
+    """A list of messages in which the broker shows what arrived: a queue, or one priority of it.
+
+    :ivar waiting: messages that wait in it.
+    :ivar mark: what to give the broker at the next reading, to count from here; empty where it cannot.
+    :ivar arrived: messages that arrived since the mark that was given; C(waiting) where all that wait have, None where
+        that is not known.
+    """
+
+    waiting: int
+    mark: str = ""
+    arrived: int | None = None
+
+
+Marks = Mapping[str, Mapping[str, str]]
+"""Marks of the last reading by queue and list."""
+
+
+@dataclass(frozen=True)
 class QueuesReading:
     """The queues of a fleet.
 
@@ -111,6 +130,11 @@ class QueuesReading:
     :ivar problem: why something of the above is None.
     :ivar blocked: why the broker takes no tasks at present; empty where it does, or does not tell.
     :ivar by_priority: C(waiting) by priority step, where the broker tells.
+    :ivar lists: by queue and list, what arrived; only queues whose arrivals the broker shows, and only lists in which
+        messages wait.
+    :ivar delivered: by queue, messages that the broker delivered for the first time, since whenever; only queues of
+        which it counts that.
+    :ivar uncounted: why the broker tells neither of some queues.
     """
 
     at: float
@@ -119,3 +143,6 @@ class QueuesReading:
     problem: str = ""
     by_priority: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     blocked: str = ""
+    lists: Mapping[str, Mapping[str, ListReading]] = field(default_factory=dict)
+    delivered: Mapping[str, int] = field(default_factory=dict)
+    uncounted: str = ""

@@ -3,27 +3,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long the oldest waiting message of a queue has waited, from counts alone.
 
-Messages need not carry the time of their sending. At each look it is known how many messages wait and how many were
-taken so far; together they are all that have arrived so far. A queue is first in, first out: when 900 have been taken,
+Messages need not carry the time of their sending. At each look it is known how many messages wait, and either how many
+have arrived or how many have left; together that is the whole flow. A queue is first in, first out: when 900 have left,
 the oldest one that waits is the 901st that arrived, and it arrived when the count of arrivals went from 900 to 901.
 Between two looks arrivals are taken to be spread, nearly, evenly, so a wait is exact to the time between the two looks
 around the arrival. Where these are far apart, as after a time without readings, only bounds are known: it arrived after
 the one look and before the other.
 
-What the counts do not show, and what comes of it:
+C(look_at_arrivals) is for a broker that counts what arrives in each list, which is exact: whoever takes messages, what
+arrived less what waits has left. C(look) is for counts of what was taken, by the broker or by workers. What those do
+not show, and what comes of it:
 
 * Departures that nobody counts (the queue is purged, messages expire, a worker is killed between two looks). The
   number that waits falls by more than was taken; the difference is taken for departures.
 * Messages that come back (given back by a worker that stops, delivered again after its death): they arrive again.
   Their first wait is not known any more.
-* Counts that are a moment older than the number that waits. The same as departures that are not counted yet, so a
-  difference within C(SLACK) of the pace of departures is kept as a loan and paid back by the next counts. The last
-  few messages of a queue, as many as are taken in that moment, can look younger than they are.
-* Messages that somebody else takes, who is not among the counted: to be seen as departures only while fewer arrive.
+* Counts that are older than the number that waits. Departures may be uncounted for as long as counts may be late;
+  what is uncounted for longer will never be counted. The last few messages of a queue, as many as are taken in that
+  time, can look younger than they are.
+* Messages that somebody takes who is not among the counted: to be seen as departures only while fewer arrive.
 * Priorities: within one queue, the wait is that of a queue that ignores them.
 
-Messages that waited already at the first look arrived at an unknown time before it; until all of them have been taken
-only a lower bound is known: the time since that look.
+Messages that waited already at the first look arrived at an unknown time before it; until all of them have left only a
+lower bound is known: the time since that look.
 """
 
 from __future__ import annotations
@@ -32,11 +34,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-SLACK = 1.0
-"""Seconds by which counts of departures may be late."""
-
-SLACK_MESSAGES = 2.0
-"""Departures that may be uncounted whatever the pace."""
+LATE = 1.0
+"""Seconds by which workers' counts may be late."""
 
 EDGE = 0.15
 """Share of the time between two looks that no arrival is put nearer to either.
@@ -104,15 +103,14 @@ class Flow:
         look, or the last one by which only messages had arrived that have departed.
     :ivar departed: messages that left the queue.
     :ivar uncounted: those among them that nobody has counted and nobody will.
-    :ivar taken: the count at the last look.
-    :ivar pace: messages taken per second between the last two looks.
+    :ivar recent: C(departed) at the last looks, as (seconds since the epoch, messages): those that counts may not have
+        caught up with, and one before.
     """
 
     points: tuple[tuple[float, float], ...] = ()
     departed: float = 0.0
     uncounted: float = 0.0
-    taken: float = 0.0
-    pace: float = 0.0
+    recent: tuple[tuple[float, float], ...] = ()
 
     @property
     def at(self) -> float:
@@ -126,19 +124,24 @@ class Flow:
 
     def shifted(self, seconds: float) -> Flow:
         """Return the same on a clock that was set by C(seconds)."""
-        return replace(self, points=tuple((at + seconds, arrived) for at, arrived in self.points))
+        return replace(
+            self,
+            points=tuple((at + seconds, arrived) for at, arrived in self.points),
+            recent=tuple((at + seconds, departed) for at, departed in self.recent),
+        )
 
 
-def look(flow: Flow, at: float, waiting: float, taken: float | None) -> Flow:
-    """Return what is remembered after one more look at the queue.
+def look(flow: Flow, at: float, waiting: float, taken: float | None, late: float = LATE) -> Flow:
+    """Return what is remembered after one more look at a queue of which it is counted what is taken.
 
     :param at: seconds since the epoch.
     :param waiting: messages that wait.
     :param taken: messages taken from the queue since whenever; may fall, which counts as none taken. None where that
         is not known. The look then tells something only when nothing waits.
+    :param late: seconds by which C(taken) may be older than C(waiting).
     """
     if not flow.points:
-        return flow if taken is None else Flow(((at, taken + waiting),), departed=taken, taken=taken)
+        return flow if taken is None else Flow(((at, taken + waiting),), departed=taken, recent=((at, taken),))
     if at < flow.at:
         # The clock was set back and nobody has said so: what has waited has still waited.
         flow = flow.shifted(at - flow.at)
@@ -148,15 +151,43 @@ def look(flow: Flow, at: float, waiting: float, taken: float | None) -> Flow:
             return flow
         return _remember(replace(flow, departed=arrived_before), at, arrived_before)
     counted = taken + flow.uncounted
+    settled = [departed for since, departed in flow.recent if since <= at - late]
+    never = max(settled[-1] - counted, 0.0) if settled else 0.0
     # Neither departures nor arrivals ever become fewer.
-    departed = max(flow.departed, counted, arrived_before - waiting)
-    elapsed = at - flow.at
-    pace = max(taken - flow.taken, 0.0) / elapsed if elapsed > 0 else flow.pace
-    loan = departed - counted
-    lent = loan <= SLACK_MESSAGES + SLACK * max(pace, flow.pace)
-    uncounted = flow.uncounted if lent else flow.uncounted + loan
-    after = replace(flow, departed=departed, uncounted=uncounted, taken=taken, pace=pace)
+    departed = max(flow.departed, counted + never, arrived_before - waiting)
+    recent = (*flow.recent[max(len(settled) - 1, 0) :], (at, departed))
+    after = replace(flow, departed=departed, uncounted=flow.uncounted + never, recent=recent)
     return _remember(after, at, departed + waiting)
+
+
+def look_at_arrivals(flow: Flow, at: float, waiting: float, arrived: float | None) -> Flow:
+    """Return what is remembered after one more look at a list whose arrivals are counted.
+
+    A message that comes back to the front waits once more without having arrived: then more wait than can be, and the
+    count of departures stays. Such a message is the next to be taken, so the wait is that of the one behind it.
+
+    :param at: seconds since the epoch.
+    :param waiting: messages that wait.
+    :param arrived: messages that arrived since the last look; C(waiting) where all that wait have. None where that is
+        not known.
+    """
+    if not flow.points:
+        return Flow(((at, waiting),))
+    if at < flow.at:
+        flow = flow.shifted(at - flow.at)
+    if arrived is None:
+        return _begun_again(flow, at, waiting)
+    total = flow.points[-1][1] + arrived
+    return _remember(replace(flow, departed=max(flow.departed, total - waiting)), at, total)
+
+
+def _begun_again(flow: Flow, at: float, waiting: float) -> Flow:
+    """Return a flow of which no more is known than that the oldest message came after the one that was oldest before.
+
+    That is nothing at all where that one waited already at the first look.
+    """
+    since, arrived = flow.points[0]
+    return Flow(((since, 0.0), (at, waiting)) if arrived <= flow.departed else ((at, waiting),))
 
 
 def wait(flow: Flow) -> Wait:

@@ -39,17 +39,13 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.backlog import backlog, scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import Down, is_down, watch
-from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import Flow, Wait, longest, look, wait
 from ansible_collections.muejam.celery.plugins.module_utils.observe.usage import cpu_share, memory_share
+from ansible_collections.muejam.celery.plugins.module_utils.observe.waiting import Waiting, look_at_queues
 from ansible_collections.muejam.celery.plugins.module_utils.observe.worker_totals import (
     Life,
-    Missing,
     Totals,
     count,
 )
-
-ALL_QUEUES = ""
-"""The flow of all queues together, for workers that do not count by queue."""
 
 Heartbeats = Mapping[str, "tuple[int | None, int | None]"]
 """What workers said of themselves in events, by node name: tasks that run, tasks started."""
@@ -60,7 +56,7 @@ class Memory:
     """What is remembered from one observation to the next.
 
     :ivar totals: counts of all workers that ever were.
-    :ivar flows: arrivals and departures by queue.
+    :ivar waiting: what came into the queues and what left them.
     :ivar runtime: seconds for which tasks have run, all together.
     :ivar running: tasks that ran when that was last known.
     :ivar running_at: when that was, in seconds since the epoch.
@@ -68,7 +64,7 @@ class Memory:
     """
 
     totals: Totals = field(default_factory=Totals)
-    flows: Mapping[str, Flow] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=Waiting)
     runtime: float = 0.0
     running: float | None = None
     running_at: float = 0.0
@@ -79,7 +75,7 @@ class Memory:
         return replace(
             self,
             totals=self.totals.shifted(seconds),
-            flows={queue: flow.shifted(seconds) for queue, flow in self.flows.items()},
+            waiting=self.waiting.shifted(seconds),
             running_at=self.running_at + seconds,
             down={name: down.shifted(seconds) for name, down in self.down.items()},
         )
@@ -111,8 +107,8 @@ def observe(
     cpu, used = cpu_share(before, hosts), memory_share(hosts)
     depth, no_depth = _depth(queues)
     load = backlog(hosts, queues, depth, no_depth or no_running, running)
-    memory = replace(memory, flows=_flows(memory, queues, missing))
-    waited = _wait(memory, queues, missing)
+    oldest, waiting = look_at_queues(memory.waiting, queues, totals, missing)
+    memory, waited = replace(memory, waiting=waiting), oldest.wait
     values = {
         QUEUE_DEPTH: (depth, no_depth),
         BACKLOG: (load.value, load.why),
@@ -142,6 +138,7 @@ def observe(
         blocked=queues.blocked,
         bounds=_unsure_above(bounds, values, _silent(workers)),
         down={worker.name: worker.state for worker in workers if is_down(worker)},
+        sources={WAIT_TIME: oldest.source} if oldest.source else {},
     )
     return observation, memory
 
@@ -230,36 +227,3 @@ def _depth(queues: QueuesReading) -> tuple[float | None, str]:
     if queues.waiting is None:
         return None, queues.problem or "the broker could not be read"
     return float(sum(queues.waiting.values())), ""
-
-
-def _flows(memory: Memory, queues: QueuesReading, missing: Missing) -> Mapping[str, Flow]:
-    """Look at every queue, and at all of them together."""
-    if queues.waiting is None:
-        return memory.flows
-    totals = memory.totals
-    taken = None if missing.taken else totals.taken
-    flows = {
-        queue: look(
-            memory.flows.get(queue, Flow()), queues.at, waiting, None if taken is None else taken.get(queue, 0.0)
-        )
-        for queue, waiting in queues.waiting.items()
-    }
-    # With other queues than before, neither what waits nor what was taken compares.
-    same = set(memory.flows) - {ALL_QUEUES} == set(queues.waiting)
-    together = memory.flows.get(ALL_QUEUES, Flow()) if same else Flow()
-    departed = None if missing.departed else totals.departed
-    flows[ALL_QUEUES] = look(together, queues.at, sum(queues.waiting.values()), departed)
-    return flows
-
-
-def _wait(memory: Memory, queues: QueuesReading, missing: Missing) -> Wait:
-    if queues.waiting is None:
-        return Wait(why=queues.problem or "the broker could not be read")
-    empty = not any(queues.waiting.values())
-    if empty:
-        return Wait.exactly(0.0)
-    if missing.departed:
-        return Wait(why="; ".join(missing.departed))
-    if missing.taken:
-        return longest([("", wait(memory.flows[ALL_QUEUES]))])
-    return longest((queue, wait(memory.flows[queue])) for queue in queues.waiting)

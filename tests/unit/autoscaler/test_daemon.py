@@ -102,7 +102,7 @@ class World:
     def link(self, fleet: WatchedFleet, seconds: float) -> World:
         return self
 
-    def read(self, queues: Sequence[str]) -> QueuesReading:
+    def read(self, queues: Sequence[str], marks: object = None) -> QueuesReading:
         if self.waiting is None:
             return QueuesReading(self.wall, None, problem="connection refused")
         return QueuesReading(self.wall, dict.fromkeys(queues, self.waiting), 0, blocked=self.blocked)

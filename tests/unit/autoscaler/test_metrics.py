@@ -35,7 +35,7 @@ class Given:
     def __init__(self, waiting: int | None) -> None:
         self.waiting = waiting
 
-    def read(self, queues: object) -> QueuesReading:
+    def read(self, queues: object, marks: object = None) -> QueuesReading:
         if self.waiting is None:
             return QueuesReading(AT, None, problem="no answer")
         return QueuesReading(AT, {"celery": self.waiting}, 1, by_priority={"celery": {"0": self.waiting}})

@@ -64,7 +64,7 @@ class Service:
         )
         self.daemon.begin()
 
-    def read(self, queues: Sequence[str]) -> QueuesReading:
+    def read(self, queues: Sequence[str], marks: object = None) -> QueuesReading:
         at = self.platform.manager.clock.wall()
         if self.waiting is None:
             return QueuesReading(at, None, problem="connection refused")

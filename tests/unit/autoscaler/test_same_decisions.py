@@ -125,7 +125,7 @@ class Tape:
 
     now: Look
 
-    def read(self, queues: Sequence[str]) -> QueuesReading:
+    def read(self, queues: Sequence[str], marks: object = None) -> QueuesReading:
         return self.now.queues
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import 
     Wait,
     longest,
     look,
+    look_at_arrivals,
     wait,
 )
 
@@ -170,3 +171,45 @@ def test_a_queue_with_bounds_beside_one_that_is_known() -> None:
     assert longest([("a", Wait.exactly(3.0)), ("b", far)]) == Wait(3.0, 62.0, "b: 60 s apart")
     assert longest([("a", Wait.exactly(70.0)), ("b", far)]) == Wait.exactly(70.0)
     assert longest([("a", far), ("b", Wait(40.0, why="waited before"))]).seconds == 40
+
+
+def arrivals(*seen: tuple[float, float, float | None]) -> Flow:
+    """Look several times where the broker counts arrivals: (at, waiting, arrived)."""
+    flow = Flow()
+    for at, waiting, arrived in seen:
+        flow = look_at_arrivals(flow, at, waiting, arrived)
+    return flow
+
+
+def test_arrivals_tell_whoever_takes_the_messages() -> None:
+    # 600 came between 0 and 5 s; 200 of them were taken, nobody knows by whom.
+    assert wait(arrivals((0, 0, None), (5, 600, 600), (10, 450, 50))).seconds == pytest.approx(
+        10 - 5 * put(200.5 / 600)
+    )
+
+
+def test_a_list_that_is_new_throughout_is_younger_than_the_last_look() -> None:
+    assert wait(arrivals((0, 500, None), (5, 3, 3))).seconds == pytest.approx(5 - 5 * put(0.5 / 3))
+    far = wait(arrivals((0, 500, None), (60, 3, 3)))
+    assert (far.at_least, far.at_most) == (0, 60)
+
+
+def test_what_waited_at_the_first_look_at_arrivals_gives_a_lower_bound() -> None:
+    told = wait(arrivals((100, 10, None), (105, 20, 11), (110, 20, 4)))
+    assert (told.at_least, told.at_most) == (10, None)
+
+
+def test_arrivals_that_are_not_known_leave_the_bound_of_the_oldest_before() -> None:
+    told = wait(arrivals((0, 0, None), (5, 10, 10), (65, 5000, None)))
+    assert told.at_least == 0
+    assert told.at_most == 65
+    # What came since is known again.
+    assert wait(arrivals((0, 0, None), (5, 10, 10), (65, 5000, None), (70, 100, 120))).exact
+    assert wait(arrivals((0, 8, None), (5, 9, None))).at_most is None
+
+
+def test_messages_that_come_back_to_the_front_shift_nothing() -> None:
+    flow = arrivals((0, 0, None), (5, 10, 10), (10, 5, 0), (15, 9, 0))
+    assert wait(flow).seconds == pytest.approx(15 - 5 * put(5.5 / 10))
+    flow = look_at_arrivals(flow, 20, 5, 0)
+    assert wait(flow).seconds == pytest.approx(20 - 5 * put(5.5 / 10))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import (
     NEAR,
-    SLACK_MESSAGES,
     Flow,
     look,
+    look_at_arrivals,
     wait,
 )
 
@@ -143,7 +143,7 @@ def test_counts_that_are_late_by_a_quarter_of_a_second(phases: list[Phase], chan
             if not queue.waiting:
                 assert told == 0
                 continue
-            few = 1 + SLACK_MESSAGES + fastest * TICK
+            few = 2 + fastest * TICK
             earliest = queue.arrivals[max(int(queue.taken - few), 0)]
             assert told <= queue.now - earliest + INTERVAL
             if len(queue.waiting) > few:
@@ -182,3 +182,89 @@ def test_faults_are_forgotten_once_the_queue_was_empty(steps: list[tuple[int, in
         seconds = wait(flow).seconds
         assert seconds is not None
         assert abs(seconds - queue.oldest) <= 2 * INTERVAL
+
+
+@settings(max_examples=60, deadline=None)
+@given(PHASES, st.randoms(use_true_random=False))
+def test_counts_that_are_late_by_seconds(phases: list[Phase], chance: object) -> None:
+    """As those that RabbitMQ gathers every few seconds: never younger than with as many messages more taken."""
+    queue, flow = Queue(), Flow()
+    flow = look(flow, 0.0, 0, 0, late=INTERVAL)
+    fastest = 0.0
+    for phase in phases:
+        queue.put(phase.burst)
+        fastest = max(fastest, phase.take)
+        for _tick in range(int(phase.seconds / TICK)):
+            queue.tick(phase.arrive, phase.take)
+            if not (queue.now / INTERVAL).is_integer():
+                continue
+            late = min(chance.randint(0, int(INTERVAL / TICK)), len(queue.history) - 1)  # type: ignore[attr-defined]
+            flow = look(flow, queue.now, len(queue.waiting), queue.history[-1 - late], late=INTERVAL)
+            told = wait(flow).seconds
+            assert told is not None
+            if not queue.waiting:
+                assert told == 0
+                continue
+            few = 2 + fastest * INTERVAL
+            earliest = queue.arrivals[max(int(queue.taken - few), 0)]
+            assert told <= queue.now - earliest + INTERVAL
+            if len(queue.waiting) > few:
+                assert told >= queue.now - queue.arrivals[int(queue.taken + few)] - INTERVAL
+
+
+@dataclass
+class Watched:
+    """A list whose arrivals the broker counts, and what is made of it."""
+
+    queue: Queue = field(default_factory=Queue)
+    flow: Flow = field(default_factory=Flow)
+    seen: int = 0
+
+    def look(self, known: bool = True) -> None:
+        arrived = len(self.queue.arrivals) - self.seen
+        self.seen = len(self.queue.arrivals)
+        waiting = len(self.queue.waiting)
+        self.flow = look_at_arrivals(self.flow, self.queue.now, waiting, min(arrived, waiting) if known else None)
+
+    def hold_to_truth(self) -> None:
+        told, oldest = wait(self.flow), self.queue.oldest
+        if told.exact:
+            assert abs(told.at_least - oldest) <= max(NEAR, 0.15 * oldest)
+        else:
+            assert told.at_least - 0.001 <= oldest <= (told.at_most or oldest) + 0.001
+
+
+@settings(max_examples=60, deadline=None)
+@given(PHASES, st.integers(0, 700), st.randoms(use_true_random=False))
+def test_arrivals_that_the_broker_counts(phases: list[Phase], before: int, chance: object) -> None:
+    """Whoever takes the messages, whatever waited before; some looks are missing, and some arrivals not known."""
+    watched = Watched()
+    watched.queue.put(before)
+    watched.look()
+    for phase in phases:
+        watched.queue.put(phase.burst)
+        for tick in range(int(phase.seconds / TICK)):
+            watched.queue.tick(phase.arrive, phase.take)
+            if tick % (INTERVAL / TICK) == 0 and chance.random() < 0.9:  # type: ignore[attr-defined]
+                watched.look(known=chance.random() < 0.9)  # type: ignore[attr-defined]
+                watched.hold_to_truth()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 5)), min_size=1, max_size=40))
+def test_messages_that_come_back_do_no_harm_once_they_are_taken(steps: list[tuple[int, int, int]]) -> None:
+    watched = Watched()
+    watched.look()
+    back = 0
+    for arrive, take, come_back in steps:
+        # Those that came back are taken first, as they stand in front.
+        watched.queue.get(max(take - back, 0))
+        back = max(back - take, 0) + come_back
+        watched.queue.put(arrive)
+        watched.queue.now += INTERVAL
+        arrived = len(watched.queue.arrivals) - watched.seen
+        watched.seen += arrived
+        waiting = len(watched.queue.waiting) + back
+        watched.flow = look_at_arrivals(watched.flow, watched.queue.now, waiting, min(arrived, waiting))
+        if watched.queue.waiting and not back:
+            assert abs(wait(watched.flow).at_least - watched.queue.oldest) <= INTERVAL

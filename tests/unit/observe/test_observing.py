@@ -393,7 +393,10 @@ def test_a_clock_that_is_set_changes_no_age_and_no_rate() -> None:
     assert two.metrics == pytest.approx(one.metrics)
 
 
-@pytest.mark.parametrize("raw", [None, [], 3, {"totals": 3}, {"flows": {"a": {"points": [[1]]}}}, {"runtime": "much"}])
+@pytest.mark.parametrize(
+    "raw",
+    [None, [], 3, {"totals": 3}, {"waiting": {"taken": {"a": {"points": [[1]]}}}}, {"runtime": "much"}],
+)
 def test_a_foreign_memory_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="memory"):
         from_json(Memory, raw, "memory")

@@ -15,7 +15,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading, Warn
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import QueuesReading
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks, QueuesReading
 
 
 class BrokerLink:
@@ -29,8 +29,12 @@ class BrokerLink:
         timeout: float,
         clock: Callable[[], float] = time.time,
         warn: Warn = lambda text: None,
+        management_url: str | None = None,
     ) -> None:
-        """Prepare to read; `warn` is told once of each thing that cannot be known of this broker."""
+        """Prepare to read; `warn` is told once of each thing that cannot be known of this broker.
+
+        :param management_url: of RabbitMQ's management API; by default it is looked for where it usually is.
+        """
         self._url = url
         self._options = transport_options
         self._ssl = ssl
@@ -38,16 +42,20 @@ class BrokerLink:
         self._clock = clock
         self._warn = warn
         self._told: set[str] = set()
+        self._management_url = management_url
         self._open = contextlib.ExitStack()
         self._broker: Broker | None = None
 
-    def read(self, queues: Sequence[str]) -> QueuesReading:
-        """Read queues by name; takes three times the timeout at most."""
+    def read(self, queues: Sequence[str], marks: Marks | None = None) -> QueuesReading:
+        """Read queues by name; takes three times the timeout at most.
+
+        :param marks: of the last reading, to have the broker count from there.
+        """
         try:
             if self._broker is None:
-                connection = open_broker(self._url, self._options, self._ssl, self._timeout)
+                connection = open_broker(self._url, self._options, self._ssl, self._timeout, self._management_url)
                 self._broker = self._open.enter_context(connection)
-            readings = self._broker.read_queues(queues)
+            readings = self._broker.read_queues(queues, marks=marks or {})
             read = _together(self._clock(), readings)
         except OperationError as error:
             self.close()
@@ -76,6 +84,7 @@ def _together(at: float, readings: Sequence[QueueReading]) -> QueuesReading:
     unknown = [reading.name for reading in readings if reading.waiting is None and reading.exists is not False]
     if unknown:
         return QueuesReading(at, None, problem=f"the broker did not tell how many tasks wait in {', '.join(unknown)}")
+    untold = [reading for reading in readings if reading.lists is None and reading.delivered is None]
     unacknowledged = [reading.unacknowledged for reading in readings]
     return QueuesReading(
         at,
@@ -86,4 +95,7 @@ def _together(at: float, readings: Sequence[QueueReading]) -> QueuesReading:
             for reading in readings
             if reading.waiting_by_priority
         },
+        lists={reading.name: reading.lists for reading in readings if reading.lists is not None},
+        delivered={reading.name: reading.delivered for reading in readings if reading.delivered is not None},
+        uncounted=next((reading.uncounted for reading in untold if reading.uncounted), ""),
     )

@@ -21,6 +21,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.sta
     set_aside,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import fleet_lock
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import who_else_writes
 
@@ -105,6 +106,14 @@ class FleetFile:
             remembered = Remembered(remembered.state.restarted(), remembered.observed)
             told["restarted"] = True
         return Recalled(remembered, told)
+
+    def marks(self) -> Marks:
+        """Return where the last run's counts of the queues end; none where nothing usable was kept."""
+        try:
+            kept = load_state(self.path).get(self.fleet)
+            return {} if kept is None else Remembered.read(self._unwrapped(kept)[1]).observed.waiting.marks
+        except (StateUnusable, ValueError, OperationError):
+            return {}
 
     def keep(self, remembered: Remembered, at: float, withdrawn: bool) -> None:
         """Keep what to begin the next cycle with.

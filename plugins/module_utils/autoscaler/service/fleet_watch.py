@@ -27,6 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     ENDING,
     STARTING,
     FleetReading,
+    Marks,
     QueuesReading,
     WorkerReading,
 )
@@ -39,8 +40,8 @@ ReadFleet = Callable[[str], FleetReading]
 class Link(Protocol):
     """A way to a broker."""
 
-    def read(self, queues: Sequence[str]) -> QueuesReading:
-        """Read queues; a failure is part of the reading."""
+    def read(self, queues: Sequence[str], marks: Marks | None = None) -> QueuesReading:
+        """Read queues, and what arrived since the last reading's marks; a failure is part of the reading."""
 
     def close(self) -> None:
         """Be done with it."""
@@ -115,7 +116,7 @@ class FleetWatch:
 
     def look(self, mode: str, at: float, monotonic: float, read_fleet: ReadFleet, heartbeats: Heartbeats) -> Look:
         """Read everything, and decide unless it is only to be observed. What is remembered is left to the caller."""
-        queues = self.link.read(self.fleet.queues)
+        queues = self.link.read(self.fleet.queues, self.remembered.observed.waiting.marks)
         host = read_fleet(self.fleet.name)
         policy = None if mode == OBSERVE else self.fleet.policy
         cycle = run_cycle(policy, self.remembered, at, (host,), queues, heartbeats)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import unusable
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.observe.waiting import BY_BROKER
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 
 _FORMS = {Unit.SECONDS: "{:.1f} s", Unit.PERCENT: "{:.0f} %"}
@@ -61,6 +62,9 @@ def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{name}: unknown: {', '.join(metrics)}: {why}" for why, metrics in by_reason.items())
     for metric, bounds in fleet.get("bounds", {}).items():
         yield f"{name}: {metric} is only a bound: {bounds['why']}"
+    for metric, source in fleet.get("sources", {}).items():
+        if source != BY_BROKER:
+            yield f"{name}: {metric} is of what {source} counted: what others take from the queue is not seen"
     yield from (f"{name}: {worker} has idled for {s:.0f} s while tasks wait" for worker, s in fleet["stuck"].items())
     yield from (f"{name}: {count} times could not {what}" for what, count in sorted(fleet["errors"].items()))
 

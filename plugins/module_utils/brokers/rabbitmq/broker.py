@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.rem
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.roll_call import call_everybody
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Found
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 
@@ -47,8 +48,10 @@ class RabbitmqBroker(Broker):
         with self.remote_control(control_exchange) as control:
             return call_everybody(control, self.connection, event_exchange, names, deadline)
 
-    def _read_queues(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
-        return self._queues.read(names, limit, warn)
+    def _read_queues(
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
+    ) -> list[QueueReading]:
+        return self._queues.read(names, limit, warn, marks)
 
     def _publishers_blocked(self, _names: Sequence[str], warn: Warn) -> str:
         return self._alarm.blocked(warn)

@@ -5,29 +5,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import ssl
-from base64 import b64encode
+import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import (
     QueueReading,
     Warn,
     is_bookkeeping,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of_http
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.management import ManagedQueue, Management
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 
 # Reply codes of AMQP 0-9-1.
 _ACCESS_REFUSED = 403
 _NOT_FOUND = 404
 _RESOURCE_LOCKED = 405
+
+# The API may sit behind a firewall that does not answer, and what waits is worth more than what was counted.
+SHARE_OF_COUNTS = 0.3
+ASK_AGAIN_AFTER = 300.0
 
 
 class AmqpQueues:
@@ -39,29 +39,46 @@ class AmqpQueues:
         # kombu's own would connect again by itself, and hide that the broker was gone.
         self._amqp = connection.connection
         self._management_url = management_url
+        self._management = Management(connection, management_url)
+        self._uncounted = ""
+        self._ask_again_at = 0.0
 
-    def read(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
+    def read(
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None = None
+    ) -> list[QueueReading]:
         """Read queues, or all of the virtual host when C(names) is None."""
-        unacknowledged: Mapping[str, int | None] = {}
-        if names is None:
-            if not self._management_url:
-                raise OperationError(
-                    "list the queues of RabbitMQ",
-                    "AMQP can ask for a queue by its name but not for all of them",
-                    "Name them in queues, or give management_url (the plugin rabbitmq_management must be enabled).",
-                )
-            unacknowledged = self._from_management(limit)
-            names = sorted(name for name in unacknowledged if not is_bookkeeping(name))
-            return self._read(names, unacknowledged, limit, warn)
-        if self._management_url:
+        if names is None and not self._management_url:
+            raise OperationError(
+                "list the queues of RabbitMQ",
+                "AMQP can ask for a queue by its name but not for all of them",
+                "Name them in queues, or give management_url (the plugin rabbitmq_management must be enabled).",
+            )
+        managed: Mapping[str, ManagedQueue] = {}
+        uncounted = self._uncounted
+        if self._management_url or (marks is not None and time.monotonic() >= self._ask_again_at):
             try:
-                unacknowledged = self._from_management(limit)
-            except OperationError as error:
-                warn(f"Unacknowledged messages are unknown. {error}")
-        return self._read(names, unacknowledged, limit, warn)
+                share = 1.0 if self._management_url else SHARE_OF_COUNTS
+                managed = self._management.queues(TimeLimit(limit.left() * share))
+            except (OperationError, TookTooLong) as error:
+                if names is None:
+                    raise
+                if self._management_url:
+                    warn(f"Unacknowledged messages are unknown. {error}")
+                else:
+                    # Nobody has said that it is there.
+                    self._ask_again_at = time.monotonic() + ASK_AGAIN_AFTER
+                uncounted = self._uncounted = str(error)
+            else:
+                uncounted = self._uncounted = ""
+        if names is None:
+            names = sorted(name for name in managed if not is_bookkeeping(name))
+        readings = self._read(names, managed, limit, warn)
+        if marks is None:
+            return readings
+        return [self._with_deliveries(each, managed, uncounted, limit) for each in readings]
 
     def _read(
-        self, names: Sequence[str], unacknowledged: Mapping[str, int | None], limit: TimeLimit, warn: Warn
+        self, names: Sequence[str], managed: Mapping[str, ManagedQueue], limit: TimeLimit, warn: Warn
     ) -> list[QueueReading]:
         readings = []
         refused: list[tuple[str, Exception]] = []
@@ -82,7 +99,7 @@ class AmqpQueues:
                     name,
                     exists=True,
                     waiting=declared.message_count,
-                    unacknowledged=unacknowledged.get(name),
+                    unacknowledged=managed[name].unacknowledged if name in managed else None,
                     consumers=declared.consumer_count,
                 )
             )
@@ -106,52 +123,12 @@ class AmqpQueues:
             return None
         raise error
 
-    def _from_management(self, limit: TimeLimit) -> dict[str, int | None]:
-        """Return the unacknowledged messages of every queue of the virtual host."""
-        tried = f"ask the management API of RabbitMQ at {shown(str(self._management_url))}"
-        fault = fault_of_http(str(self._management_url))
-        if fault:
-            raise OperationError(tried, f"management_url {fault.why}", fault.next_step)
-        url = urlsplit(str(self._management_url))
-        vhost = quote(self._connection.virtual_host or "/", safe="")
-        user = unquote(url.username or self._connection.userid or "guest")
-        password = unquote(url.password or self._connection.password or "guest")
-        login = b64encode(f"{user}:{password}".encode()).decode()
-        try:
-            # A queue per element; the columns keep an answer about thousands of queues small.
-            with contextlib.closing(self._http(url, limit.left())) as connection:
-                connection.request(
-                    "GET",
-                    f"{url.path.rstrip('/')}/api/queues/{vhost}?columns=name,messages_unacknowledged",
-                    headers={"Accept": "application/json", "Authorization": f"Basic {login}"},
-                )
-                answer = connection.getresponse()
-                if answer.status != 200:
-                    raise OperationError(
-                        tried, f"it answered {answer.status} {answer.reason}", _next_step_of_status(answer.status)
-                    )
-                queues = json.loads(answer.read())
-            return {str(queue["name"]): queue.get("messages_unacknowledged") for queue in queues}
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-            raise OperationError(
-                tried, error, "Check management_url, and that the plugin rabbitmq_management is enabled there."
-            ) from error
-
-    def _http(self, url: SplitResult, timeout: float) -> http.client.HTTPConnection:
-        host = str(url.hostname)
-        if url.scheme == "http":
-            return http.client.HTTPConnection(host, url.port, timeout=timeout)
-        settings = self._connection.ssl if isinstance(self._connection.ssl, dict) else {}
-        context = ssl.create_default_context(cafile=settings.get("ca_certs"))
-        if settings.get("cert_reqs") == ssl.CERT_NONE:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, url.port, timeout=timeout, context=context)
-
-
-def _next_step_of_status(status: int) -> str:
-    if status == 401:
-        return "Check user and password in management_url; the user needs the tag monitoring or management."
-    if status == 404:
-        return "Check the virtual host at the end of broker_url and that management_url is that of the same broker."
-    return "See the broker's log for the other side of this."
+    def _with_deliveries(
+        self, reading: QueueReading, managed: Mapping[str, ManagedQueue], uncounted: str, limit: TimeLimit
+    ) -> QueueReading:
+        delivered = managed[reading.name].delivered if reading.name in managed else None
+        if reading.exists is False and not uncounted and self._management.counts(limit):
+            delivered = 0
+        if delivered is None and not uncounted:
+            uncounted = "RabbitMQ's management API does not tell what is delivered"
+        return dataclasses.replace(reading, delivered=delivered, uncounted="" if delivered is not None else uncounted)

@@ -21,6 +21,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.writes
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Found
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 try:
@@ -87,8 +88,10 @@ class RedisBroker(Broker):
         with self.remote_control(control_exchange) as control:
             return call_everybody(control, deadline)
 
-    def _read_queues(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
-        return self._queues.read(names, limit, warn)
+    def _read_queues(
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
+    ) -> list[QueueReading]:
+        return self._queues.read(names, limit, warn, marks)
 
     def _publishers_blocked(self, names: Sequence[str], warn: Warn) -> str:
         with link_of(self._pool) as link:

@@ -10,6 +10,7 @@ taken from kombu's own channel.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_readin
     Warn,
     is_bookkeeping,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.arrivals import MarkedList, count_arrivals
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import (
     RedisLink,
     Reply,
@@ -38,6 +40,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import LISTS, UNACKED
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import ListReading, Marks
 
 T = TypeVar("T")
 
@@ -81,15 +84,19 @@ class RedisQueues:
         self._unacked_key: str = self._prefix + channel.unacked_key
         self._topic = channel.exchange_types["topic"]
         self._scripts = True
+        self._uncounted = ""
 
-    def read(self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn) -> list[QueueReading]:
+    def read(
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None = None
+    ) -> list[QueueReading]:
         """Read queues, or all there are when C(names) is None."""
         with link_of(self._pool) as link:
             known: set[str] = set()
             if names is None:
                 known = self._find_all(link, limit, warn)
                 names = sorted(known)
-            return self._read(link, names, known, limit, warn)
+            readings = self._read(link, names, known, limit, warn)
+            return readings if marks is None else self._with_arrivals(link, readings, marks, limit)
 
     def _read(
         self, link: RedisLink, names: Sequence[str], known: set[str], limit: TimeLimit, warn: Warn
@@ -107,6 +114,36 @@ class RedisQueues:
             unacknowledged = None if attribution is None else attribution.of(name)
             readings.append(QueueReading(name, exists[name], waiting, by_priority, unacknowledged))
         return readings
+
+    # What arrived.
+
+    def _with_arrivals(
+        self, link: RedisLink, readings: Sequence[QueueReading], marks: Marks, limit: TimeLimit
+    ) -> list[QueueReading]:
+        suffixes = dict(zip(self._step_names, self._suffixes))
+        places = [
+            (reading.name, step)
+            for reading in readings
+            for step, waiting in (reading.waiting_by_priority or {}).items()
+            if waiting
+        ]
+        lists = [
+            MarkedList(self._prefix + name + suffixes[step], marks.get(name, {}).get(step, "")) for name, step in places
+        ]
+        try:
+            counted = [] if self._uncounted else count_arrivals(link, lists, limit)
+        except ServerRefused as error:
+            # Not asked again: each refusal would be an entry in the server's log of them.
+            self._uncounted = f"Redis does not let this user run scripts ({error})"
+        if self._uncounted:
+            return [dataclasses.replace(reading, uncounted=self._uncounted) for reading in readings]
+        by_queue: dict[str, dict[str, ListReading]] = {
+            reading.name: {} for reading in readings if reading.waiting_by_priority is not None
+        }
+        for (name, step), arrivals in zip(places, counted):
+            if arrivals.waiting:
+                by_queue[name][step] = arrivals
+        return [dataclasses.replace(reading, lists=by_queue.get(reading.name)) for reading in readings]
 
     # The lists.
 
