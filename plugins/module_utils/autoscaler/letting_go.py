@@ -60,12 +60,23 @@ class Hands:
             return []
         if not check:
             # What scales reads it for each request, so from here on it refuses.
-            _write(Path(self.configuration), json.dumps(then, indent=4, sort_keys=True) + "\n")
-            # The next deployment gives it all of its configuration again.
-            Path(self.in_force).unlink(missing_ok=True)
+            _write(Path(self.configuration), _text(then), 0o640)
+            self._have_it_read_again()
             if self.runs():
                 _reload()
         return gone
+
+    def _have_it_read_again(self) -> None:
+        """Have the next deployment give the daemon all of its configuration, and not restart it for that."""
+        path = Path(self.in_force)
+        try:
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            del noted["configuration"]
+        except (OSError, ValueError, KeyError, TypeError):
+            # A note that tells nothing of use has the daemon restarted.
+            path.unlink(missing_ok=True)
+        else:
+            _write(path, _text(noted), 0o644)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -81,7 +92,11 @@ class Hands:
         return configured
 
 
-def _write(path: Path, text: str) -> None:
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=4, sort_keys=True) + "\n"
+
+
+def _write(path: Path, text: str, mode: int) -> None:
     found = path.stat()
     half = path.with_name(f".{path.name}.new")
     half.unlink(missing_ok=True)
@@ -89,7 +104,7 @@ def _write(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         os.fchown(file.fileno(), found.st_uid, found.st_gid)
-        os.fchmod(file.fileno(), 0o640)
+        os.fchmod(file.fileno(), mode)
     half.replace(path)
 
 

@@ -24,7 +24,7 @@ CONFIGURATION: dict[str, Any] = {
 def hands(tmp_path: Path) -> Hands:
     """A daemon that does not run, and has a configuration."""
     (tmp_path / "config.json").write_text(json.dumps(CONFIGURATION))
-    (tmp_path / "in-force.json").write_text("{}")
+    (tmp_path / "in-force.json").write_text(json.dumps({"program": "1", "configuration": "2"}))
     return Hands(str(tmp_path / "config.json"), str(tmp_path / "in-force.json"), runs=lambda: False)
 
 
@@ -36,8 +36,8 @@ def scaled(hands: Hands) -> list[str]:
 def test_fleets_that_are_named(hands: Hands) -> None:
     assert hands.let_go(["mail", "plain", "unheard-of"], [], check=False) == ["mail"]
     assert scaled(hands) == ["web"]
-    # The next deployment has the daemon read its configuration again.
-    assert not Path(hands.in_force).exists()
+    # The next deployment has the daemon read its configuration again, and does not restart it.
+    assert json.loads(Path(hands.in_force).read_text()) == {"program": "1"}
     assert hands.let_go(["mail"], [], check=False) == []
 
 
@@ -48,6 +48,13 @@ def test_all_but_those_to_keep(hands: Hands) -> None:
     assert scaled(hands) == ["web", "mail"]
     assert hands.let_go(None, ["web"], check=False) == ["mail"]
     assert scaled(hands) == ["web"]
+
+
+@pytest.mark.parametrize("noted", ["", "[]", "{"])
+def test_a_note_that_tells_nothing_goes(hands: Hands, noted: str) -> None:
+    Path(hands.in_force).write_text(noted)
+    assert hands.let_go(["mail"], [], check=False) == ["mail"]
+    assert not Path(hands.in_force).exists()
 
 
 def test_without_a_daemon_there_is_nothing_to_do(tmp_path: Path) -> None:
