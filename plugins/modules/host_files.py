@@ -57,10 +57,7 @@ options:
         type: path
         required: true
       text:
-        description: What the file shall hold.
-        type: str
-      secret:
-        description: What the file shall hold, when it is not to be shown or logged. In place of O(files[].text).
+        description: What the file shall hold. Without it, that stands in O(secrets).
         type: str
       owner:
         description: The user that it shall belong to.
@@ -85,6 +82,12 @@ options:
       label:
         description: How messages call the file. By default by its path.
         type: str
+  secrets:
+    description:
+      - By their paths, what those of O(files) shall hold that is not to be shown or logged. It stands apart from them
+        because C(ansible-core) logs a secret of more than one line that is part of a list.
+    type: dict
+    default: {}
   refusal:
     description: What is said first where a check refuses a file.
     type: str
@@ -110,8 +113,9 @@ EXAMPLES = r"""
         text: "{{ lookup('ansible.builtin.template', 'shop.service.j2') }}"
         unit: shop.service
       - path: /etc/shop/shop.env
-        secret: "TOKEN={{ shop_token }}\n"
         mode: "0600"
+    secrets:
+      /etc/shop/shop.env: "TOKEN={{ shop_token }}\n"
 """
 
 RETURN = r"""
@@ -136,15 +140,16 @@ def place_of(given: dict[str, Any]) -> Place:
     return Place(given["path"], given["owner"], given["group"], int(given["mode"], 8))
 
 
-def file_of(given: dict[str, Any]) -> File:
-    """A file as the options describe it. Raises ValueError for a mode that is none."""
+def file_of(given: dict[str, Any], secrets: dict[str, str]) -> File:
+    """A file as the options describe it. Raises ValueError for a wrong mode, KeyError for a file without text."""
+    secret = given["text"] is None
     return File(
         given["path"],
         given["owner"],
         given["group"],
         int(given["mode"], 8),
-        text=given["text"] if given["secret"] is None else given["secret"],
-        secret=given["secret"] is not None,
+        text=secrets[given["path"]] if secret else given["text"],
+        secret=secret,
         unit=given["unit"] or "",
         validate=given["validate"],
         label=given["label"] or given["path"],
@@ -173,31 +178,29 @@ def main() -> None:
                 "options": {
                     **place,
                     "text": {"type": "str"},
-                    "secret": {"type": "str", "no_log": True},
                     "mode": {"type": "str", "default": "0644"},
                     "unit": {"type": "str"},
                     "validate": {"type": "list", "elements": "str", "default": []},
                     "label": {"type": "str"},
                 },
-                "mutually_exclusive": [("text", "secret")],
-                "required_one_of": [("text", "secret")],
             },
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "refusal": {"type": "str", "default": "Nothing was written. Correct these first."},
         },
         supports_check_mode=True,
-        # The journal of the host has no use for whole trees of files.
-        no_log=True,
     )
     given = module.params
     try:
         written = put(
             [place_of(one) for one in given["directories"]],
             given["trees"],
-            [file_of(one) for one in given["files"]],
+            [file_of(one, given["secrets"]) for one in given["files"]],
             module.check_mode,
         )
     except ValueError as error:
         module.fail_json(msg=f"A mode is no octal number: {error}.")
+    except KeyError as error:
+        module.fail_json(msg=f"No text was given for the file {error}. Give it as its text or in secrets.")
     except OperationError as error:
         refused = error.details.get("refused")
         module.fail_json(msg=" ".join([given["refusal"], *refused]) if refused else str(error))
