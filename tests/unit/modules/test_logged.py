@@ -8,13 +8,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from ansible_collections.muejam.celery.plugins import modules
 
-NAMES = sorted(path.stem for path in Path(next(iter(modules.__path__))).glob("[a-z]*.py"))
+# Imported now: once a test has used Ansible's own loader of collections, it wants metadata of them.
+MODULES = [
+    importlib.import_module(f"{modules.__name__}.{path.stem}")
+    for path in sorted(Path(next(iter(modules.__path__))).glob("[a-z]*.py"))
+]
 
 
 class Described(Exception):
@@ -27,15 +32,14 @@ def nested(options: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from nested(option.get("options", {}))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_ansible_knows_of_each_secret(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_ansible_knows_of_each_secret(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     described: dict[str, Any] = {}
 
     def describe(**options: Any) -> None:
         described.update(options)
         raise Described
 
-    module = importlib.import_module(f"{modules.__name__}.{name}")
     monkeypatch.setattr(module, "AnsibleModule", describe)
     with pytest.raises(Described):
         module.main()
