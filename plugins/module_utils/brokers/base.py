@@ -149,7 +149,7 @@ class Broker(ABC):
     def _publishers_blocked(self, names: Sequence[str], warn: Warn) -> str:
         """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
 
-    def _close_own(self) -> None:  # noqa: B027
+    def _close_own(self) -> None:  # noqa: B027  (a broker that has none of its own does nothing)
         """Be done with connections beside kombu's."""
 
     @abstractmethod

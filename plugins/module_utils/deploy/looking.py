@@ -9,17 +9,16 @@ import grp
 import hashlib
 import os
 import pwd
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.deploy.commands import run
 from ansible_collections.muejam.celery.plugins.module_utils.deploy.requirements import unmet
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import place_of_others
 
-PATIENCE = 60.0
 """Seconds that a command has to answer."""
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -68,7 +67,7 @@ def missing_packages(packages: Sequence[str]) -> list[str]:
     ):
         try:
             # What is not known is no failure here.
-            told = _run([*command, *packages])
+            told = run([*command, *packages])
         except FileNotFoundError:
             continue
         installed = {line[3:].strip() for line in told.stdout.splitlines() if line.startswith("ii")}
@@ -80,7 +79,7 @@ def python_facts(interpreter: str) -> dict[str, str]:
     """The version of a Python, and why it cannot make virtual environments, empty where it can."""
     question = "import ensurepip, venv, sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        told = _run([interpreter, "-I", "-c", question])
+        told = run([interpreter, "-I", "-c", question])
     except OSError as error:
         return {"version": "", "problem": str(error)}
     if told.returncode != 0:
@@ -132,7 +131,7 @@ def unit_facts(units: Sequence[str]) -> dict[str, Mapping[str, str]]:
     """
     tried = f"ask systemd about {', '.join(units)}"
     try:
-        told = _run(["systemctl", "show", f"--property={','.join(UNIT_PROPERTIES)}", "--", *units])
+        told = run(["systemctl", "show", f"--property={','.join(UNIT_PROPERTIES)}", "--", *units])
     except OSError as error:
         raise OperationError(tried, error, "Check that systemd runs this host.") from None
     if told.returncode != 0:
@@ -155,22 +154,3 @@ def _known(lookup: Any, name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-            # Nothing is imported from a directory of somebody else's.
-            cwd="/",
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )
-    except subprocess.TimeoutExpired:
-        raise OperationError(
-            f"run {command[0]}", f"it did not end within {PATIENCE:g} s", "See what it waits for."
-        ) from None

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.deploy import tree
+from ansible_collections.muejam.celery.plugins.module_utils.deploy.commands import run
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
-PATIENCE = 60.0
 """Seconds that a check of a file may take."""
 
 HIDDEN = "(secret, not shown)\n"
@@ -230,7 +229,12 @@ def _refused_units(files: Sequence[File], scratch: Path) -> Iterator[str]:
         return
     for one in files:
         (scratch / one.unit).write_text(one.text, encoding="utf-8")
-    told = _run(["systemd-analyze", "verify", *(str(scratch / one.unit) for one in files)])
+    try:
+        told = run(["systemd-analyze", "verify", *(str(scratch / one.unit) for one in files)])
+    except FileNotFoundError as error:
+        raise OperationError(
+            "check units with systemd-analyze", error, "Install it: it comes with the package systemd."
+        ) from None
     for line in (told.stdout + told.stderr).splitlines():
         for one in files:
             # It speaks of other units of the host, too.
@@ -243,25 +247,11 @@ def _refused_by_command(wanted: File, path: Path) -> Iterator[str]:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(wanted.text)
-    told = _run([str(path) if word == "%s" else word for word in wanted.validate])
+    try:
+        told = run([str(path) if word == "%s" else word for word in wanted.validate])
+    except FileNotFoundError:
+        yield f"{wanted.label}: it cannot be checked, there is no program {wanted.validate[0]}"
+        return
     if told.returncode != 0:
         said = redact(told.stderr.strip() or told.stdout.strip()).replace(str(path), wanted.path)
         yield f"{wanted.label}: {said or f'{wanted.validate[0]} ended with {told.returncode}'}"
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-            cwd="/",
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(command, 127, "", f"there is no program {command[0]}")
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", f"{command[0]} did not end within {PATIENCE:g} s")

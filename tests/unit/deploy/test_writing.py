@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.deploy import writing
+from ansible_collections.muejam.celery.plugins.module_utils.deploy.commands import run
 from ansible_collections.muejam.celery.plugins.module_utils.deploy.writing import File, Place, Written, put
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -129,6 +131,25 @@ def test_a_check_by_a_program_is_left_out_of_a_rehearsal(wanted: Wanted) -> None
     assert str(wanted.root / "etc/x") in wanted.put(check=True, files=[one]).paths
     with pytest.raises(OperationError, match="no program"):
         wanted.put(files=[one])
+
+
+@pytest.mark.parametrize(
+    ("analyze", "said"),
+    [("", "comes with the package systemd"), ("exec sleep 60", "did not end within")],
+    ids=["missing", "hanging"],
+)
+def test_units_that_could_not_be_checked_are_not_written(
+    wanted: Wanted, analyze: str, said: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path_factory.mktemp("programs")
+    if analyze:
+        (programs / "systemd-analyze").write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin {analyze}\n")
+        (programs / "systemd-analyze").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr(writing, "run", lambda command: run(command, patience=0.5))
+    with pytest.raises(OperationError, match=said):
+        wanted.put(files=[file(wanted.root / "etc/x.service", "[Service]\n", unit="x.service")])
+    assert list(wanted.root.iterdir()) == []
 
 
 def test_an_owner_who_is_not_there_yet_is_no_fault_in_a_rehearsal_alone(tmp_path: Path) -> None:
