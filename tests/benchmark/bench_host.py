@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ sys.path.insert(0, str(CHECKOUT / "tests" / "bed"))
 from muejam_bed import container, demo_app  # noqa: E402
 from muejam_bed.demo_app import APP, LEDGERS  # noqa: E402
 from muejam_bed.engine import ensure_engine  # noqa: E402
-from muejam_bed.shell import checkout_key, say  # noqa: E402
+from muejam_bed.shell import BedError, checkout_key, say  # noqa: E402
 from muejam_bed.systemd_host import SystemdHost  # noqa: E402
 
 PASSWORD = "not-a-real-password"
@@ -84,3 +85,22 @@ def bench_host(purpose: str) -> Iterator[BenchHost]:
             yield BenchHost(name, Path(scratch))
         finally:
             container.down(name)
+
+
+def judged(measure: Callable[[BenchHost, int], list[float]], purpose: str, limit: float, about: str) -> int:
+    """Measure ratios on a host of its own, in as many rounds as asked for, and say whether the worst keeps the limit.
+
+    Returns what the program ends with: 0 kept, 1 broken, 2 not measured.
+    """
+    commands = argparse.ArgumentParser(description=about.splitlines()[0])
+    commands.add_argument("--rounds", type=int, default=3)
+    rounds = commands.parse_args().rounds
+    try:
+        with bench_host(purpose) as host:
+            worst = max(measure(host, rounds))
+    except BedError as error:
+        print(f"{purpose}: {error}", file=sys.stderr)
+        return 2
+    kept = worst <= limit
+    print(f"worst ratio {worst:.2f}, allowed {limit}: {'kept' if kept else 'BROKEN'}")
+    return 0 if kept else 1

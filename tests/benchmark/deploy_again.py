@@ -10,13 +10,14 @@ something, or took more than LIMIT times of that play.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import time
 from collections.abc import Callable
 
-from bench_host import BedError, BenchHost, bench_host
+from bench_host import BenchHost, judged
+
+from muejam_bed.shell import BedError
 
 LIMIT = 1.6
 PINGS = 30
@@ -49,22 +50,5 @@ def measure(host: BenchHost, rounds: int) -> list[float]:
     return ratios
 
 
-def main() -> int:
-    """Measure and judge."""
-    commands = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands.add_argument("--rounds", type=int, default=3)
-    rounds = commands.parse_args().rounds
-    try:
-        with bench_host("deploy-again") as host:
-            ratios = measure(host, rounds)
-    except BedError as error:
-        print(f"deploy_again: {error}", file=sys.stderr)
-        return 2
-    worst = max(ratios)
-    kept = worst <= LIMIT
-    print(f"worst ratio {worst:.2f}, allowed {LIMIT}: {'kept' if kept else 'BROKEN'}")
-    return 0 if kept else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judged(measure, "deploy-again", LIMIT, __doc__))

@@ -9,15 +9,14 @@ the task, as Ansible timed it, took more than LIMIT times of the slowest start, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from datetime import datetime
 from typing import Any
 
-from bench_host import BenchHost, bench_host
+from bench_host import BenchHost, judged
 
-from muejam_bed.shell import BedError, say
+from muejam_bed.shell import say
 
 LIMIT = 1.3
 FEW, MANY = 2, 10
@@ -52,22 +51,5 @@ def measure(host: BenchHost, rounds: int) -> list[float]:
     return ratios
 
 
-def main() -> int:
-    """Measure and judge."""
-    commands = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands.add_argument("--rounds", type=int, default=3)
-    rounds = commands.parse_args().rounds
-    try:
-        with bench_host("scale-start") as host:
-            ratios = measure(host, rounds)
-    except BedError as error:
-        print(f"scale_start: {error}", file=sys.stderr)
-        return 2
-    worst = max(ratios)
-    kept = worst <= LIMIT
-    print(f"worst ratio {worst:.2f}, allowed {LIMIT}: {'kept' if kept else 'BROKEN'}")
-    return 0 if kept else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judged(measure, "scale-start", LIMIT, __doc__))
