@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import load_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -42,6 +41,11 @@ def daemon_sizes(fleet: str, path: str = CONFIGURATION_FILE, runs: Callable[[], 
     """
     if not runs():
         return False
+    # A module compiles what it imports in each run: most hosts have no daemon, and this is a third of all that.
+    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
+        load_configuration,
+    )
+
     configuration = load_configuration(path)
     watched = configuration.fleet(fleet)
     return configuration.mode == ACT and watched is not None and watched.policy is not None
