@@ -2,13 +2,13 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read the workers of a fleet on one host."""
+"""Read the workers of one fleet, or of every fleet, on one host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_info
-short_description: Reads the workers of a fleet on one host
+short_description: Reads the workers of one fleet, or of every fleet, on one host
 version_added: 0.1.0
 author:
   - muejam.celery contributors (@muejam)
@@ -16,8 +16,15 @@ description:
   - Tells what the host knows of the workers of a fleet, whether they answer or not. Which units are wanted and in which
     phase they are, what their processes use, and what each worker says of itself in its status file.
   - It needs no broker. What workers tell over the broker is read by M(muejam.celery.worker_info).
-  - The result is what M(muejam.celery.autoscale) wants of each host of a fleet that has several.
+  - The result for one fleet is what M(muejam.celery.autoscale) wants of each host of a fleet that has several.
   - What cannot be known is V(null), never V(0), and the reason stands beside it.
+options:
+  fleet:
+    description:
+      - Name of the fleet, as given to the role P(muejam.celery.worker#role).
+      - Without it, every fleet of the host is read into RV(fleets).
+    type: str
+    required: false
 extends_documentation_fragment:
   - muejam.celery.fleet
 attributes:
@@ -48,27 +55,37 @@ EXAMPLES = r"""
 - name: Fail while a worker that is wanted does not run
   ansible.builtin.assert:
     that: web.workers | selectattr('phase', 'equalto', 'down') | length == 0
+
+- name: Read every fleet of the host
+  muejam.celery.fleet_info:
+  become: true
+  register: here
 """
 
 RETURN = r"""
+fleets:
+  description: By the name of each fleet what is returned of one below.
+  returned: when O(fleet) is not given
+  type: dict
+  sample: {}
 exists:
   description: Whether the host has a fleet of that name. V(null) where that could not be found out.
-  returned: success
+  returned: when O(fleet) is given
   type: bool
   sample: true
 host:
   description: Name that the host gives itself.
-  returned: success
+  returned: when O(fleet) is given
   type: str
   sample: app1
 at:
   description: When this was read, in seconds since the epoch by the clock of the host.
-  returned: success
+  returned: when O(fleet) is given
   type: float
   sample: 1767225600.25
 workers:
   description: The workers. V(null) where systemd could not be read.
-  returned: success
+  returned: when O(fleet) is given
   type: list
   elements: dict
   contains:
@@ -153,27 +170,30 @@ workers:
       returned: always
 problem:
   description: Why RV(workers) is V(null), else empty.
-  returned: success
+  returned: when O(fleet) is given
   type: str
   sample: ''
 cores:
   description: CPU cores of the host.
-  returned: success
+  returned: when O(fleet) is given
   type: float
   sample: 4
 memory:
   description: Bytes of memory of the host.
-  returned: success
+  returned: when O(fleet) is given
   type: float
   sample: 8323624960
 owned_by_daemon:
   description:
     - Whether the daemon C(celery-autoscaler) runs on the host and sizes this fleet.
     - V(null) when it runs and its configuration cannot be read.
-  returned: success
+  returned: when O(fleet) is given
   type: bool
   sample: false
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -181,21 +201,34 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import told_by
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
+def _of(platform: Platform, fleet: str, warn: Callable[[str], None]) -> dict[str, Any]:
+    """What the host says of a fleet, and who sizes it."""
+    owned: bool | None = None
+    try:
+        owned = daemon_sizes(fleet)
+    except OperationError as error:
+        warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
+    return {**told_by(platform.read(fleet)), "owned_by_daemon": owned}
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec=options.FLEET_ARGUMENTS, supports_check_mode=True)
+    arguments = {**options.FLEET_ARGUMENTS, "fleet": {"type": "str"}}
+    module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     fleet = module.params["fleet"]
     for fault in options.faults(module.params):
         module.fail_json(msg=f"{fault}.")
-    reading = open_platform(module.params["platform"]).read(fleet)
+    platform = open_platform(module.params["platform"])
+    if fleet is not None:
+        module.exit_json(changed=False, **_of(platform, fleet, module.warn))
     try:
-        owned: bool | None = daemon_sizes(fleet)
+        names = platform.fleets()
     except OperationError as error:
-        owned = None
-        module.warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
-    module.exit_json(changed=False, owned_by_daemon=owned, **told_by(reading))
+        module.fail_json(msg=str(error), **error.details)
+    module.exit_json(changed=False, fleets={name: _of(platform, name, module.warn) for name in names})
 
 
 if __name__ == "__main__":

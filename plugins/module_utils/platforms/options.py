@@ -19,7 +19,7 @@ FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def faults(given: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the fleet's name, and with those of the shared times that a module has."""
-    if not is_fleet_name(given["fleet"]):
+    if given["fleet"] is not None and not is_fleet_name(given["fleet"]):
         yield (
             f"fleet: {given['fleet']!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
         )

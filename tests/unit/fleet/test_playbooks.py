@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -84,24 +85,60 @@ def test_transport_options_that_nobody_sets() -> None:
     ],
 )
 def test_the_status_speaks_of_the_app_that_the_fleet_has(fleets: list[dict[str, Any]], told: bool) -> None:
+    here = {"celery_worker_fleets": fleets, "apps_here": {"web": {"app": "proj", "remote_control": False}}}
+    shown = status([], **here)
+    assert "web on a: 0 wanted" in shown
+    assert ("worker_enable_remote_control off" in shown) is told
+
+
+def test_the_status_shows_every_worker_in_its_phase() -> None:
+    phases = ("consuming", "consuming", "starting", "ending", "draining", "down")
+    workers = [
+        {"name": f"web-{number}@a", "phase": phase, "state": "failed, exit-code" if phase == "down" else ""}
+        for number, phase in enumerate(phases, 1)
+    ]
+    answer = {"name": "web-1@a", "state": "online", "active": 1, "concurrency": 4, "reserved": 0, "processed": 9}
+    shown = status(workers, status_workers={"results": [{"item": "web", "workers": [answer]}]})
+    assert "web on a: 5 wanted, 2 running, 1 starting, 1 draining" in shown
+    rows = [line.split(maxsplit=7) for line in shown.splitlines() if line.startswith("  web-")]
+    assert rows[0] == ["web-1@a", "running", "online", "1/4", "0", "9", "?"]
+    assert [row[1] for row in rows] == ["running", "running", "starting", "ending", "draining", "down"]
+    assert rows[-1][-1] == "failed, exit-code"
+
+
+def test_the_status_of_workers_that_could_not_be_read() -> None:
+    assert "web on a: its workers could not be read\n" in status(None)
+    assert "web on a: systemd hangs" in status(None, "status_unread.txt.j2")
+    result = json.loads(status(None, "status_result.json.j2"))["web"]
+    assert {result[key] for key in ("wanted", "running", "starting", "draining", "workers", "queues")} == {None}
+
+
+def test_the_result_of_the_status() -> None:
+    phases = ("consuming", "down", "draining")
+    result = json.loads(status([{"name": phase, "phase": phase} for phase in phases], "status_result.json.j2"))
+    counts = {"wanted": 2, "running": 1, "starting": 0, "draining": 1}
+    assert result == {"web": {"described": True, **counts, "workers": None, "queues": None}}
+
+
+def status(workers: list[dict[str, Any]] | None, template: str = "status.txt.j2", **more: Any) -> str:
+    """A template of the playbook status, for the host `a` with the fleet `web`."""
     here = {
-        "celery_worker_fleets": fleets,
+        "celery_worker_fleets": [{"name": "web"}],
         "fleets_here": ["web"],
-        "apps_here": {"web": {"app": "proj", "remote_control": False}},
-        "status_units": {"stdout": "[]"},
-        "status_wanted": {"files": []},
+        "apps_here": {},
+        "fleets_read": {"fleets": {"web": {"workers": workers, "problem": "systemd hangs" if workers is None else ""}}},
         "status_workers": {},
         "status_queues": {},
+        **more,
     }
-    variables = {"ansible_play_hosts": ["a"], "hostvars": {"a": here}}
-    text = (ROOT / "playbooks/templates/status.txt.j2").read_text()
+    hosts = {"ansible_play_hosts": ["a"], "ansible_play_hosts_all": ["a"], "hostvars": {"a": here}}
+    variables = {**here, **hosts, "status_fleets": ["web"], "status_described": here["celery_worker_fleets"]}
     templar = Templar(DataLoader(), variables=variables)
     environment = templar.environment if hasattr(templar, "environment") else templar._engine.environment
     for name, function in fleet_filters.FilterModule().filters().items():
         environment.filters[f"muejam.celery.{name}"] = function
-    shown = templar.template(trust_as_template(text))
-    assert "web on a: 0 wanted" in shown
-    assert ("worker_enable_remote_control off" in shown) is told
+    shown = templar.template(trust_as_template((ROOT / "playbooks/templates" / template).read_text()))
+    return shown if isinstance(shown, str) else json.dumps(shown)
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: str(path.stem))
