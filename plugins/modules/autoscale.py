@@ -335,11 +335,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
     decision_as_json,
     observation_as_json,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
     FleetFile,
     default_path,

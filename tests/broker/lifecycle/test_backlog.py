@@ -14,7 +14,7 @@ from broker_servers import RedisServer
 from lifecycle_worker import Worker, Workers
 from task_sender import sender
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,

@@ -16,7 +16,7 @@ from broker_servers import RabbitServer, RedisServer
 from lifecycle_worker import Worker, Workers
 from wait_truth import ONE_AT_A_TIME, SOLO, Load, Sender, Sending, Told, Truth, steady
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     FleetReading,

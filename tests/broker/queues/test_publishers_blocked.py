@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 
 from broker_servers import RabbitServer, RedisServer
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from muejam_bed.shell import wait_until
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
     Remembered,
     decision_as_json,
     observation_as_json,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.observation.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.acting import Acting
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import EventLog, Tell
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
