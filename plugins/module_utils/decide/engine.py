@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
     BROKER_METRICS,
     PROCESSED_TOTAL,
@@ -52,8 +53,11 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class State:
+class State(OnAClock):
     """What the engine remembers from one observation to the next.
+
+    A clock that was set forward looks like time that went by, which would end cooldowns and runs early. The engine
+    cannot tell the two apart; whoever has a second clock can, and passes C(shifted) here before it decides.
 
     :param at: when the last observation was made, in seconds since the epoch.
     :param last_up: when the fleet was last grown by the up rule; C(last_down) likewise.
@@ -61,9 +65,9 @@ class State:
     :param sizing: what a target policy has learned of the fleet and its tasks.
     """
 
-    at: float | None = None
-    last_up: float | None = None
-    last_down: float | None = None
+    at: float | None = field(default=None, metadata=INSTANT)
+    last_up: float | None = field(default=None, metadata=INSTANT)
+    last_down: float | None = field(default=None, metadata=INSTANT)
     runs_up: tuple[Run, ...] = ()
     runs_down: tuple[Run, ...] = ()
     sizing: Sizing = field(default_factory=Sizing)
@@ -81,25 +85,6 @@ class State:
         if self.at is None or now >= self.at:
             return replace(self, at=now)
         return self.shifted(now - self.at)
-
-    def shifted(self, seconds: float) -> State:
-        """Return the same state on a clock that was set by C(seconds), forward or (negative) back.
-
-        A clock that was set forward looks like time that went by, which would end cooldowns and runs early. The engine
-        cannot tell the two apart; whoever has a second clock can, and passes the state through here before it decides.
-        """
-        return State(
-            at=_moved(self.at, seconds),
-            last_up=_moved(self.last_up, seconds),
-            last_down=_moved(self.last_down, seconds),
-            runs_up=tuple(run.shifted(seconds) for run in self.runs_up),
-            runs_down=tuple(run.shifted(seconds) for run in self.runs_down),
-            sizing=self.sizing.shifted(seconds),
-        )
-
-
-def _moved(at: float | None, seconds: float) -> float | None:
-    return None if at is None else at + seconds
 
 
 @dataclass(frozen=True)

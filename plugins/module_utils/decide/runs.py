@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Condition
@@ -18,7 +19,7 @@ EXACT = 1e-6
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(OnAClock):
     """An unbroken stretch of observations, kept by one condition.
 
     :param condition: whose run it is.
@@ -27,16 +28,8 @@ class Run:
     """
 
     condition: Condition
-    since: float | None = None
-    counts: tuple[tuple[float, float], ...] = ()
-
-    def shifted(self, seconds: float) -> Run:
-        """Return the same run on a clock that was set by C(seconds)."""
-        return replace(
-            self,
-            since=None if self.since is None else self.since + seconds,
-            counts=tuple((at + seconds, count) for at, count in self.counts),
-        )
+    since: float | None = field(default=None, metadata=INSTANT)
+    counts: tuple[tuple[float, float], ...] = field(default=(), metadata=INSTANT)
 
 
 @dataclass(frozen=True)

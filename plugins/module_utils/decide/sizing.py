@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
     CONCURRENCY,
     PROCESSED_TOTAL,
@@ -69,25 +70,25 @@ class Average:
 
 
 @dataclass(frozen=True)
-class Start:
+class Start(OnAClock):
     """Workers asked for at the same instant, in seconds since the epoch, that did not consume yet when last seen."""
 
-    at: float
+    at: float = field(metadata=INSTANT)
     workers: int
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(OnAClock):
     """Totals of an observation, to compare the next one with."""
 
-    at: float
+    at: float = field(metadata=INSTANT)
     waiting: float
     running: float
     processed: float
 
 
 @dataclass(frozen=True)
-class Sizing:
+class Sizing(OnAClock):
     """What sizing remembers.
 
     :param start_seconds: how long a worker takes until it consumes.
@@ -103,15 +104,15 @@ class Sizing:
     start_seconds: float = START_SECONDS
     slots: int | None = None
     at_least: int = 1
-    full: tuple[tuple[float, int], ...] = ()
+    full: tuple[tuple[float, int], ...] = field(default=(), metadata=INSTANT)
     last: Flow | None = None
-    shrunk_at: float | None = None
+    shrunk_at: float | None = field(default=None, metadata=INSTANT)
     quick: Average = Average()
     slow: Average = Average()
     busy: float = 0.0
     finished: float = 0.0
     told_waits: bool = False
-    wanted: tuple[tuple[float, int], ...] = ()
+    wanted: tuple[tuple[float, int], ...] = field(default=(), metadata=INSTANT)
 
     @property
     def task_seconds(self) -> float:
@@ -121,17 +122,6 @@ class Sizing:
     def restarted(self) -> Sizing:
         """Return what is worth remembering over a restart: how workers and tasks are, not what was going on."""
         return replace(self, starts=(), full=(), last=None, wanted=())
-
-    def shifted(self, seconds: float) -> Sizing:
-        """Return the same memory on a clock that was set by C(seconds)."""
-        return replace(
-            self,
-            starts=tuple(Start(start.at + seconds, start.workers) for start in self.starts),
-            full=tuple((at + seconds, slots) for at, slots in self.full),
-            last=None if self.last is None else replace(self.last, at=self.last.at + seconds),
-            shrunk_at=None if self.shrunk_at is None else self.shrunk_at + seconds,
-            wanted=tuple((at + seconds, workers) for at, workers in self.wanted),
-        )
 
 
 @dataclass(frozen=True)

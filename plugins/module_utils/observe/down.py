@@ -10,8 +10,9 @@ or never tries, is started again by the autoscaler: after a moment, and then les
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
@@ -31,7 +32,7 @@ WELL_AFTER = 60.0
 
 
 @dataclass(frozen=True)
-class Down:
+class Down(OnAClock):
     """A worker that was down.
 
     :ivar since: seconds since the epoch; None while it is on its way up, or runs and is not known to be well yet.
@@ -39,14 +40,9 @@ class Down:
     :ivar started_at: when it last was.
     """
 
-    since: float | None
+    since: float | None = field(metadata=INSTANT)
     starts: int = 0
-    started_at: float = 0.0
-
-    def shifted(self, seconds: float) -> Down:
-        """Return the same on a clock that was set by C(seconds)."""
-        since = None if self.since is None else self.since + seconds
-        return replace(self, since=since, started_at=self.started_at + seconds)
+    started_at: float = field(default=0.0, metadata=INSTANT)
 
     def due(self, at: float) -> bool:
         """Return whether it is time to start the worker again."""

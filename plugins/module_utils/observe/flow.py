@@ -32,7 +32,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 
 LATE = 1.0
 """Seconds by which workers' counts may be late."""
@@ -96,7 +98,7 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(OnAClock):
     """What is remembered of one queue.
 
     :ivar points: looks as (seconds since the epoch, messages that had arrived by then). The first one is the first
@@ -107,10 +109,10 @@ class Flow:
         caught up with, and one before.
     """
 
-    points: tuple[tuple[float, float], ...] = ()
+    points: tuple[tuple[float, float], ...] = field(default=(), metadata=INSTANT)
     departed: float = 0.0
     uncounted: float = 0.0
-    recent: tuple[tuple[float, float], ...] = ()
+    recent: tuple[tuple[float, float], ...] = field(default=(), metadata=INSTANT)
 
     @property
     def at(self) -> float:
@@ -121,14 +123,6 @@ class Flow:
     def waiting(self) -> float:
         """Messages that waited at the last look."""
         return self.points[-1][1] - self.departed if self.points else 0.0
-
-    def shifted(self, seconds: float) -> Flow:
-        """Return the same on a clock that was set by C(seconds)."""
-        return replace(
-            self,
-            points=tuple((at + seconds, arrived) for at, arrived in self.points),
-            recent=tuple((at + seconds, departed) for at, departed in self.recent),
-        )
 
 
 def look(flow: Flow, at: float, waiting: float, taken: float | None, late: float = LATE) -> Flow:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
     BACKLOG,
     CONCURRENCY,
@@ -52,7 +53,7 @@ Heartbeats = Mapping[str, "tuple[int | None, int | None]"]
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(OnAClock):
     """What is remembered from one observation to the next.
 
     :ivar totals: counts of all workers that ever were.
@@ -67,18 +68,8 @@ class Memory:
     waiting: Waiting = field(default_factory=Waiting)
     runtime: float = 0.0
     running: float | None = None
-    running_at: float = 0.0
+    running_at: float = field(default=0.0, metadata=INSTANT)
     down: Mapping[str, Down] = field(default_factory=dict)
-
-    def shifted(self, seconds: float) -> Memory:
-        """Return the same on a clock that was set by C(seconds)."""
-        return replace(
-            self,
-            totals=self.totals.shifted(seconds),
-            waiting=self.waiting.shifted(seconds),
-            running_at=self.running_at + seconds,
-            down={name: down.shifted(seconds) for name, down in self.down.items()},
-        )
 
 
 def observe(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import ListReading, Marks, QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import (
     Flow,
@@ -35,7 +36,7 @@ BY_WORKERS = "this fleet's workers"
 
 
 @dataclass(frozen=True)
-class MarkedFlow:
+class MarkedFlow(OnAClock):
     """The flow of one list, and the broker's mark to count the next arrivals from."""
 
     mark: str
@@ -43,24 +44,19 @@ class MarkedFlow:
 
 
 @dataclass(frozen=True)
-class CountedQueue:
+class CountedQueue(OnAClock):
     """A queue whose arrivals the broker shows.
 
     :ivar at: seconds since the epoch of the last look.
     :ivar lists: those in which messages waited then.
     """
 
-    at: float
+    at: float = field(metadata=INSTANT)
     lists: Mapping[str, MarkedFlow] = field(default_factory=dict)
-
-    def shifted(self, seconds: float) -> CountedQueue:
-        """Return the same on a clock that was set by C(seconds)."""
-        lists = {name: MarkedFlow(each.mark, each.flow.shifted(seconds)) for name, each in self.lists.items()}
-        return CountedQueue(self.at + seconds, lists)
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Waiting(OnAClock):
     """What is remembered of a fleet's queues.
 
     :ivar counted: by queue, where the broker shows what arrived.
@@ -79,14 +75,6 @@ class Waiting:
             queue: {name: each.mark for name, each in known.lists.items() if each.mark}
             for queue, known in self.counted.items()
         }
-
-    def shifted(self, seconds: float) -> Waiting:
-        """Return the same on a clock that was set by C(seconds)."""
-        return Waiting(
-            {queue: known.shifted(seconds) for queue, known in self.counted.items()},
-            {queue: flow.shifted(seconds) for queue, flow in self.delivered.items()},
-            {queue: flow.shifted(seconds) for queue, flow in self.taken.items()},
-        )
 
 
 @dataclass(frozen=True)

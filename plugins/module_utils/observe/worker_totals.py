@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DRAINING,
@@ -29,7 +30,7 @@ wait for ever.
 
 
 @dataclass(frozen=True)
-class Life:
+class Life(OnAClock):
     """What one process of a worker had counted when it last told; None: it has not told.
 
     :ivar host: on which it runs.
@@ -43,16 +44,16 @@ class Life:
 
     host: str
     life: str
-    at: float
+    at: float = field(metadata=INSTANT)
     finished: float | None = None
     departed: float | None = None
     taken: Mapping[str, float] | None = None
     cpu_seconds: float | None = None
-    cpu_at: float = 0.0
+    cpu_at: float = field(default=0.0, metadata=INSTANT)
 
 
 @dataclass(frozen=True)
-class Totals:
+class Totals(OnAClock):
     """Over all lives, those that are over included.
 
     :ivar at: the last look, in seconds since the epoch; None before the first one.
@@ -62,22 +63,11 @@ class Totals:
     :ivar taken: messages taken by queue.
     """
 
-    at: float | None = None
+    at: float | None = field(default=None, metadata=INSTANT)
     lives: Mapping[str, Life] = field(default_factory=dict)
     finished: float = 0.0
     departed: float = 0.0
     taken: Mapping[str, float] = field(default_factory=dict)
-
-    def shifted(self, seconds: float) -> Totals:
-        """Return the same on a clock that was set by C(seconds)."""
-        return replace(
-            self,
-            at=None if self.at is None else self.at + seconds,
-            lives={
-                name: replace(life, at=life.at + seconds, cpu_at=life.cpu_at + seconds)
-                for name, life in self.lives.items()
-            },
-        )
 
 
 @dataclass(frozen=True)
