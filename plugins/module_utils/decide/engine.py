@@ -161,16 +161,17 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
     if unread is not None and (_looks_at_broker(rules) or (shrink and not grow)):
         return Decision(seen.at, Action.HOLD, current, current, (unread,)), state
     if grow:
-        return _grow(policy, rules.up, state, seen.at, current, bounds, ups)
+        reasons = [verdict.text for verdict in ups if verdict.holds]
+        return _move(policy, rules.up, state, seen.at, current, bounds, reasons, up=True)
     if shrink and seen.blocked:
         reason = f"the broker takes no tasks, so no worker is taken away: {seen.blocked}"
         return Decision(seen.at, Action.HOLD, current, current, (reason,)), state
     if shrink:
-        return _shrink(policy, rules.down, state, seen.at, current, bounds, downs)
-    reasons = tuple(f"no scale-up: {v.text}" for v in ups) + tuple(
-        f"no scale-down: {v.text}" for v in downs if not v.holds
-    )
-    return Decision(seen.at, Action.HOLD, current, current, reasons), state
+        reasons = [verdict.text for verdict in downs]
+        return _move(policy, rules.down, state, seen.at, current, bounds, reasons, up=False)
+    reasons = [f"no scale-up: {verdict.text}" for verdict in ups]
+    reasons += [f"no scale-down: {verdict.text}" for verdict in downs if not verdict.holds]
+    return Decision(seen.at, Action.HOLD, current, current, tuple(reasons)), state
 
 
 def _judge_all(rule: Rule, runs: tuple[Run, ...], seen: Observation) -> tuple[tuple[Verdict, ...], tuple[Run, ...]]:
@@ -212,48 +213,34 @@ def _unread(seen: Observation) -> str | None:
     )
 
 
-def _grow(
-    policy: Policy, rule: Rule, state: State, at: float, current: int, bounds: _Bounds, ups: Sequence[Verdict]
+def _move(
+    policy: Policy, rule: Rule, state: State, at: float, current: int, bounds: _Bounds, reasons: Sequence[str], up: bool
 ) -> tuple[Decision, State]:
-    reasons = [verdict.text for verdict in ups if verdict.holds]
-    left = _left(state.last_up, policy.limits.cooldown_up, at)
+    """Grow (C(up)) or shrink by a step of C(rule), as far as the cooldown, the limits and the bounds let it."""
+    limits, noted = policy.limits, list(reasons)
+    if up:
+        way, most, left = "up", limits.scale_up_max, _left(state.last_up, limits.cooldown_up, at)
+    else:
+        way, most, left = "down", limits.scale_down_max, _left(state.last_down, limits.cooldown_down, at)
     if left > 0:
-        reasons.append(f"scale-up is cooling down for another {shown(left)}s")
-        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
+        noted.append(f"scale-{way} is cooling down for another {shown(left)}s")
+        return Decision(at, Action.HOLD, current, current, tuple(noted)), state
     wanted = step_size(rule.step, current)
-    step = min(wanted, policy.limits.scale_up_max)
+    step = min(wanted, most)
     if step < wanted:
-        reasons.append(f"a step of {wanted} is cut to scale_up_max {step}")
+        noted.append(f"a step of {wanted} is cut to scale_{way}_max {step}")
     if wanted == 0:
-        reasons.append(f"the step is a share of {current} workers, which is none")
-    after = min(current + step, bounds.ceiling)
-    if after < current + step:
-        reasons.append(f"{current + step} workers are cut to the ceiling of {bounds.ceiling} ({bounds.ceiling_from})")
+        noted.append(f"the step is a share of {current} workers, which is none")
+    aim = current + step if up else current - step
+    after = max(bounds.floor, min(aim, bounds.ceiling))
+    if after < aim:
+        noted.append(f"{aim} workers are cut to the ceiling of {bounds.ceiling} ({bounds.ceiling_from})")
+    elif after > aim:
+        noted.append(f"{aim} workers are raised to the floor of {bounds.floor} ({bounds.floor_from})")
     if after == current:
-        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
-    return Decision(at, Action.UP, current, after, tuple(reasons)), replace(state, last_up=at)
-
-
-def _shrink(
-    policy: Policy, rule: Rule, state: State, at: float, current: int, bounds: _Bounds, downs: Sequence[Verdict]
-) -> tuple[Decision, State]:
-    reasons = [verdict.text for verdict in downs]
-    left = _left(state.last_down, policy.limits.cooldown_down, at)
-    if left > 0:
-        reasons.append(f"scale-down is cooling down for another {shown(left)}s")
-        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
-    wanted = step_size(rule.step, current)
-    step = min(wanted, policy.limits.scale_down_max)
-    if step < wanted:
-        reasons.append(f"a step of {wanted} is cut to scale_down_max {step}")
-    if wanted == 0:
-        reasons.append(f"the step is a share of {current} workers, which is none")
-    after = max(current - step, bounds.floor)
-    if after > current - step:
-        reasons.append(f"{current - step} workers are raised to the floor of {bounds.floor} ({bounds.floor_from})")
-    if after == current:
-        return Decision(at, Action.HOLD, current, current, tuple(reasons)), state
-    return Decision(at, Action.DOWN, current, after, tuple(reasons)), replace(state, last_down=at)
+        return Decision(at, Action.HOLD, current, current, tuple(noted)), state
+    moved = replace(state, last_up=at) if up else replace(state, last_down=at)
+    return Decision(at, Action.UP if up else Action.DOWN, current, after, tuple(noted)), moved
 
 
 def step_size(step: Step, current: int) -> int:

@@ -113,10 +113,10 @@ class _Parser:
                 self.fault(str(key) if root else f"{path}.{key}", f"is not known here; known are {', '.join(known)}")
         return {str(key): value for key, value in raw.items() if key in known}
 
-    def sequence(self, raw: object, path: str, empty: str) -> Sequence[Any]:
-        """Return C(raw) as a list that is not empty; C(empty) says what to do about one that is."""
+    def sequence(self, raw: object, path: str, empty: str = "") -> Sequence[Any]:
+        """Return C(raw) as a list. Where it must not be empty, C(empty) says what to do about one that is."""
         if isinstance(raw, Sequence) and not isinstance(raw, (str, bytes)):
-            if not raw:
+            if empty and not raw:
                 self.fault(path, f"is empty: {empty}")
             return raw
         self.fault(path, f"is {_kind(raw)}, not a list")
@@ -125,7 +125,7 @@ class _Parser:
     def whole(self, raw: object, path: str, least: int) -> int | None:
         """Return C(raw) as a whole number of workers, at least C(least)."""
         if isinstance(raw, bool) or not isinstance(raw, int):
-            self.fault(path, f"is {_shown(raw)}, not a whole number of workers")
+            self.fault(path, f"is {raw!r}, not a whole number of workers")
         elif raw < least:
             self.fault(path, f"is {raw}: " + ("a step of zero changes nothing" if raw == 0 else f"at least {least}"))
         else:
@@ -134,7 +134,7 @@ class _Parser:
 
     def number(self, raw: object, path: str) -> float | None:
         if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not abs(raw) <= _LARGEST:
-            self.fault(path, f"is {_shown(raw)}, not a number that a metric can have")
+            self.fault(path, f"is {raw!r}, not a number that a metric can have")
         elif raw < 0:
             self.fault(path, f"is {raw:g}: no metric is ever negative")
         else:
@@ -249,19 +249,15 @@ class _Parser:
 
     def step(self, raw: object, path: str, choose: Choose) -> Step:
         keys = self.mapping(raw, path, ("workers", "percent", "choose"))
-        workers: int | None = None
-        percent: float | None = None
-        if "workers" in keys:
-            workers = self.whole(keys["workers"], f"{path}.workers", least=1)
-        if "percent" in keys:
-            percent = self.number(keys["percent"], f"{path}.percent")
-            if percent == 0:
-                self.fault(f"{path}.percent", "is 0: a step of zero changes nothing")
+        workers = self.whole(keys["workers"], f"{path}.workers", least=1) if "workers" in keys else None
+        percent = self.number(keys["percent"], f"{path}.percent") if "percent" in keys else None
+        if percent == 0:
+            self.fault(f"{path}.percent", "is 0: a step of zero changes nothing")
         if "choose" in keys:
             try:
                 choose = Choose(keys["choose"])
             except ValueError:
-                self.fault(f"{path}.choose", f"is {_shown(keys['choose'])}; known are larger and smaller")
+                self.fault(f"{path}.choose", f"is {keys['choose']!r}; known are larger and smaller")
         if "workers" not in keys and "percent" not in keys:
             self.fault(path, "has neither workers nor percent: say how large a step is")
         return Step(workers, percent, choose)
@@ -300,10 +296,7 @@ class _Parser:
                 known = "this host knows UTC only: install its package tzdata"
             self.fault("schedule.timezone", f"{zone!r} is not a time zone; {known}")
             zone = "UTC"
-        listed = () if keys.get("windows") is None else keys["windows"]
-        if not isinstance(listed, Sequence) or isinstance(listed, (str, bytes)):
-            self.fault("schedule.windows", f"is {_kind(listed)}, not a list")
-            listed = ()
+        listed = () if keys.get("windows") is None else self.sequence(keys["windows"], "schedule.windows")
         windows = tuple(self.window(item, f"schedule.windows[{place}]") for place, item in enumerate(listed))
         return Schedule(timezone=zone, windows=windows)
 
@@ -314,7 +307,7 @@ class _Parser:
         keys = self.mapping(raw, path, ("name", "time", "days", "min_workers", "max_workers"))
         name = keys.get("name", path)
         if not isinstance(name, str) or not name.strip():
-            self.fault(f"{path}.name", f"is {_shown(name)}, not a name")
+            self.fault(f"{path}.name", f"is {name!r}, not a name")
         start, end = self.span(keys["time"], f"{path}.time") if keys.get("time") is not None else (0, 24 * 60)
         days = self.days(keys["days"], f"{path}.days") if keys.get("days") is not None else frozenset(range(7))
         bounds = {
@@ -331,7 +324,7 @@ class _Parser:
     def span(self, raw: object, path: str) -> tuple[int, int]:
         found = _SPAN.fullmatch(raw) if isinstance(raw, str) else None
         if not found:
-            self.fault(path, f'is {_shown(raw)}, not a time of day such as "08:00-18:00"')
+            self.fault(path, f'is {raw!r}, not a time of day such as "08:00-18:00"')
             return 0, 24 * 60
         hours_from, minutes_from, hours_to, minutes_to = map(int, found.groups())
         start, end = hours_from * 60 + minutes_from, hours_to * 60 + minutes_to
@@ -376,8 +369,4 @@ def _kind(raw: object) -> str:
         return f"the text {raw!r}"
     if isinstance(raw, Sequence):
         return "a list"
-    return _shown(raw)
-
-
-def _shown(raw: object) -> str:
     return repr(raw)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
@@ -106,36 +106,32 @@ class Rule:
     step: Step
 
 
-def _default_up() -> Rule:
-    return Rule(
-        conditions=(
-            Condition(QUEUE_DEPTH, Comparison.ABOVE, 100, 60),
-            Condition(CPU, Comparison.ABOVE, 80, 120),
-            Condition(MEMORY, Comparison.ABOVE, 85, 120),
-            Condition(WAIT_TIME, Comparison.ABOVE, 30),
-        ),
-        step=Step(workers=2, percent=50, choose=Choose.LARGER),
-    )
-
-
-def _default_down() -> Rule:
-    return Rule(
-        conditions=(
-            Condition(QUEUE_DEPTH, Comparison.BELOW, 10, 300),
-            Condition(CPU, Comparison.BELOW, 30, 300),
-            Condition(MEMORY, Comparison.BELOW, 40, 300),
-            Condition(TASKS_PROCESSED, Comparison.EQUALS, 0, 120),
-        ),
-        step=Step(workers=1, percent=25, choose=Choose.SMALLER),
-    )
+_DEFAULT_UP = Rule(
+    conditions=(
+        Condition(QUEUE_DEPTH, Comparison.ABOVE, 100, 60),
+        Condition(CPU, Comparison.ABOVE, 80, 120),
+        Condition(MEMORY, Comparison.ABOVE, 85, 120),
+        Condition(WAIT_TIME, Comparison.ABOVE, 30),
+    ),
+    step=Step(workers=2, percent=50, choose=Choose.LARGER),
+)
+_DEFAULT_DOWN = Rule(
+    conditions=(
+        Condition(QUEUE_DEPTH, Comparison.BELOW, 10, 300),
+        Condition(CPU, Comparison.BELOW, 30, 300),
+        Condition(MEMORY, Comparison.BELOW, 40, 300),
+        Condition(TASKS_PROCESSED, Comparison.EQUALS, 0, 120),
+    ),
+    step=Step(workers=1, percent=25, choose=Choose.SMALLER),
+)
 
 
 @dataclass(frozen=True)
 class StepRules:
     """Grow by a step when the up rule holds, shrink by a step when the down rule does."""
 
-    up: Rule = field(default_factory=_default_up)
-    down: Rule = field(default_factory=_default_down)
+    up: Rule = _DEFAULT_UP
+    down: Rule = _DEFAULT_DOWN
 
 
 @dataclass(frozen=True)
@@ -149,6 +145,6 @@ class WaitTarget:
 class Policy:
     """Everything a decision is made from, besides the observation and the state."""
 
-    limits: Limits = field(default_factory=Limits)
-    rules: StepRules | WaitTarget = field(default_factory=StepRules)
-    schedule: Schedule = field(default_factory=Schedule)
+    limits: Limits = Limits()
+    rules: StepRules | WaitTarget = StepRules()
+    schedule: Schedule = Schedule()

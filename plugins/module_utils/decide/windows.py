@@ -87,10 +87,8 @@ class Schedule:
             for window in self.windows:
                 edges.update(edge for edge in window.occurrence(day, zone) or () if start < edge < end)
             day += timedelta(days=1)
-        ordered = sorted(edges)
-        since = start
-        current = self.in_force(start)
-        for edge in ordered[1:-1]:
+        since, current = start, self.in_force(start)
+        for edge in sorted(edges)[1:-1]:
             following = self.in_force(edge)
             if following != current:
                 yield since, edge, current
@@ -109,17 +107,12 @@ def instant(day: date, minutes: int, zone: tzinfo) -> float:
         return first
     # Inside a gap the two readings of the wall clock lie on both sides of the change.
     before = wall.replace(tzinfo=zone, fold=1).timestamp()
-    offset = _offset(first, zone)
+    offset = datetime.fromtimestamp(first, zone).utcoffset()
     low, high = int(before), int(first)
     while high - low > 1:
         middle = (low + high) // 2
-        if _offset(middle, zone) == offset:
+        if datetime.fromtimestamp(middle, zone).utcoffset() == offset:
             high = middle
         else:
             low = middle
     return float(high)
-
-
-def _offset(at: float, zone: tzinfo) -> timedelta:
-    offset = datetime.fromtimestamp(at, timezone.utc).astimezone(zone).utcoffset()
-    return offset or timedelta()
