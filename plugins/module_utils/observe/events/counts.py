@@ -5,48 +5,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import Admission, Label, clean_name
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import BUCKETS, OTHER, TaskCounts
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import OTHER, TaskCounts
 
 LABELS_FOR_EACH_NAME = 5
 """Pairs of task and queue that are told apart, for each name that is."""
-
-
-class Series:
-    """Counters of one task in one queue."""
-
-    def __init__(self, task: str, queue: str) -> None:
-        self.task = task
-        self.queue = queue
-        self.received = self.started = self.succeeded = self.failed = 0
-        self.timeouts = self.retried = self.revoked = self.rejected = 0
-        self.durations = [0] * (len(BUCKETS) + 1)
-        self.duration_sum = 0.0
-
-    def took(self, seconds: float) -> None:
-        """Count the run time of a succeeded run."""
-        self.durations[bisect_left(BUCKETS, seconds)] += 1
-        self.duration_sum += seconds
-
-    def value(self) -> TaskCounts:
-        """Return it as a value."""
-        return TaskCounts(
-            task=self.task,
-            queue=self.queue,
-            received=self.received,
-            started=self.started,
-            succeeded=self.succeeded,
-            failed=self.failed,
-            timeouts=self.timeouts,
-            retried=self.retried,
-            revoked=self.revoked,
-            rejected=self.rejected,
-            durations=tuple(self.durations),
-            duration_sum=self.duration_sum,
-        )
 
 
 class FleetCounts:
@@ -64,8 +29,8 @@ class FleetCounts:
         self._limit = limit
         self._tasks = Admission(limit)
         self._queues = Admission(limit)
-        self._series: dict[Label, Series] = {}
-        self._of_label: dict[Label, Series] = {}
+        self._series: dict[Label, TaskCounts] = {}
+        self._of_label: dict[Label, TaskCounts] = {}
         self.take_from(queues)
 
     def take_from(self, queues: Collection[str]) -> None:
@@ -75,15 +40,15 @@ class FleetCounts:
         self._queues.add(["", *names])
         self._of_label.clear()
 
-    def series(self, label: Label) -> Series:
+    def series(self, label: Label) -> TaskCounts:
         """Return the counters of a task in a queue."""
         return self._of_label.get(label) or self._admit(label)
 
-    def _admit(self, label: Label) -> Series:
+    def _admit(self, label: Label) -> TaskCounts:
         key = (self._tasks.of(label[0]), self._queues.of(label[1] or self._only_queue))
         if key not in self._series and len(self._series) >= LABELS_FOR_EACH_NAME * self._limit:
             key = (OTHER, OTHER)
-        series = self._series.setdefault(key, Series(*key))
+        series = self._series.setdefault(key, TaskCounts(*key))
         if len(self._of_label) >= 2 * LABELS_FOR_EACH_NAME * self._limit:
             self._of_label.clear()
         self._of_label[label] = series
@@ -96,6 +61,6 @@ class FleetCounts:
             self.runtime_total += seconds
             self.runs_timed += 1
 
-    def values(self) -> Iterable[TaskCounts]:
-        """Return the counters as values."""
-        return [series.value() for series in self._series.values()]
+    def tasks(self) -> tuple[TaskCounts, ...]:
+        """Return the counters as they are now."""
+        return tuple(series.copy() for series in self._series.values())

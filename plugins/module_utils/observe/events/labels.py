@@ -46,14 +46,11 @@ class Labels:
 
 
 class Admission:
-    """Admits so many names, first come first served; all others are C(OTHER).
+    """Admits so many names, first come first served; all others are C(OTHER)."""
 
-    :param always: names that are admitted whatever else comes.
-    """
-
-    def __init__(self, limit: int, always: Iterable[str] = ()) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._names = set(always)
+        self._names: set[str] = set()
 
     def of(self, name: str) -> str:
         """Return the name, or C(OTHER)."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Optional
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts
@@ -33,65 +34,47 @@ class Node:
     """One worker, over all its lives."""
 
     def __init__(self, name: str, fleet: FleetCounts, at: float) -> None:
-        self.name = name
         self.fleet = fleet
         self.heard_at = at
-        self.beat_at: float | None = None
-        self.pid: int | None = None
-        self.online = True
-        self.interval = HEARTBEAT_SECONDS
-        self.active: int | None = None
-        self.started: int | None = None
-        self.finished = 0
-        self.missed = 0
-        self.sends_task_events = False
-        self.starts = MissedStarts()
+        self.worker = HeardWorker(name, interval=HEARTBEAT_SECONDS)
+        self._beat_at: float | None = None
+        self._starts = MissedStarts()
 
     def saw_start(self) -> None:
         """A task event told of a start."""
-        self.sends_task_events = True
-        self.starts.started()
+        self.worker.sends_task_events = True
+        self._starts.started()
 
     def saw_end(self, seconds: float | None) -> None:
         """A task event told of the end of a run, which took so long where that is known."""
-        self.sends_task_events = True
-        self.finished += 1
+        self.worker.sends_task_events = True
+        self.worker.finished += 1
         self.fleet.saw_end(seconds)
 
     def beat(self, event: Mapping[str, Any], at: float) -> None:
         """Take a heartbeat, or the greeting of a worker that (re)connected."""
         pid, started = count_of(event.get("pid")), count_of(event.get("processed"))
-        if self.beat_at is not None and _is_another_life(self, pid, started):
+        worker = self.worker
+        if self._beat_at is not None and _is_another_life(worker, pid, started):
             # It began while we listened, so all its starts should have been told of.
-            self.starts = MissedStarts(base=0)
-        self.heard_at = self.beat_at = at
-        self.online = True
-        self.pid, self.started, self.active = pid, started, count_of(event.get("active"))
-        self.interval = seconds_of(event.get("freq"), LONGEST_INTERVAL) or HEARTBEAT_SECONDS
+            self._starts = MissedStarts(base=0)
+        self.heard_at = self._beat_at = at
+        worker.online = True
+        worker.pid, worker.started, worker.active = pid, started, count_of(event.get("active"))
+        worker.interval = seconds_of(event.get("freq"), LONGEST_INTERVAL) or HEARTBEAT_SECONDS
         if started is not None:
-            more = self.starts.heartbeat(started, self.sends_task_events)
-            self.missed += more
+            more = self._starts.heartbeat(started, worker.sends_task_events)
+            worker.missed += more
             self.fleet.missed += more
 
     def leave(self, at: float) -> None:
         """Take a worker's farewell."""
         self.heard_at = at
-        self.online = False
+        self.worker.online = False
 
-    def value(self, at: float) -> HeardWorker:
-        """Return it as a value."""
-        return HeardWorker(
-            node=self.name,
-            pid=self.pid,
-            online=self.online and self.beat_at is not None,
-            age=None if self.beat_at is None else max(0.0, at - self.beat_at),
-            interval=self.interval,
-            active=self.active,
-            started=self.started,
-            finished=self.finished,
-            missed=self.missed,
-            sends_task_events=self.sends_task_events,
-        )
+    def heard(self, at: float) -> HeardWorker:
+        """Return the worker as it is at the instant C(at)."""
+        return replace(self.worker, age=None if self._beat_at is None else max(0.0, at - self._beat_at))
 
 
 class Nodes:
@@ -125,12 +108,12 @@ class Nodes:
             if at - node.heard_at > FORGET_SECONDS or self._fleet_named(node.fleet.name) is not node.fleet:
                 del self._known[name]
 
-    def values(self, fleet: FleetCounts, at: float) -> dict[str, HeardWorker]:
+    def workers(self, fleet: FleetCounts, at: float) -> dict[str, HeardWorker]:
         """Return the workers of a fleet."""
-        return {name: node.value(at) for name, node in self._known.items() if node.fleet is fleet}
+        return {name: node.heard(at) for name, node in self._known.items() if node.fleet is fleet}
 
 
-def _is_another_life(node: Node, pid: int | None, started: int | None) -> bool:
-    if pid != node.pid:
+def _is_another_life(before: HeardWorker, pid: int | None, started: int | None) -> bool:
+    if pid != before.pid:
         return True
-    return started is not None and node.started is not None and started < node.started
+    return started is not None and before.started is not None and started < before.started

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import fleet_of_node
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts, Series
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.counts import FleetCounts
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.fields import seconds_of, text_of
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import Label, Labels
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.nodes import FleetOf, Node, Nodes
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.recent import Recent
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import FleetEvents, TaskCounts
 
 NAMES_MAX = 200
 """Task names, and queues, that are told apart in a fleet."""
@@ -110,8 +110,8 @@ class Tally:
         return {
             name: FleetEvents(
                 fleet=name,
-                tasks=tuple(fleet.values()),
-                workers=self._nodes.values(fleet, at),
+                tasks=fleet.tasks(),
+                workers=self._nodes.workers(fleet, at),
                 runtime_total=fleet.runtime_total,
                 runs_timed=fleet.runs_timed,
                 finished=fleet.finished,
@@ -122,22 +122,17 @@ class Tally:
 
     def _take(self, event: Any, at: float) -> None:
         kind = event["type"]
-        take_task = self._task_events.get(kind)
-        if take_task is not None:
-            node = self._nodes.get(event["hostname"], at)
-            if node is None:
-                self.foreign += 1
-            else:
-                take_task(node, event, _key(event["uuid"]))
-        elif kind == "task-sent":
+        take_task, take_worker = self._task_events.get(kind), self._worker_events.get(kind)
+        if kind == "task-sent":
             self._sent(event)
-        else:
-            take_worker = self._worker_events.get(kind)
-            node = self._nodes.get(event["hostname"], at)
-            if node is None:
-                self.foreign += 1
-            elif take_worker is not None:
-                take_worker(node, event, at)
+            return
+        node = self._nodes.get(event["hostname"], at)
+        if node is None:
+            self.foreign += 1
+        elif take_task is not None:
+            take_task(node, event, _key(event["uuid"]))
+        elif take_worker is not None:
+            take_worker(node, event, at)
 
     # What tells the name of a task.
 
@@ -153,7 +148,7 @@ class Tally:
             queue = known[1] if known else ""
         label = self._labels.of(text_of(event["name"]), text_of(queue))
         self._label_of.put(key, label)
-        node.sends_task_events = True
+        node.worker.sends_task_events = True
         node.fleet.series(label).received += 1
 
     def _label(self, event: Event, known: Label | None) -> Label:
@@ -197,7 +192,7 @@ class Tally:
     def _retried(self, node: Node, event: Event, key: int) -> None:
         self._ended(node, event, key, self._begun.pop(key)).retried += 1
 
-    def _ended(self, node: Node, event: Event, key: int, begun: float | None) -> Series:
+    def _ended(self, node: Node, event: Event, key: int, begun: float | None) -> TaskCounts:
         node.saw_end(_run_time(begun, event))
         return node.fleet.series(self._label(event, self._label_of.get(key)))
 

@@ -1,12 +1,13 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the event stream has told, as values."""
+"""What the event stream tells. Counts that somebody goes on counting in are copied for whoever reads them."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Upper bounds of the classes of run time, in seconds, each inclusive; a last class has all above."""
@@ -19,7 +20,7 @@ FRESH_INTERVALS = 3.0
 """A heartbeat is believed for so many seconds, or for so many of its worker's intervals where these are longer."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class TaskCounts:
     """Events of one task in one queue, counted since the stream was first joined. They never fall.
 
@@ -40,11 +41,20 @@ class TaskCounts:
     retried: int = 0
     revoked: int = 0
     rejected: int = 0
-    durations: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
+    durations: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
     duration_sum: float = 0.0
 
+    def took(self, seconds: float) -> None:
+        """Count the run time of a succeeded run."""
+        self.durations[bisect_left(BUCKETS, seconds)] += 1
+        self.duration_sum += seconds
 
-@dataclass(frozen=True)
+    def copy(self) -> TaskCounts:
+        """Return the counts as they are now."""
+        return replace(self, durations=list(self.durations))
+
+
+@dataclass
 class HeardWorker:
     """A worker as its events describe it.
 
