@@ -31,7 +31,7 @@ lower bound is known: the time since that look.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
@@ -205,13 +205,12 @@ def wait(flow: Flow) -> Wait:
     return Wait.exactly(max(flow.at - (before + _share((oldest - 0.5 - fewer) / (more - fewer)) * apart), 0.0))
 
 
-def longest(waits: Iterable[tuple[str, Wait]]) -> Wait:
+def longest(waits: Collection[tuple[str, Wait]]) -> Wait:
     """Return the wait of several queues together, given by name: the largest."""
-    told = list(waits)
-    most = [each.at_most for _name, each in told]
-    why = "; ".join(f"{name}: {each.why}" if name else each.why for name, each in told if each.why)
+    most = [each.at_most for _name, each in waits]
+    why = "; ".join(f"{name}: {each.why}" if name else each.why for name, each in waits if each.why)
     wait = Wait(
-        max((each.at_least for _name, each in told), default=0.0),
+        max((each.at_least for _name, each in waits), default=0.0),
         None if None in most else max((bound for bound in most if bound is not None), default=0.0),
     )
     return wait if wait.exact else replace(wait, why=why)

@@ -40,13 +40,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.backlog import backlog, scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import Down, is_down, watch
-from ansible_collections.muejam.celery.plugins.module_utils.observe.usage import cpu_share, memory_share
+from ansible_collections.muejam.celery.plugins.module_utils.observe.usage import NOBODY, consuming, cpu_share, memory_share
 from ansible_collections.muejam.celery.plugins.module_utils.observe.waiting import Waiting, look_at_queues
-from ansible_collections.muejam.celery.plugins.module_utils.observe.worker_totals import (
-    Life,
-    Totals,
-    count,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.observe.worker_totals import Life, Totals, count
 
 Heartbeats = Mapping[str, "tuple[int | None, int | None]"]
 """What workers said of themselves in events, by node name: tasks that run, tasks started."""
@@ -95,17 +91,16 @@ def observe(
     running, no_running = _running(before, hosts)
     memory = _ran(replace(memory, totals=totals), at, running)
     measured = runtime if runtime is not None else None if running is None else memory.runtime
-    cpu, used = cpu_share(before, hosts), memory_share(hosts)
     depth, no_depth = _depth(queues)
     load = backlog(hosts, queues, depth, no_depth or no_running, running)
-    oldest, waiting = look_at_queues(memory.waiting, queues, totals, missing)
-    memory, waited = replace(memory, waiting=waiting), oldest.wait
+    waited, counted_by, waiting = look_at_queues(memory.waiting, queues, totals, missing)
+    memory = replace(memory, waiting=waiting)
     values = {
         QUEUE_DEPTH: (depth, no_depth),
         BACKLOG: (load.value, load.why),
         WAIT_TIME: (waited.seconds, "" if waited.exact else waited.why),
-        CPU: (cpu.percent, cpu.why),
-        MEMORY: (used.percent, used.why),
+        CPU: cpu_share(before, hosts),
+        MEMORY: memory_share(hosts),
         PROCESSED_TOTAL: (None if missing.finished else totals.finished, "; ".join(missing.finished)),
         RUNNING: (running, no_running),
         RUNTIME_TOTAL: (measured, no_running),
@@ -129,7 +124,7 @@ def observe(
         blocked=queues.blocked,
         bounds=_unsure_above(bounds, values, _silent(workers)),
         down={worker.name: worker.state for worker in workers if is_down(worker)},
-        sources={WAIT_TIME: oldest.source} if oldest.source else {},
+        sources={WAIT_TIME: counted_by} if counted_by else {},
     )
     return observation, memory
 
@@ -172,9 +167,9 @@ def _with_heartbeats(host: FleetReading, heartbeats: Heartbeats | None) -> Fleet
     workers = []
     for worker in host.workers:
         active, started = heartbeats.get(worker.name, (None, None))
-        told = worker.phase not in (CONSUMING, ENDING, DRAINING) or worker.started is not None
-        silent = worker.silent or active is None
-        workers.append(worker if told else replace(worker, active=active, started=started, silent=silent))
+        if worker.phase in (CONSUMING, ENDING, DRAINING) and worker.started is None:
+            worker = replace(worker, active=active, started=started, silent=worker.silent or active is None)
+        workers.append(worker)
     return replace(host, workers=tuple(workers))
 
 
@@ -207,11 +202,11 @@ def _ran(memory: Memory, at: float, running: float | None) -> Memory:
 
 def _concurrency(hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
     """Return how many tasks a worker runs at once on average, or why that is not known."""
-    consuming = [worker for host in hosts for worker in host.workers or () if worker.phase == CONSUMING]
-    told = [worker.concurrency for worker in consuming if worker.concurrency is not None]
-    if told:
-        return sum(told) / len(told), ""
-    return None, "no worker tells how many tasks it runs at once" if consuming else "no worker consumes"
+    workers = [worker for host in hosts for worker in consuming(host)]
+    concurrencies = [worker.concurrency for worker in workers if worker.concurrency is not None]
+    if concurrencies:
+        return sum(concurrencies) / len(concurrencies), ""
+    return None, "no worker tells how many tasks it runs at once" if workers else NOBODY
 
 
 def _depth(queues: QueuesReading) -> tuple[float | None, str]:

@@ -8,8 +8,8 @@ Of the workers that consume only: those that start burn time to start, those tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
@@ -21,16 +21,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.observe.worker_total
 NOBODY = "no worker consumes"
 
 
-@dataclass(frozen=True)
-class Share:
-    """Per cent of what is allowed; None is unknown, and C(why) says why."""
-
-    percent: float | None
-    why: str = ""
-
-
-def cpu_share(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> Share:
-    """Return CPU time used over CPU time allowed between two looks.
+def cpu_share(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
+    """Return CPU time used over CPU time allowed between two looks, or why that is not known.
 
     A worker that was not there at the first look is left out. The workers of a host are not allowed more than the
     host has. More than 100 is a worker that uses more cores than its pool has processes.
@@ -39,11 +31,11 @@ def cpu_share(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> Shar
     compared = False
     for host in hosts:
         if host.workers is None:
-            return Share(None, host.unread)
+            return None, host.unread
         allowed_here = 0.0
         for worker in consuming(host):
             if worker.cpu_seconds is None or worker.cores is None:
-                return Share(None, f"{worker.name}: {worker.why or 'its CPU time is not known'}")
+                return None, f"{worker.name}: {worker.why or 'its CPU time is not known'}"
             last = before.get(worker.name)
             if last is None or last.life != worker.life or last.cpu_seconds is None or host.at <= last.cpu_at:
                 continue
@@ -53,29 +45,30 @@ def cpu_share(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> Shar
         allowed += allowed_here if host.cores is None else min(allowed_here, host.cores)
     if not compared:
         nobody = not any(consuming(host) for host in hosts)
-        return Share(None, NOBODY if nobody else "CPU time needs two looks at the same worker")
+        return None, NOBODY if nobody else "CPU time needs two looks at the same worker"
     return _share(used, allowed)
 
 
-def memory_share(hosts: Sequence[FleetReading]) -> Share:
-    """Return memory used over memory allowed: the workers' limits, the host's memory where one has none."""
+def memory_share(hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
+    """Return memory used over memory allowed, or why that is not known.
+
+    Allowed are the workers' limits, and the host's memory where one has none.
+    """
     used = allowed = 0.0
     for host in hosts:
         if host.workers is None:
-            return Share(None, host.unread)
+            return None, host.unread
         here = consuming(host)
         for worker in here:
             if worker.memory is None:
-                return Share(None, f"{worker.name}: {worker.why or 'its memory is not known'}")
+                return None, f"{worker.name}: {worker.why or 'its memory is not known'}"
             used += worker.memory
-        limits = [worker.memory_allowed for worker in here]
-        together = sum(limit for limit in limits if limit is not None)
-        if here and None in limits and host.memory is None:
-            return Share(None, f"{host.host}: its memory is not known")
-        if here:
-            capped = together if host.memory is None else min(together, host.memory)
-            allowed += host.memory if None in limits and host.memory is not None else capped
-    return _share(used, allowed) if allowed else Share(None, NOBODY)
+        limits = sum(math.inf if worker.memory_allowed is None else worker.memory_allowed for worker in here)
+        allowed_here = min(limits, math.inf if host.memory is None else host.memory)
+        if math.isinf(allowed_here):
+            return None, f"{host.host}: its memory is not known"
+        allowed += allowed_here
+    return _share(used, allowed) if allowed else (None, NOBODY)
 
 
 def consuming(host: FleetReading) -> list[WorkerReading]:
@@ -83,5 +76,5 @@ def consuming(host: FleetReading) -> list[WorkerReading]:
     return [worker for worker in host.workers or () if worker.phase == CONSUMING]
 
 
-def _share(used: float, allowed: float) -> Share:
-    return Share(100.0 * used / allowed) if allowed > 0 else Share(None, "nothing is allowed")
+def _share(used: float, allowed: float) -> tuple[float | None, str]:
+    return (100.0 * used / allowed, "") if allowed > 0 else (None, "nothing is allowed")

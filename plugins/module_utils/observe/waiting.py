@@ -77,44 +77,33 @@ class Waiting(OnAClock):
         }
 
 
-@dataclass(frozen=True)
-class OldestWait:
-    """How long the oldest task waits.
-
-    :ivar source: who counted, and why not the broker where it did not.
-    """
-
-    wait: Wait
-    source: str = ""
-
-
 def look_at_queues(
     before: Waiting, queues: QueuesReading, totals: Totals, missing: Missing
-) -> tuple[OldestWait, Waiting]:
-    """Return how long the oldest task waits, and what to remember.
+) -> tuple[Wait, str, Waiting]:
+    """Return how long the oldest task waits; who counted, and why not the broker where it did not; what to remember.
 
     :param totals: what the workers took, and C(missing) what of it is not known.
     """
     if queues.waiting is None:
-        return OldestWait(Wait(why=queues.problem or "the broker could not be read")), before
+        return Wait(why=queues.problem or "the broker could not be read"), "", before
     counted = {queue: _counted(before.counted.get(queue), queues.at, lists) for queue, lists in queues.lists.items()}
     delivered = {
         queue: look(before.delivered.get(queue, Flow()), queues.at, queues.waiting[queue], count, BROKER_LATE)
         for queue, count in queues.delivered.items()
     }
-    untold = {
+    uncounted = {
         queue: waiting for queue, waiting in queues.waiting.items() if queue not in counted and queue not in delivered
     }
-    taken = _taken(before.taken, queues.at, untold, totals, missing)
+    taken = _taken(before.taken, queues.at, uncounted, totals, missing)
     after = Waiting(counted, delivered, taken)
     waits = [
         *((_name(queue, name), wait(each.flow)) for queue, of in counted.items() for name, each in of.lists.items()),
         *((queue, wait(flow)) for queue, flow in delivered.items()),
     ]
-    if not any(untold.values()):
-        return OldestWait(longest(waits), BY_BROKER), after
+    if not any(uncounted.values()):
+        return longest(waits), BY_BROKER, after
     why = f" ({queues.uncounted})" if queues.uncounted else ""
-    return OldestWait(longest([*waits, *_by_workers(taken, untold, missing)]), BY_WORKERS + why), after
+    return longest([*waits, *_by_workers(taken, uncounted, missing)]), BY_WORKERS + why, after
 
 
 def _counted(before: CountedQueue | None, at: float, lists: Mapping[str, ListReading]) -> CountedQueue:

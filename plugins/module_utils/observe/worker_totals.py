@@ -9,7 +9,7 @@ look is remembered, and only what it has counted since is added.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
@@ -116,7 +116,8 @@ class _Sums:
 
     def keep_host(self, host: str, why: str) -> None:
         self._lives.update({name: life for name, life in self._before.lives.items() if life.host == host})
-        self._miss(why, self._missing)
+        for reasons in self._missing.values():
+            reasons.append(why)
 
     def add(self, host: FleetReading, worker: WorkerReading) -> None:
         known = self._before.lives.get(worker.name)
@@ -126,7 +127,6 @@ class _Sums:
             last = None
         unseen = known is None and self._began_before_the_last_look(worker)
         departed = departures(worker)
-        told = departed is not None
         self._note_what_is_missing(worker, last, finished, departed)
         last = last or Life(host.host, worker.life, self._at)
         self._finished += _more(finished, last.finished, unseen)
@@ -137,7 +137,7 @@ class _Sums:
         self._lives[worker.name] = replace(
             last,
             host=host.host,
-            at=self._at if told else last.at,
+            at=last.at if departed is None else self._at,
             finished=last.finished if finished is None else max(finished, last.finished or 0),
             departed=last.departed if departed is None else departed,
             taken=last.taken if worker.taken is None else dict(worker.taken),
@@ -158,17 +158,13 @@ class _Sums:
         why = f"{worker.name}: {worker.why or 'it does not tell'}"
         if worker.phase == ENDING or (worker.phase == DRAINING and last is not None):
             return  # On its way out it takes nothing, and its status goes before it does.
-        silent = last is not None and self._at - last.at >= CARRY_AFTER
-        missing = {
-            "finished": finished is None,
-            "departed": departed is None and not (silent and last is not None and last.departed is not None),
-            "taken": worker.taken is None and not (silent and last is not None and last.taken is not None),
-        }
-        self._miss(why, [name for name, yes in missing.items() if yes])
-
-    def _miss(self, why: str, names: Iterable[str]) -> None:
-        for name in names:
-            self._missing[name].append(why)
+        silent = last if last is not None and self._at - last.at >= CARRY_AFTER else None
+        if finished is None:
+            self._missing["finished"].append(why)
+        if departed is None and (silent is None or silent.departed is None):
+            self._missing["departed"].append(why)
+        if worker.taken is None and (silent is None or silent.taken is None):
+            self._missing["taken"].append(why)
 
 
 def departures(worker: WorkerReading) -> float | None:
