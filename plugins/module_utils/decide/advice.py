@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice_on_rules import rule_advice
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice_on_windows import (
@@ -27,28 +26,18 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     WaitTarget,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.values import values_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import Remark
 
 # What the least application takes to consume; shorter times are shorter than any worker's start.
 _QUICK_START = 5.0  # seconds
 
 
-@dataclass(frozen=True)
-class Advice:
-    """What to think about again, and where: C(path) is like that of a fault."""
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
-
-
-def advise(policy: Policy) -> list[Advice]:
+def advise(policy: Policy) -> list[Remark]:
     """Return what is allowed in C(policy) and still will flap, never fire, have no effect or contradict itself.
 
     An empty list is no promise: what depends on the tasks cannot be told from the policy.
     """
-    return [Advice(path, message) for path, message in (*_on_deciding(policy), *window_advice(policy))]
+    return [Remark(path, message) for path, message in (*_on_deciding(policy), *window_advice(policy))]
 
 
 def _on_deciding(policy: Policy) -> Iterator[tuple[str, str]]:

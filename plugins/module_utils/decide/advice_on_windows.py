@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Window
@@ -30,7 +32,7 @@ def window_advice(policy: Policy) -> Iterator[tuple[str, str]]:
                 f"{path}.max_workers",
                 f"a window only narrows the limits: the ceiling stays {limits.max_workers}, as limits.max_workers says",
             )
-        earlier, later = _union(minutes[:place]), _union(minutes[place + 1 :])
+        earlier, later = reduce(or_, minutes[:place], 0), reduce(or_, minutes[place + 1 :], 0)
         if not minutes[place] & ~later:
             over = zip(windows[place + 1 :], minutes[place + 1 :])
             names = ", ".join(other.name for other, theirs in over if theirs & minutes[place])
@@ -59,15 +61,6 @@ def length(window: Window) -> int:
 def _minutes(window: Window) -> int:
     """Return the minutes of the week that C(window) has, one bit each, from Monday's midnight."""
     span = ((1 << length(window)) - 1) << window.start
-    found = 0
-    for day in window.days:
-        found |= span << day * _DAY
+    found = reduce(or_, (span << day * _DAY for day in window.days), 0)
     # What goes past Sunday's midnight is Monday again.
     return (found | found >> _WEEK) & ((1 << _WEEK) - 1)
-
-
-def _union(minutes: Sequence[int]) -> int:
-    found = 0
-    for each in minutes:
-        found |= each
-    return found

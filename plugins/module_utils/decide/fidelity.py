@@ -12,8 +12,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 
 EXACT = "exact"
 
-POLICY = "policy"  # the engine of this collection
-PLATFORMS = (POLICY,)
+PLATFORMS = ("policy",)  # the engine of this collection
 
 
 @dataclass(frozen=True)

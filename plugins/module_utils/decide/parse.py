@@ -9,7 +9,6 @@ import dataclasses
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -27,6 +26,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     WaitTarget,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Schedule, Window, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import Remark
 
 _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY_NUMBERS = {name: number for names in (DAYS, _FULL_DAYS) for number, name in enumerate(names)}
@@ -35,21 +35,10 @@ _CLOCK = r"(\d{1,2}):(\d{2})"
 _SPAN = re.compile(rf"\s*{_CLOCK}\s*-\s*{_CLOCK}\s*")
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a policy, and where: C(path) is like C(scale_up.any[2].for)."""
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
-
-
 class PolicyError(ValueError):
     """A policy was refused; C(faults) has all the reasons."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Remark]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(map(str, self.faults)))
 
@@ -68,7 +57,7 @@ class _Parser:
     """Collects faults while it reads. What has one is left out, so that it hides no other and invents none."""
 
     def __init__(self) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[Remark] = []
         self.bounds = Limits()
         """What windows have to fit into: the limits, without those that are at fault."""
         self.written: frozenset[str] = frozenset()
@@ -98,7 +87,7 @@ class _Parser:
         return StepRules(up=up, down=down)
 
     def fault(self, path: str, message: str) -> None:
-        self.faults.append(Fault(path, message))
+        self.faults.append(Remark(path, message))
 
     def mapping(self, raw: object, path: str, known: Iterable[str], root: bool = False) -> Mapping[str, Any]:
         """Return C(raw) as a mapping that has known keys only."""

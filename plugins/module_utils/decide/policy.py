@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
@@ -147,4 +147,4 @@ class Policy:
 
     limits: Limits = Limits()
     rules: StepRules | WaitTarget = StepRules()
-    schedule: Schedule = Schedule()
+    schedule: Schedule = field(default_factory=Schedule)

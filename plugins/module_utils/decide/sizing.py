@@ -12,7 +12,6 @@ the promise; shrinking looks further ahead, because what was taken away is missi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import INSTANT, OnAClock
@@ -153,9 +152,9 @@ def size(
         return None, replace(memory, last=None)
     consuming = max(0, current - seen.starting)
     now = None if processed is None else Flow(seen.at, waiting, running, processed)
-    told_slots = seen.value(CONCURRENCY)
-    if told_slots:
-        memory = replace(memory, slots=max(1, round(told_slots)), full=())
+    concurrency = seen.value(CONCURRENCY)
+    if concurrency:
+        memory = replace(memory, slots=max(1, round(concurrency)), full=())
     elif now is not None:
         memory = _note_slots(memory, now, consuming, seen.draining)
     memory = replace(memory, last=None) if now is None else _note_flow(memory, now)
@@ -280,19 +279,19 @@ class _Outlook:
 
     def _done(self, workers: int, ahead: float) -> float:
         """Return how many tasks can be done until then."""
-        seconds = self.consuming * ahead + sum(count * max(0.0, ahead - left) for left, count in self._starting())
-        seconds += max(0, workers - self.current) * max(0.0, ahead - self.memory.start_seconds)
+        takes = self.memory.start_seconds
+        # For how many seconds until then how many of those on their way will consume, the next ones first.
+        starting = [
+            (max(0.0, ahead - max(0.0, start.at + takes - self.at)), start.workers) for start in self.memory.starts
+        ]
+        seconds = self.consuming * ahead + sum(count * each for each, count in starting)
+        seconds += max(0, workers - self.current) * max(0.0, ahead - takes)
         fewer = max(0, self.current - workers)
-        for left, count in reversed(list(self._starting())):
+        for each, count in reversed(starting):
             taken = min(count, fewer)
-            seconds -= taken * max(0.0, ahead - left)
+            seconds -= taken * each
             fewer -= taken
         return (seconds - fewer * ahead) * self.slots / self.memory.task_seconds
-
-    def _starting(self) -> Iterator[tuple[float, int]]:
-        """Yield in how many seconds how many workers will consume, the next ones first."""
-        for start in self.memory.starts:
-            yield max(0.0, start.at + self.memory.start_seconds - self.at), start.workers
 
 
 def _least(promise: float, outlook: _Outlook, oldest: tuple[float, float], floor: int, ceiling: int) -> int:

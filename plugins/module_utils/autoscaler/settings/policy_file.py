@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import read_document
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import Fault, PolicyError, parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import Remark
 
 
 def load_policy(path: str) -> Policy:
@@ -17,7 +18,7 @@ def load_policy(path: str) -> Policy:
     :raises PolicyError: when it is read but says something a policy may not say.
     """
     raw, twins = read_document(path, "the policy")
-    faults = [Fault(place, "stands there twice: keep one of the two") for place in twins]
+    faults = [Remark(place, "stands there twice: keep one of the two") for place in twins]
     try:
         policy = parse_policy(raw)
     except PolicyError as error:
