@@ -40,7 +40,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.backlog import backlog, scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import Down, is_down, watch
-from ansible_collections.muejam.celery.plugins.module_utils.observe.usage import NOBODY, consuming, cpu_share, memory_share
+from ansible_collections.muejam.celery.plugins.module_utils.observe.usage import cpu_share, memory_share
 from ansible_collections.muejam.celery.plugins.module_utils.observe.waiting import Waiting, look_at_queues
 from ansible_collections.muejam.celery.plugins.module_utils.observe.worker_totals import Life, Totals, count
 
@@ -202,11 +202,11 @@ def _ran(memory: Memory, at: float, running: float | None) -> Memory:
 
 def _concurrency(hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
     """Return how many tasks a worker runs at once on average, or why that is not known."""
-    workers = [worker for host in hosts for worker in consuming(host)]
+    workers = [worker for host in hosts for worker in host.workers or () if worker.phase == CONSUMING]
     concurrencies = [worker.concurrency for worker in workers if worker.concurrency is not None]
     if concurrencies:
         return sum(concurrencies) / len(concurrencies), ""
-    return None, "no worker tells how many tasks it runs at once" if workers else NOBODY
+    return None, "no worker tells how many tasks it runs at once" if workers else "no worker consumes"
 
 
 def _depth(queues: QueuesReading) -> tuple[float | None, str]:

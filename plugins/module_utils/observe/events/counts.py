@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.labels import Admission, Label, clean_name
-from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import OTHER, TaskCounts
+from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import (
+    OTHER,
+    FleetEvents,
+    HeardWorker,
+    TaskCounts,
+)
 
 LABELS_FOR_EACH_NAME = 5
 """Pairs of task and queue that are told apart, for each name that is."""
@@ -21,11 +27,7 @@ class FleetCounts:
     """
 
     def __init__(self, name: str, queues: Collection[str], limit: int) -> None:
-        self.name = name
-        self.runtime_total = 0.0
-        self.runs_timed = 0
-        self.finished = 0
-        self.missed = 0
+        self.events = FleetEvents(name)
         self._limit = limit
         self._tasks = Admission(limit)
         self._queues = Admission(limit)
@@ -56,11 +58,11 @@ class FleetCounts:
 
     def saw_end(self, seconds: float | None) -> None:
         """Count the end of a run, which took so long where that is known."""
-        self.finished += 1
+        self.events.finished += 1
         if seconds is not None:
-            self.runtime_total += seconds
-            self.runs_timed += 1
+            self.events.runtime_total += seconds
+            self.events.runs_timed += 1
 
-    def tasks(self) -> tuple[TaskCounts, ...]:
-        """Return the counters as they are now."""
-        return tuple(series.copy() for series in self._series.values())
+    def heard(self, workers: Mapping[str, HeardWorker]) -> FleetEvents:
+        """Return what was heard until now of the fleet and its C(workers)."""
+        return replace(self.events, tasks=tuple(each.copy() for each in self._series.values()), workers=workers)

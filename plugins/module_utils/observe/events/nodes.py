@@ -65,7 +65,7 @@ class Node:
         if started is not None:
             more = self._starts.heartbeat(started, worker.sends_task_events)
             worker.missed += more
-            self.fleet.missed += more
+            self.fleet.events.missed += more
 
     def leave(self, at: float) -> None:
         """Take a worker's farewell."""
@@ -105,7 +105,7 @@ class Nodes:
     def forget(self, at: float) -> None:
         """Forget who was silent for long, and whose fleet is not watched any more."""
         for name, node in list(self._known.items()):
-            if at - node.heard_at > FORGET_SECONDS or self._fleet_named(node.fleet.name) is not node.fleet:
+            if at - node.heard_at > FORGET_SECONDS or self._fleet_named(node.fleet.events.fleet) is not node.fleet:
                 del self._known[name]
 
     def workers(self, fleet: FleetCounts, at: float) -> dict[str, HeardWorker]:

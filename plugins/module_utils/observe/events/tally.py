@@ -107,18 +107,7 @@ class Tally:
     def fleets(self, at: float) -> dict[str, FleetEvents]:
         """Return what was heard up to the instant C(at)."""
         self._nodes.forget(at)
-        return {
-            name: FleetEvents(
-                fleet=name,
-                tasks=fleet.tasks(),
-                workers=self._nodes.workers(fleet, at),
-                runtime_total=fleet.runtime_total,
-                runs_timed=fleet.runs_timed,
-                finished=fleet.finished,
-                missed=fleet.missed,
-            )
-            for name, fleet in self._fleets.items()
-        }
+        return {name: fleet.heard(self._nodes.workers(fleet, at)) for name, fleet in self._fleets.items()}
 
     def _take(self, event: Any, at: float) -> None:
         kind = event["type"]

@@ -86,7 +86,7 @@ class HeardWorker:
         return self.online and self.age is not None and self.age <= max(FRESH_INTERVALS * self.interval, FRESH_SECONDS)
 
 
-@dataclass(frozen=True)
+@dataclass
 class FleetEvents:
     """What was heard of one fleet.
 
