@@ -192,12 +192,16 @@ owned_by_daemon:
   sample: false
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
+    daemon_sizes,
+    service_runs,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import told_by
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
@@ -205,11 +209,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
-def _of(platform: Platform, fleet: str, warn: Callable[[str], None]) -> dict[str, Any]:
-    """What the host says of a fleet, and who sizes it."""
+def reading_of(platform: Platform, fleet: str, runs: Callable[[], bool], warn: Callable[[str], None]) -> dict[str, Any]:
+    """What the host says of a fleet, and whether the daemon, where it C(runs), sizes it."""
     owned: bool | None = None
     try:
-        owned = daemon_sizes(fleet)
+        owned = daemon_sizes(fleet, runs=runs)
     except OperationError as error:
         warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
     return {**told_by(platform.read(fleet)), "owned_by_daemon": owned}
@@ -221,14 +225,14 @@ def main() -> None:
     fleet = module.params["fleet"]
     for fault in options.faults(module.params):
         module.fail_json(msg=f"{fault}.")
-    platform = open_platform(module.params["platform"])
+    platform, runs = open_platform(module.params["platform"]), functools.cache(service_runs)
     if fleet is not None:
-        module.exit_json(changed=False, **_of(platform, fleet, module.warn))
+        module.exit_json(changed=False, **reading_of(platform, fleet, runs, module.warn))
     try:
         names = platform.fleets()
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
-    module.exit_json(changed=False, fleets={name: _of(platform, name, module.warn) for name in names})
+    module.exit_json(changed=False, fleets={name: reading_of(platform, name, runs, module.warn) for name in names})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -204,3 +205,12 @@ def test_roles_depend_one_way(role: str) -> None:
             used |= set(re.findall(r"\broles/(\w+)/", text))
             used |= set(re.findall(r"\b__celery_(worker|autoscaler|broker)_", text))
     assert {(role, other) for other in used - ROLES[role] - {role}} <= ROLE_EXCEPTIONS.keys()
+
+
+@pytest.mark.parametrize("module", ["scale", "restart", "fleet_info"])
+def test_a_module_does_not_load_what_reads_the_autoscalers_configuration(module: str) -> None:
+    """Ansible ships sources, and each run of a module compiles all that it loads."""
+    program = f"import sys, {OURS}modules.{module}; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", program], text=True)
+    heavy = ("autoscaler.settings.configuration", "fleet.keys", "decide.parse", "brokers.registry")
+    assert not {OURS + UTILS + name for name in heavy} & set(loaded.split())

@@ -25,8 +25,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     StepRules,
     WaitTarget,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.decide.remark import Remark
 from ansible_collections.muejam.celery.plugins.module_utils.decide.values import values_of
-from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import Remark
 
 # What the least application takes to consume; shorter times are shorter than any worker's start.
 _QUICK_START = 5.0  # seconds

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -16,16 +16,17 @@ INSTANT: Mapping[str, bool] = MappingProxyType({"instant": True})
 _T = TypeVar("_T", bound="OnAClock")
 
 
+@dataclass(frozen=True)
 class OnAClock:
-    """A frozen dataclass whose instants are marked as such, its own and those of what it holds."""
+    """What has instants, which are marked as such, its own and those of what it holds."""
 
     def shifted(self: _T, seconds: float) -> _T:
         """Return the same on a clock that was set by C(seconds), forward or (negative) back."""
         changes = {}
-        for field in fields(self):  # type: ignore[arg-type]
+        for field in fields(self):
             shift = _moved if "instant" in field.metadata else _following
             changes[field.name] = shift(getattr(self, field.name), seconds)
-        return replace(self, **changes)  # type: ignore[type-var]
+        return replace(self, **changes)
 
 
 def _moved(instant: Any, seconds: float) -> Any:

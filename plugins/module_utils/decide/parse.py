@@ -25,8 +25,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     StepRules,
     WaitTarget,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.decide.remark import Remark
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Schedule, Window, zone_of
-from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import Remark
 
 _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY_NUMBERS = {name: number for names in (DAYS, _FULL_DAYS) for number, name in enumerate(names)}

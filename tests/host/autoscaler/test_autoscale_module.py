@@ -220,5 +220,5 @@ def test_a_fleet_that_nobody_has(pair: Pair) -> None:
     assert 'has a fleet "none"' in nobody.output
     info = pair.first.result("muejam.celery.fleet_info", {"fleet": "none"})
     assert (info["exists"], info["owned_by_daemon"]) == (False, False)
-    there = pair.first.result("muejam.celery.fleet_info", {"fleet": "web"})
+    there = pair.first.result("muejam.celery.fleet_info", {})["fleets"]["web"]
     assert [worker["phase"] for worker in there["workers"]] == ["consuming"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import read_document
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import Remark
+from ansible_collections.muejam.celery.plugins.module_utils.decide.remark import Remark
 
 
 def load_policy(path: str) -> Policy:

@@ -111,17 +111,16 @@ class Tally:
 
     def _take(self, event: Any, at: float) -> None:
         kind = event["type"]
-        take_task, take_worker = self._task_events.get(kind), self._worker_events.get(kind)
         if kind == "task-sent":
             self._sent(event)
             return
         node = self._nodes.get(event["hostname"], at)
         if node is None:
             self.foreign += 1
-        elif take_task is not None:
-            take_task(node, event, _key(event["uuid"]))
-        elif take_worker is not None:
-            take_worker(node, event, at)
+        elif kind in self._task_events:
+            self._task_events[kind](node, event, _key(event["uuid"]))
+        elif kind in self._worker_events:
+            self._worker_events[kind](node, event, at)
 
     # What tells the name of a task.
 
