@@ -119,7 +119,9 @@ class SystemdHost:
         self, name: str, arguments: dict[str, Any], *flags: str, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run one module against this host by way of the ansible command; its result is in stdout, as JSON."""
-        command = ["-i", str(self.inventory()), self.name, "-m", name, "-a", json.dumps(arguments), *flags]
+        # Ansible takes {} for a text of arguments, not for none.
+        given = ["-a", json.dumps(arguments)] if arguments else []
+        command = ["-i", str(self.inventory()), self.name, "-m", name, *given, *flags]
         return ansible("ansible", *command, cwd=self.scratch, check=check, **AS_JSON)
 
     def result(self, name: str, arguments: dict[str, Any], *flags: str, check: bool = True) -> dict[str, Any]:
