@@ -433,10 +433,13 @@ def read_queues(given: dict[str, Any], marks: Marks, warn: Warn) -> QueuesReadin
         link.close()
 
 
-def cycle_here(asked: OneCycle, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
-    """Run the cycle for the fleet of this host, and return what to tell of it."""
+def cycle_here(asked: OneCycle, given: dict[str, Any], warn: Warn) -> tuple[QueuesReading, dict[str, Any]]:
+    """Run the cycle for the fleet of this host, and return what was read of its queues and what to tell of it."""
+    at = time.time()
     platform = open_platform(given["platform"])
+    # The workers first: what they have taken may be older than what waits, never newer (see observe/flow.py).
     reading = read_here(given["fleet"], platform)
+    queues = read_queues(given, asked.file.marks(), warn)
 
     def act(workers: int, expected: int) -> ScaleResult:
         request = ScaleRequest(
@@ -461,12 +464,14 @@ def cycle_here(asked: OneCycle, given: dict[str, Any], queues: QueuesReading, at
         told.update(counts(outcome, reading))
     if outcome.scaled and outcome.scaled.changed:
         told["diff"] = outcome.scaled.diff()
-    return told
+    return queues, told
 
 
-def cycle_of_all(asked: OneCycle, given: dict[str, Any], queues: QueuesReading, at: float) -> dict[str, Any]:
-    """Run the cycle for a fleet over several hosts, and return what to tell of it."""
+def cycle_of_all(asked: OneCycle, given: dict[str, Any], warn: Warn) -> tuple[QueuesReading, dict[str, Any]]:
+    """Run the cycle for a fleet over several hosts, and return what was read of its queues and what to tell of it."""
+    at = time.time()
     readings = read_given(given["hosts"], at)
+    queues = read_queues(given, asked.file.marks(), warn)
     capacities = capacities_of(given["capacities"], given["hosts"])[0]
     outcome = asked.run(at, readings, queues, room=room_on(readings, capacities))
     placement = place(outcome.cycle, readings, capacities)
@@ -474,7 +479,7 @@ def cycle_of_all(asked: OneCycle, given: dict[str, Any], queues: QueuesReading, 
     warnings = list(outcome.warnings)
     if left_over > 0:
         warnings.append(f"{left_over} workers are wanted that no host has room for by capacities.")
-    return {
+    return queues, {
         "changed": False,
         "observation": observation_as_json(outcome.cycle.seen),
         "decision": decision_as_json(outcome.decision),
@@ -545,9 +550,7 @@ def main() -> None:
             open_platform(given["platform"]).require_access(f"autoscale fleet {given['fleet']}")
         refuse_where_the_daemon_does_it(given)
         with contextlib.nullcontext() if module.check_mode else file.alone():
-            at = time.time()
-            queues = read_queues(given, file.marks(), module.warn)
-            told = (cycle_of_all if several else cycle_here)(asked, given, queues, at)
+            queues, told = (cycle_of_all if several else cycle_here)(asked, given, module.warn)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
     for warning in [queues.problem, *told.pop("warnings")]:

@@ -116,8 +116,9 @@ class FleetWatch:
 
     def look(self, mode: str, at: float, monotonic: float, read_fleet: ReadFleet, heartbeats: Heartbeats) -> Look:
         """Read everything, and decide unless it is only to be observed. What is remembered is left to the caller."""
-        queues = self.link.read(self.fleet.queues, self.remembered.observed.waiting.marks)
+        # The workers first: what they have taken may be older than what waits, never newer (see observe/flow.py).
         host = read_fleet(self.fleet.name)
+        queues = self.link.read(self.fleet.queues, self.remembered.observed.waiting.marks)
         policy = None if mode == OBSERVE else self.fleet.policy
         cycle = run_cycle(policy, self.remembered, at, (host,), queues, heartbeats)
         # Of a broker that takes nothing nobody knows what it would hand out.
