@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from functools import partial
 
 import pytest
 from broker_servers import RabbitServer, RedisServer
+from kombu import Connection
 from lifecycle_worker import Worker, Workers
 from wait_truth import ONE_AT_A_TIME, SOLO, Load, Sender, Sending, Told, Truth, steady
 
@@ -24,7 +26,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory, observe
-from ansible_collections.muejam.celery.plugins.module_utils.observe.waiting import BY_BROKER, BY_WORKERS
+from ansible_collections.muejam.celery.plugins.module_utils.observe.waiting import BROKER_LATE, BY_BROKER, BY_WORKERS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import read_status
 
 POLLING = 1.0
@@ -180,5 +182,44 @@ def test_the_wait_is_right_whoever_takes_on_rabbitmq(
     workers: Workers, rabbitmq_server: RabbitServer, rabbitmq_vhost: str
 ) -> None:
     link = BrokerLink(rabbitmq_vhost, {}, None, 5.0, management_url=rabbitmq_server.management_url)
-    # The node gathers its counts every second (collect_statistics_interval), from several places in turn.
-    others_take(workers, rabbitmq_vhost, link, 2 * POLLING, late=2.0, counts_late=2.0)
+    # The node gathers its counts every second (collect_statistics_interval), from several places in turn, and later
+    # when it is busy. How exact the wait is once they are there, the test below tells.
+    others_take(workers, rabbitmq_vhost, link, 2 * POLLING, late=BROKER_LATE, counts_late=BROKER_LATE)
+
+
+# How many messages are sent, and then taken, before each look.
+STEPS = [(40, 0), (0, 15), (20, 10), (0, 20), (5, 16), (0, 4)]
+
+
+def test_the_wait_is_right_to_a_look_when_rabbitmq_has_counted(
+    rabbitmq_server: RabbitServer, rabbitmq_vhost: str
+) -> None:
+    """Without workers: what was sent and taken, and when, is known to the message."""
+    observer, waiting, taken = Observer(Told(("celery",))), deque[float](), 0
+    link = BrokerLink(rabbitmq_vhost, {}, None, 5.0, management_url=rabbitmq_server.management_url)
+    with closing(link), Connection(rabbitmq_vhost) as connection, connection.SimpleQueue("celery") as queue:
+
+        def counted() -> QueuesReading:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                queues = read(link, observer)
+                if (queues.waiting or {})["celery"] == len(waiting) and queues.delivered.get("celery") == taken:
+                    return queues
+                time.sleep(0.1)
+            raise AssertionError(f"{len(waiting)} that wait and {taken} that were taken are never counted: {queues}")
+
+        observer.look(counted(), [], BY_BROKER)
+        for sent, got in STEPS:
+            for _number in range(sent):
+                queue.put("")
+                waiting.append(time.time())
+            for _number in range(got):
+                queue.get_nowait().ack()
+                waiting.popleft()
+            taken += got
+            wait = observer.look(counted(), [], BY_BROKER)
+            looks = [at for at, _seconds in observer.told.waits]
+            oldest = looks[-1] - waiting[0] if waiting else 0.0
+            # It came between two looks, so that is how exact it can be.
+            assert abs(wait - oldest) <= max(after - before for before, after in zip(looks, looks[1:]))
+        assert not waiting
