@@ -8,11 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: policy_info
-short_description: Checks an autoscaling policy, and explains it
+short_description: Checks an autoscaling policy, explains it, and translates it
 description:
   - Tells everything that is wrong with a policy at once, each fault with its place; what is allowed in it and still
     will flap, never fire or contradict itself; which floor and ceiling hold when in the days to come; and the policy
     with every default filled in.
+  - Translates it for KEDA, for the HorizontalPodAutoscaler of Kubernetes and for schedules of systemd, cron and
+    Kubernetes, and says of each part how much of it is kept.
   - Reads nothing but its options, so it runs anywhere, also on the controller with C(delegate_to=localhost).
 version_added: 0.1.0
 author:
@@ -25,13 +27,92 @@ options:
         fault is an answer and not an error.
     type: dict
     required: true
-  platform:
+  autoscaler:
     description:
-      - Who carries the policy out. V(policy) is the engine of this collection, the same in the daemon, the module and
-        the simulator; it keeps every rule exactly.
+      - Who is to carry the policy out, which RV(fidelity) and RV(manifests) are for.
+      - V(policy) is the engine of this collection, the same in the daemon, the module and the simulator; it keeps every
+        rule exactly, and needs no manifests.
+      - V(keda) is a ScaledObject of KEDA, V(hpa) a HorizontalPodAutoscaler with CronJobs that set its bounds.
+      - V(schedule) is CronJobs alone, each of which gives the Deployment the floor that holds from then on.
     type: str
-    choices: [policy]
+    choices: [policy, keda, hpa, schedule]
     default: policy
+  manifest_options:
+    description: What the objects in RV(manifests) have that no policy says.
+    type: dict
+    default: {}
+    suboptions:
+      name:
+        description: Name of the object that scales. By default that of O(manifest_options.workload) with C(-scaler).
+        type: str
+      workload:
+        description: Name of the Deployment that is scaled.
+        type: str
+        default: celery-worker
+      namespace:
+        description: Namespace of all of them.
+        type: str
+        default: default
+      broker_url:
+        description:
+          - URL of the broker, as Celery takes it. Needed with O(autoscaler=keda).
+          - Of its login no part is in any object. A TriggerAuthentication takes it from O(manifest_options.secret).
+        type: str
+      queues:
+        description: Queues whose messages are counted.
+        type: list
+        elements: str
+        default: [celery]
+      transport_options:
+        description: As Celery's C(broker_transport_options), such as C(priority_steps), C(sep), C(global_keyprefix) and
+          C(master_name).
+        type: dict
+        default: {}
+      ssl:
+        description: As C(broker_use_ssl) of a fleet. V(true), or a dictionary with C(cert_reqs).
+        type: raw
+      management_url:
+        description: URL of RabbitMQ's management API, which tells of unacknowledged messages too.
+        type: str
+      secret:
+        description:
+          - Secret with the login, under the keys C(broker-username) and C(broker-password), C(broker-url) or
+            C(management-url), as far as the TriggerAuthentication asks for them.
+          - By default that of O(manifest_options.workload)'s name.
+        type: str
+      lists:
+        description:
+          - Which messages KEDA counts. V(all) are all lists of all queues and what is not acknowledged, added up, with
+            floors of the windows, CPU and memory, and the rates of the limits.
+          - V(bare) is one list for each queue, between the bounds of the limits, and nothing else. Messages of
+            other priorities are not seen.
+        type: str
+        choices: [all, bare]
+        default: all
+      list_length:
+        description: Messages for which there is to be a worker.
+        type: int
+        default: 50
+      polling_interval:
+        description: Seconds after which KEDA looks at a fleet that is at 0.
+        type: int
+        default: 30
+      cooldown_period:
+        description: Seconds without messages after which KEDA goes to 0, where that is the floor.
+        type: int
+        default: 300
+      cpu_target:
+        description: CPU at which an HPA keeps the workers, in per cent of their requests.
+        type: int
+        default: 70
+      memory_target:
+        description: Memory likewise.
+        type: int
+        default: 80
+      image:
+        description: Image with kubectl, for CronJobs.
+        type: str
+        default: rancher/kubectl:v1.34.1
   at:
     description:
       - When RV(windows) begin, as a date and time of RFC 3339, such as V(2026-03-29T00:00:00+01:00). Without an offset
@@ -90,6 +171,18 @@ EXAMPLES = r"""
           - {name: peak, time: "08:00-18:00", min_workers: 5}
           - {name: weekend, days: [sat, sun], max_workers: 8}
     at: "2026-03-25T00:00:00+01:00"
+
+- name: Write what KEDA would be given, and see what it does not keep
+  muejam.celery.policy_info:
+    policy: "{{ celery_policy }}"
+    autoscaler: keda
+    manifest_options:
+      workload: celery-worker-web
+      namespace: shop
+      broker_url: redis://redis:6379/0
+      queues: [web, mail]
+  register: translated
+  delegate_to: localhost
 """
 
 RETURN = r"""
@@ -171,7 +264,7 @@ policy:
     target: {wait_time: 30s}
     schedule: {timezone: UTC, windows: []}
 fidelity:
-  description: What O(platform) makes of each part of the policy.
+  description: What O(autoscaler) makes of each part of the policy.
   returned: when there are no problems
   type: list
   elements: dict
@@ -181,45 +274,149 @@ fidelity:
       type: str
       returned: always
     kept:
-      description: How much of it is kept. V(exact) is all of it.
+      description: How much of it is kept. V(exact) is all of it, V(approximated) comes near, V(dropped) is nothing.
       type: str
       returned: always
     how:
-      description: In which way.
+      description: In which way, with the numbers, or why not.
       type: str
       returned: always
   sample:
     - rule: scale_up.any[0]
       kept: exact
       how: grows while queue_depth above 100 for 60s
+manifests:
+  description: The objects of Kubernetes for O(autoscaler), as they would be applied. None for V(policy).
+  returned: when there are no problems
+  type: list
+  elements: dict
+schedule_entries:
+  description:
+    - The edges of the policy's windows in three languages, each with the bounds that hold from it on.
+    - Entries of C(cron) hold on a host whose clock shows the zone of the policy.
+  returned: when there are no problems
+  type: dict
+  contains:
+    systemd:
+      description: With RV(ignore:on_calendar), as C(OnCalendar=) of a timer takes it.
+      type: list
+      elements: dict
+      returned: always
+    cron:
+      description: With RV(ignore:schedule), the five fields of a crontab.
+      type: list
+      elements: dict
+      returned: always
+    kubernetes:
+      description: With RV(ignore:schedule) and RV(ignore:time_zone), as a CronJob takes them.
+      type: list
+      elements: dict
+      returned: always
+  sample:
+    systemd:
+      - {on_calendar: "Mon..Fri *-*-* 08:00:00 UTC", min_workers: 5, max_workers: 20}
+    cron:
+      - {schedule: "0 8 * * 1-5", min_workers: 5, max_workers: 20}
+    kubernetes:
+      - {schedule: "0 8 * * 1-5", time_zone: UTC, min_workers: 5, max_workers: 20}
 """
 
+import re
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import (
+    AUTOSCALERS,
+    LISTS,
+    ManifestOptions,
+    translate,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda import NotForKeda
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
-from ansible_collections.muejam.celery.plugins.module_utils.decide.fidelity import PLATFORMS, fidelity
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timetable import A_DAY, timetable
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.schedules import entries
 from ansible_collections.muejam.celery.plugins.module_utils.decide.written import as_mapping
 
+DEFAULTS = ManifestOptions()
 
-def explained(raw: object, at: float, days: int) -> dict[str, Any]:
+MANIFEST_OPTIONS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str"},
+    "workload": {"type": "str", "default": DEFAULTS.workload},
+    "namespace": {"type": "str", "default": DEFAULTS.namespace},
+    "broker_url": {"type": "str", "no_log": False},
+    "queues": {"type": "list", "elements": "str", "default": list(DEFAULTS.queues)},
+    "transport_options": {"type": "dict", "default": {}},
+    "ssl": {"type": "raw"},
+    "management_url": {"type": "str"},
+    "secret": {"type": "str", "no_log": False},
+    "lists": {"type": "str", "choices": list(LISTS), "default": DEFAULTS.lists},
+    "list_length": {"type": "int", "default": DEFAULTS.list_length},
+    "polling_interval": {"type": "int", "default": DEFAULTS.polling_interval},
+    "cooldown_period": {"type": "int", "default": DEFAULTS.cooldown_period},
+    "cpu_target": {"type": "int", "default": DEFAULTS.cpu_target},
+    "memory_target": {"type": "int", "default": DEFAULTS.memory_target},
+    "image": {"type": "str", "default": DEFAULTS.image},
+}
+
+# RFC 1123, as Kubernetes takes names of most objects.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+def faults(given: Mapping[str, Any], autoscaler: str) -> Iterator[str]:
+    """Yield what is wrong with C(manifest_options)."""
+    for key in ("name", "workload", "namespace", "secret"):
+        if given[key] and not (len(given[key]) <= 63 and _NAME.fullmatch(given[key])):
+            yield f"{key} must be lower-case letters, digits and inner hyphens, at most 63, not {given[key]!r}"
+    for key, least in (("list_length", 1), ("polling_interval", 1), ("cooldown_period", 0)):
+        if given[key] < least:
+            yield f"{key} must be {least} or more, not {given[key]}"
+    for key in ("cpu_target", "memory_target"):
+        if not 1 <= given[key] <= 100:
+            yield f"{key} must be 1 to 100, in per cent, not {given[key]}"
+    if not given["queues"]:
+        yield "queues must name at least one queue"
+    yield from (f"transport_options{fault}" for fault in transport_options.faults(given["transport_options"]))
+    if given["management_url"] and fault_of_http(given["management_url"]):
+        yield f"management_url {fault_of_http(given['management_url'])}"
+    if given["broker_url"]:
+        fault = fault_of(given["broker_url"])
+        if fault:
+            yield f"broker_url {fault}"
+    elif autoscaler == "keda":
+        yield "broker_url is needed for keda, which asks the broker"
+
+
+def manifest_options(given: Mapping[str, Any]) -> ManifestOptions:
+    """Return the options as values."""
+    plain = {key: value for key, value in given.items() if key not in ("ssl", "queues") and value is not None}
+    ssl = given["ssl"]
+    verified = not (isinstance(ssl, Mapping) and str(ssl.get("cert_reqs")).lower().removeprefix("cert_") == "none")
+    return ManifestOptions(**plain, queues=tuple(given["queues"]), tls=bool(ssl), tls_verified=verified)
+
+
+def explained(raw: object, at: float, days: int, autoscaler: str, options: ManifestOptions) -> dict[str, Any]:
     """What the module returns of a policy, for C(days) from C(at) seconds since the epoch on."""
     try:
         policy = parse_policy(raw)
     except PolicyError as error:
         return {"problems": [asdict(fault) for fault in error.faults]}
+    translation = translate(policy, autoscaler, options, at)
     return {
         "problems": [],
         "advice": [asdict(each) for each in advise(policy)],
         "windows": timetable(policy, at, at + days * A_DAY),
         "policy": as_mapping(policy),
-        "fidelity": [asdict(entry) for entry in fidelity(policy)],
+        "fidelity": translation.fidelity,
+        "manifests": translation.manifests,
+        "schedule_entries": entries(policy),
     }
 
 
@@ -227,7 +424,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "policy": {"type": "dict", "required": True},
-            "platform": {"type": "str", "choices": list(PLATFORMS), "default": PLATFORMS[0]},
+            "autoscaler": {"type": "str", "choices": list(AUTOSCALERS), "default": AUTOSCALERS[0]},
+            "manifest_options": {"type": "dict", "default": {}, "options": MANIFEST_OPTIONS, "apply_defaults": True},
             "at": {"type": "str"},
             "days": {"type": "int", "default": 7},
             "fail_on_problems": {"type": "bool", "default": False},
@@ -237,9 +435,15 @@ def main() -> None:
     given = module.params
     if not 1 <= given["days"] <= 366:
         module.fail_json(msg=f"days must be 1 to 366, not {given['days']}.")
+    wrong = list(faults(given["manifest_options"], given["autoscaler"]))
+    if wrong:
+        module.fail_json(msg=f"The manifest_options are wrong: {'; '.join(wrong)}.")
+    options = manifest_options(given["manifest_options"])
     try:
         at = float(int(time.time())) if given["at"] is None else instant_of(given["at"])
-        found = explained(given["policy"], at, given["days"])
+        found = explained(given["policy"], at, given["days"], given["autoscaler"], options)
+    except NotForKeda as error:
+        module.fail_json(msg=f"KEDA cannot read this broker: {error}.")
     except (OverflowError, ValueError) as error:
         module.fail_json(msg=f"at is {given['at']!r}, not a date and time such as 2026-03-29T00:00:00+01:00: {error}.")
     problems = found["problems"]

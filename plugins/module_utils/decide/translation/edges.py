@@ -1,0 +1,121 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A schedule as edges: when in the week other bounds begin to hold, on the wall clock of its zone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Schedule, Window, instant, zone_of
+
+_A_DAY = 24 * 60
+_A_WEEK = 7 * _A_DAY
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From C(minute) after midnight on, of each of C(days) (numbers from Monday, 0), these bounds hold."""
+
+    minute: int
+    days: tuple[int, ...]
+    min_workers: int
+    max_workers: int
+
+
+@dataclass(frozen=True)
+class Span:
+    """C(min_workers) hold from C(start) minutes after midnight of each of C(days), for C(length) minutes."""
+
+    start: int
+    length: int
+    days: tuple[int, ...]
+    min_workers: int
+
+
+@dataclass(frozen=True)
+class OddEdge:
+    """An edge on a day on which the clock is changed at that time: C(wall) comes twice, or not at all."""
+
+    wall: datetime
+    twice: bool
+
+
+def edges(policy: Policy) -> list[Edge]:
+    """Return the edges of the policy's windows, those of one time and bounds together, in the order of the week.
+
+    A policy whose windows set the same bounds all the week has one edge, at the beginning of the week.
+    """
+    if not policy.schedule.windows:
+        return []
+    days: dict[tuple[int, int, int], list[int]] = {}
+    for since, floor, ceiling in _pieces(policy):
+        days.setdefault((since % _A_DAY, floor, ceiling), []).append(since // _A_DAY)
+    found = [Edge(minute, tuple(on), floor, ceiling) for (minute, floor, ceiling), on in days.items()]
+    return sorted(found, key=lambda edge: (edge.days[0], edge.minute))
+
+
+def floors(policy: Policy) -> list[Span]:
+    """Return when windows raise the floor above that of the limits, spans of one time, length and floor together."""
+    base = policy.limits.min_workers
+    pieces = list(_pieces(policy)) if policy.schedule.windows else []
+    joined: list[tuple[int, int]] = []
+    for since, floor, _ceiling in pieces:
+        if not joined or joined[-1][1] != floor:
+            joined.append((since, floor))
+    if len(joined) > 1 and joined[0][1] == joined[-1][1]:
+        del joined[0]
+    found: dict[tuple[int, int, int], list[int]] = {}
+    for (since, floor), (until, _next) in zip(joined, [*joined[1:], *joined[:1]]):
+        if floor > base:
+            length = (until - since) % _A_WEEK or _A_WEEK
+            found.setdefault((since % _A_DAY, length, floor), []).append(since // _A_DAY)
+    return [Span(start, length, tuple(on), floor) for (start, length, floor), on in found.items()]
+
+
+def odd_edges(policy: Policy, start: float, end: float) -> Iterator[OddEdge]:
+    """Yield the edges between two instants (seconds since the epoch) that a change of the clock touches."""
+    zone = zone_of(policy.schedule.timezone)
+    day, last = datetime.fromtimestamp(start, zone).date(), datetime.fromtimestamp(end, zone).date()
+    all_edges = edges(policy)
+    while day <= last:
+        for edge in all_edges:
+            if day.weekday() in edge.days:
+                wall = datetime.combine(day, time()) + timedelta(minutes=edge.minute)
+                first, second = (wall.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+                if first != second:
+                    shown = datetime.fromtimestamp(instant(day, edge.minute, zone), zone).replace(tzinfo=None)
+                    yield OddEdge(wall, twice=shown == wall)
+        day += timedelta(days=1)
+
+
+def _pieces(policy: Policy) -> Iterator[tuple[int, int, int]]:
+    """Yield C((since, floor, ceiling)) for each minute of the week from which on other bounds hold."""
+    schedule = policy.schedule
+    marks = sorted({minute for window in schedule.windows for minute in _marks(window)})
+    found = [(mark, *policy.limits.narrowed(_in_force(schedule, mark))) for mark in marks]
+    # The bounds before the first edge are those after the last one: the week begins again.
+    changes = [piece for before, piece in zip([found[-1], *found[:-1]], found) if before[1:] != piece[1:]]
+    yield from changes or [(0, *found[0][1:])]
+
+
+def _marks(window: Window) -> Iterator[int]:
+    for day in window.days:
+        yield day * _A_DAY + window.start
+        yield (day * _A_DAY + _end(window)) % _A_WEEK
+
+
+def _end(window: Window) -> int:
+    return window.end if window.end > window.start else window.end + _A_DAY
+
+
+def _in_force(schedule: Schedule, minute: int) -> Window | None:
+    """Return the window that holds at a minute of the week, on a wall clock that nobody changes."""
+    for window in reversed(schedule.windows):
+        length = _end(window) - window.start
+        if any((minute - day * _A_DAY - window.start) % _A_WEEK < length for day in window.days):
+            return window
+    return None

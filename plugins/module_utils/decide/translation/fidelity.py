@@ -1,0 +1,230 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much of a policy each one that can carry it out keeps, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    CPU,
+    MEMORY,
+    QUEUE_DEPTH,
+    TASKS_PROCESSED,
+    WAIT_TIME,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Condition, Policy, Rule, StepRules
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import OddEdge
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import (
+    FALLBACK_METRIC,
+    LONGEST_PERIOD,
+    hold_down,
+    hold_up,
+    period,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Window
+
+EXACT = "exact"
+APPROXIMATED = "approximated"
+DROPPED = "dropped"
+
+AUTOSCALERS = ("policy", "keda", "hpa", "schedule")
+"""The engine of this collection, and those that a policy can be translated for."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """What becomes of the part of the policy at the path C(rule): whether it is kept, and how."""
+
+    rule: str
+    kept: str
+    how: str
+
+
+def of_engine(policy: Policy) -> list[Fidelity]:
+    """Return what the engine of this collection makes of each part: all of it, everywhere it runs."""
+    limits = policy.limits
+    parts = [
+        ("limits.min_workers", f"never fewer than {limits.min_workers}, at once"),
+        ("limits.max_workers", f"never more than {limits.max_workers}, at once; what is over it drains"),
+    ]
+    if isinstance(policy.rules, StepRules):
+        up, down = policy.rules.up, policy.rules.down
+        parts += [
+            ("limits.scale_up_max", f"at most {limits.scale_up_max} more at once"),
+            ("limits.scale_down_max", f"at most {limits.scale_down_max} fewer at once"),
+            ("limits.cooldown_up", f"{format_duration(limits.cooldown_up)} between scale-ups"),
+            ("limits.cooldown_down", f"{format_duration(limits.cooldown_down)} between scale-downs"),
+            *((path, f"grows while {each}") for path, each in _conditions(up, "scale_up.any")),
+            ("scale_up.add", "of the current count, fractions rounded up"),
+            *((path, f"shrinks while {each}") for path, each in _conditions(down, "scale_down.all")),
+            ("scale_down.remove", "of the current count, fractions rounded up"),
+        ]
+    else:
+        promise = format_duration(policy.rules.wait_time)
+        parts.append(("target.wait_time", f"sized so that tasks start within {promise}"))
+    parts += [
+        (path, f"floor and ceiling of {window.name}, in {policy.schedule.timezone}")
+        for path, window in _windows(policy)
+    ]
+    return [Fidelity(rule, EXACT, how) for rule, how in parts]
+
+
+def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[OddEdge]) -> list[Fidelity]:
+    """Return what a ScaledObject makes of each part.
+
+    :param unseen: what of the backlog the broker's triggers do not count, in words.
+    :param odd: edges that a change of the clock touches.
+    """
+    limits, length = policy.limits, asked.list_length
+    found = [
+        Fidelity("limits.min_workers", EXACT, f"minReplicaCount: {limits.min_workers}"),
+        Fidelity("limits.max_workers", EXACT, f"maxReplicaCount: {limits.max_workers}"),
+    ]
+    depth = f"a worker for each {length} messages, asked for every {asked.polling_interval}s"
+    if unseen:
+        depth += f"; not counted: {', '.join(unseen)}"
+    if isinstance(policy.rules, StepRules):
+        found += _rates(policy) if asked.whole else _no_rates(policy, "only lists and bounds are translated")
+        up = {QUEUE_DEPTH: f"{depth}, in place of steps{_held(hold_up(policy.rules.up) if asked.whole else 0)}"}
+        held = _held(hold_down(policy.rules.down) if asked.whole else 0)
+        down = {QUEUE_DEPTH: f"shrinks to a worker for each {length} messages{held}"}
+        if asked.whole:
+            found += _rules(
+                policy.rules, {**up, **_utilizations(asked.targets)}, {**down, **_utilizations(asked.targets)}
+            )
+        else:
+            found += _rules(policy.rules, up, down)
+    else:
+        found.append(Fidelity("target.wait_time", DROPPED, f"KEDA knows no wait; {depth}"))
+    for path, window in _windows(policy):
+        if not asked.whole:
+            found.append(Fidelity(path, DROPPED, "only lists and bounds are translated"))
+            continue
+        floor, ceiling = limits.narrowed(window)
+        kept = []
+        if floor > limits.min_workers:
+            kept.append(f"floor of {floor} by a cron trigger, to within HPA's tolerance of 10 %{_on_odd_days(odd)}")
+        if ceiling < limits.max_workers:
+            kept.append(f"the ceiling of {ceiling} is dropped, as cron triggers have floors alone")
+        elif not kept:
+            kept.append("its bounds are those of the limits")
+        found.append(Fidelity(path, DROPPED if kept[0].startswith("the ceiling") else APPROXIMATED, "; ".join(kept)))
+    return found
+
+
+def of_hpa(policy: Policy, targets: Mapping[str, int], odd: Sequence[OddEdge]) -> list[Fidelity]:
+    """Return what a HorizontalPodAutoscaler, and CronJobs that set its bounds, make of each part."""
+    limits = policy.limits
+    found = [
+        Fidelity("limits.min_workers", EXACT, f"minReplicas: {limits.min_workers}")
+        if limits.min_workers
+        else Fidelity("limits.min_workers", APPROXIMATED, "minReplicas: 1, as an HPA does not go to 0"),
+        Fidelity("limits.max_workers", EXACT, f"maxReplicas: {limits.max_workers}")
+        if limits.max_workers
+        else Fidelity("limits.max_workers", APPROXIMATED, "maxReplicas: 1, as an HPA does not go to 0"),
+    ]
+    if isinstance(policy.rules, StepRules):
+        found += _rates(policy)
+        of_resources = _utilizations(targets)
+        found += _rules(policy.rules, of_resources, of_resources)
+    else:
+        why = f"an HPA knows no wait; {FALLBACK_METRIC} is kept near {targets[FALLBACK_METRIC]} % instead"
+        found.append(Fidelity("target.wait_time", DROPPED, why))
+    return [*found, *_by_cron_jobs(policy, "minReplicas and maxReplicas", odd)]
+
+
+def of_schedule(policy: Policy, odd: Sequence[OddEdge]) -> list[Fidelity]:
+    """Return what entries of a schedule alone make of each part: at each edge the fleet gets its floor."""
+    why = "a schedule reads nothing"
+    found = [
+        Fidelity("limits.min_workers", EXACT, "no edge sets fewer"),
+        Fidelity("limits.max_workers", EXACT, "no edge sets more"),
+    ]
+    if isinstance(policy.rules, StepRules):
+        found += [*_no_rates(policy, why), *_rules(policy.rules, {}, {}, why)]
+    else:
+        found.append(Fidelity("target.wait_time", DROPPED, why))
+    return [*found, *_by_cron_jobs(policy, "the number of workers, to the floor, ", odd)]
+
+
+def _conditions(rule: Rule, path: str) -> Iterator[tuple[str, Condition]]:
+    return ((f"{path}[{place}]", condition) for place, condition in enumerate(rule.conditions))
+
+
+def _windows(policy: Policy) -> Iterator[tuple[str, Window]]:
+    return ((f"schedule.windows[{place}]", window) for place, window in enumerate(policy.schedule.windows))
+
+
+def _rates(policy: Policy) -> Iterator[Fidelity]:
+    limits = policy.limits
+    for way, step, cooldown, more in (
+        ("up", limits.scale_up_max, limits.cooldown_up, "more"),
+        ("down", limits.scale_down_max, limits.cooldown_down, "fewer"),
+    ):
+        rate = f"at most {step} {more} within {period(cooldown)}s"
+        yield Fidelity(f"limits.scale_{way}_max", APPROXIMATED, rate)
+        longer = f"; an HPA has no more than {LONGEST_PERIOD}s" if cooldown > LONGEST_PERIOD else ""
+        yield Fidelity(f"limits.cooldown_{way}", APPROXIMATED, f"{rate}, and no pause between two steps{longer}")
+
+
+def _no_rates(policy: Policy, why: str) -> Iterator[Fidelity]:
+    for key in ("scale_up_max", "scale_down_max", "cooldown_up", "cooldown_down"):
+        yield Fidelity(f"limits.{key}", DROPPED, why)
+
+
+def _utilizations(targets: Mapping[str, int]) -> dict[str, str]:
+    return {
+        metric: f"kept near {targets[metric]} % of the requests, to within HPA's tolerance of 10 %"
+        for metric in (CPU, MEMORY)
+    }
+
+
+_UNSEEN = {
+    QUEUE_DEPTH: "it reads no broker",
+    WAIT_TIME: "it does not know how long tasks wait",
+    TASKS_PROCESSED: "it does not know what workers finish",
+    CPU: "only lists and bounds are translated",
+    MEMORY: "only lists and bounds are translated",
+}
+
+
+def _rules(rules: StepRules, up: dict[str, str], down: dict[str, str], why: str = "") -> Iterator[Fidelity]:
+    """Yield what becomes of conditions and steps, by what is made of each metric; of others nothing is."""
+    for rule, path, made, step in (
+        (rules.up, "scale_up.any", up, "scale_up.add"),
+        (rules.down, "scale_down.all", down, "scale_down.remove"),
+    ):
+        for place, condition in _conditions(rule, path):
+            how = made.get(condition.metric)
+            if how:
+                yield Fidelity(place, APPROXIMATED, how)
+            else:
+                reason = why or _UNSEEN.get(condition.metric, "no trigger tells it")
+                yield Fidelity(place, DROPPED, reason)
+        size = "the size follows from the metrics by ceil(workers x value / target), the largest wins"
+        yield Fidelity(step, DROPPED, why or size)
+
+
+def _held(seconds: int) -> str:
+    return f", wanted for {seconds}s without a break" if seconds else ""
+
+
+def _by_cron_jobs(policy: Policy, what: str, odd: Sequence[OddEdge]) -> Iterator[Fidelity]:
+    for path, window in _windows(policy):
+        floor, ceiling = policy.limits.narrowed(window)
+        how = f"CronJobs set {what} at its edges: {floor} to {ceiling}{_on_odd_days(odd)}"
+        yield Fidelity(path, APPROXIMATED if odd else EXACT, how)
+
+
+def _on_odd_days(odd: Sequence[OddEdge]) -> str:
+    """Return what is said of days on which the clock is changed at an edge."""
+    if not odd:
+        return ""
+    first = odd[0]
+    what = "comes twice and counts both times" if first.twice else "does not come, and the edge is left out"
+    return f"; on {first.wall:%Y-%m-%d} {first.wall:%H:%M} {what}"

@@ -1,0 +1,107 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What KEDA makes of a policy: a ScaledObject over what the broker tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Span, floors
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import cron
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import behavior, resource_metrics
+
+_A_DAY = 24 * 60
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a ScaledObject has that no policy says.
+
+    :ivar list_length: messages for which there is to be a worker.
+    :ivar polling_interval: seconds, and C(cooldown_period) too.
+    :ivar whole: whether all that the policy says is translated; otherwise the bounds and the triggers are all of it.
+    :ivar targets: per cent of the requests at which cpu and memory are to be kept.
+    """
+
+    name: str
+    workload: str
+    namespace: str
+    list_length: int
+    polling_interval: int
+    cooldown_period: int
+    whole: bool
+    targets: Mapping[str, int]
+
+
+def scaled_object(policy: Policy, asked: Asked, triggers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the ScaledObject.
+
+    :param triggers: what the broker is asked for, as KEDA takes it. Each that counts messages has C(name) where all of
+        them are to be added up.
+    """
+    spec: dict[str, Any] = {
+        "scaleTargetRef": {"name": asked.workload},
+        "minReplicaCount": policy.limits.min_workers,
+        "maxReplicaCount": policy.limits.max_workers,
+        "pollingInterval": asked.polling_interval,
+        "cooldownPeriod": asked.cooldown_period,
+    }
+    if asked.whole:
+        spans = floors(policy)
+        windows = [_window(f"window_{place}", span, policy.schedule.timezone) for place, span in enumerate(spans)]
+        resources = [
+            {"type": metric, "metricType": "Utilization", "metadata": {"value": str(asked.targets[metric])}}
+            for metric in resource_metrics(policy)
+        ]
+        advanced: dict[str, Any] = {"horizontalPodAutoscalerConfig": {"behavior": behavior(policy)}}
+        if len(triggers) + len(windows) > 1:
+            # The largest of several triggers would win, and each counts a part.
+            advanced["scalingModifiers"] = {
+                "formula": _formula([trigger["name"] for trigger in triggers], windows, asked.list_length),
+                "target": str(asked.list_length),
+                "metricType": "AverageValue",
+            }
+        spec["advanced"] = advanced
+        # A broker that cannot be read is not an empty one.
+        spec["fallback"] = {
+            "failureThreshold": 3,
+            "replicas": max(policy.limits.min_workers, 1),
+            "behavior": "currentReplicas",
+        }
+        spec["triggers"] = [*triggers, *windows, *resources]
+    else:
+        spec["triggers"] = list(triggers)
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": asked.name, "namespace": asked.namespace},
+        "spec": spec,
+    }
+
+
+def _window(name: str, span: Span, zone: str) -> dict[str, Any]:
+    end = span.start + span.length
+    return {
+        "type": "cron",
+        "name": name,
+        "metadata": {
+            "timezone": zone,
+            "start": cron(span.start, span.days),
+            "end": cron(end % _A_DAY, [(day + end // _A_DAY) % 7 for day in span.days]),
+            "desiredReplicas": str(span.min_workers),
+        },
+    }
+
+
+def _formula(counts: Sequence[str], windows: Sequence[Mapping[str, Any]], list_length: int) -> str:
+    """Return what the target is held against: all messages, or as many as the floors in force stand for."""
+    messages = " + ".join(counts)
+    if not windows:
+        return messages
+    # Outside its hours a cron trigger tells 1.
+    of_floors = [f"({each['name']} > 1 ? {each['name']} * {list_length} : 0)" for each in windows]
+    return f"max({', '.join([messages, *of_floors])})"
