@@ -338,6 +338,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda import NotForKeda
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import secret_values
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
@@ -351,11 +352,11 @@ MANIFEST_OPTIONS: dict[str, dict[str, Any]] = {
     "name": {"type": "str"},
     "workload": {"type": "str", "default": DEFAULTS.workload},
     "namespace": {"type": "str", "default": DEFAULTS.namespace},
-    "broker_url": {"type": "str", "no_log": False},
+    "broker_url": {"type": "str", "no_log": True},
     "queues": {"type": "list", "elements": "str", "default": list(DEFAULTS.queues)},
-    "transport_options": {"type": "dict", "default": {}},
-    "ssl": {"type": "raw"},
-    "management_url": {"type": "str"},
+    "transport_options": {"type": "dict", "default": {}, "no_log": True},
+    "ssl": {"type": "raw", "no_log": True},
+    "management_url": {"type": "str", "no_log": True},
     "secret": {"type": "str", "no_log": False},
     "lists": {"type": "str", "choices": list(LISTS), "default": DEFAULTS.lists},
     "list_length": {"type": "int", "default": DEFAULTS.list_length},
@@ -433,6 +434,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
+    # Only the name of a Secret is not secret.
+    asked = {key: value for key, value in given["manifest_options"].items() if key != "secret"}
+    module.no_log_values = set(secret_values(asked))
     if not 1 <= given["days"] <= 366:
         module.fail_json(msg=f"days must be 1 to 366, not {given['days']}.")
     wrong = list(faults(given["manifest_options"], given["autoscaler"]))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.muejam.celery.plugins.module_utils.addresses import Address
+
 LOGIN_KEYS = {"username": "broker-username", "password": "broker-password"}
 """Keys of the Secret of a fleet, by the parameter that KEDA takes them as."""
 
@@ -53,18 +55,16 @@ class Triggers:
     unseen: tuple[str, ...] = ()
 
 
-def address(url: str, port: int) -> str:
-    """Return host and port of one address of a URL, without its login."""
-    place = url.rpartition("@")[2] if "@" in url else url.partition("://")[2]
-    parts = urlsplit(f"//{place}")
+def host_and_port(address: Address, port: int) -> str:
+    """Return host and port of one address of a URL, C(port) where it names none."""
+    parts = urlsplit(f"//{address.place}")
     host = parts.hostname or "localhost"
     return f"{f'[{host}]' if ':' in host else host}:{parts.port or port}"
 
 
-def database(url: str, default: str) -> str:
-    """Return the database or virtual host that a URL names."""
-    place = url.rpartition("@")[2] if "@" in url else url.partition("://")[2]
-    return unquote(place.partition("?")[0].partition("/")[2]) or default
+def database(address: Address, default: str) -> str:
+    """Return the database or virtual host that an address names."""
+    return unquote(address.place.partition("?")[0].partition("/")[2]) or default
 
 
 def trigger(kind: str, metadata: Mapping[str, str], name: str, authentication: str) -> dict[str, Any]:

@@ -66,6 +66,30 @@ def test_a_sound_policy_is_explained(options: list[str]) -> None:
     assert whole["policy"] == result["policy"]
 
 
+def test_a_policy_is_translated() -> None:
+    options = {"workload": "web", "broker_url": "redis://:s3cr3t@redis:6379/0", "ssl": {"cert_reqs": "none"}}
+    arguments = {"policy": {"schedule": SCHEDULE}, "autoscaler": "keda", "manifest_options": options}
+    succeeded, result, output = run({**arguments, "at": "2026-03-28T12:00:00Z"}, "-vvv")
+    assert succeeded, output
+    assert "s3cr3t" not in output
+    login, scaled = result["manifests"]
+    assert (login["kind"], scaled["kind"]) == ("TriggerAuthentication", "ScaledObject")
+    assert scaled["spec"]["triggers"][0]["metadata"]["unsafeSsl"] == "true"
+    assert {each["kept"] for each in result["fidelity"]} == {"exact", "approximated", "dropped"}
+    assert result["schedule_entries"]["kubernetes"][0] == {
+        "schedule": "0 8 * * *", "time_zone": "Europe/Berlin", "min_workers": 5, "max_workers": 20,
+    }  # fmt: skip
+
+
+def test_every_fault_of_the_options_is_told_at_once() -> None:
+    options = {"workload": "Web", "lists": "all", "list_length": 0, "queues": [], "broker_url": "redis://:a/b@redis"}
+    succeeded, result, output = run({"policy": {}, "autoscaler": "keda", "manifest_options": options})
+    assert not succeeded
+    assert "a/b" not in output
+    for part in ("workload must be", "list_length must be 1", "queues must name", "broker_url holds '/'"):
+        assert part in result["msg"]
+
+
 def test_every_fault_of_a_policy_is_an_answer() -> None:
     policy = {"limits": {"min_workers": 9, "max_workers": 8, "extra": 1}, "target": {}}
     succeeded, result, output = run({"policy": policy})

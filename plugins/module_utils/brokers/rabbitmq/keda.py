@@ -29,7 +29,7 @@ def triggers_of(backlog: Backlog) -> Triggers:
         "protocol": protocol,
         "mode": "QueueLength",
         "value": str(backlog.list_length),
-        "vhostName": database(backlog.broker_url, RABBITMQ.database),
+        "vhostName": database(addresses(backlog.broker_url)[0], RABBITMQ.database),
     }
     if addresses(url)[0].login:
         parameters = {"host": "management-url" if protocol == "http" else "broker-url"}

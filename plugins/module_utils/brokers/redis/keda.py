@@ -11,8 +11,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda import 
     Backlog,
     NotForKeda,
     Triggers,
-    address,
     database,
+    host_and_port,
     trigger,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.kind import REDIS
@@ -29,7 +29,7 @@ def triggers_of(backlog: Backlog) -> Triggers:
     if scheme == "redis+socket":
         raise NotForKeda("a socket of one host is not reached from a cluster; give a URL such as redis://host:6379/0")
     port = REDIS.schemes[scheme].port or 0
-    kind, metadata = "redis", {"address": address(backlog.broker_url, port)}
+    kind, metadata = "redis", {"address": host_and_port(places[0], port)}
     parameters = {
         name: LOGIN_KEYS[name]
         for name, value in (("username", places[0].user), ("password", places[0].password))
@@ -40,12 +40,12 @@ def triggers_of(backlog: Backlog) -> Triggers:
             raise NotForKeda("transport_options name no master_name, which tells the sentinels who is meant")
         kind = "redis-sentinel"
         metadata = {
-            "addresses": ",".join(address(f"{each.scheme}://{each.place}", port) for each in places),
+            "addresses": ",".join(host_and_port(each, port) for each in places),
             "sentinelMaster": str(options["master_name"]),
         }
         if (options.get("sentinel_kwargs") or {}).get("password"):
             parameters["sentinelPassword"] = "broker-sentinel-password"
-    ends = {"databaseIndex": database(backlog.broker_url, REDIS.database)}
+    ends = {"databaseIndex": database(places[0], REDIS.database)}
     if scheme == "rediss" or backlog.tls:
         ends["enableTLS"] = "true"
         if not backlog.verified:

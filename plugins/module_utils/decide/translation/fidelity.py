@@ -106,14 +106,11 @@ def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[O
             found.append(Fidelity(path, DROPPED, "only lists and bounds are translated"))
             continue
         floor, ceiling = limits.narrowed(window)
-        kept = []
-        if floor > limits.min_workers:
-            kept.append(f"floor of {floor} by a cron trigger, to within HPA's tolerance of 10 %{_on_odd_days(odd)}")
+        by = "a cron trigger, to within HPA's tolerance of 10 %" if floor > limits.min_workers else "minReplicaCount"
+        how = f"floor of {floor} by {by}{_on_odd_days(odd)}"
         if ceiling < limits.max_workers:
-            kept.append(f"the ceiling of {ceiling} is dropped, as cron triggers have floors alone")
-        elif not kept:
-            kept.append("its bounds are those of the limits")
-        found.append(Fidelity(path, DROPPED if kept[0].startswith("the ceiling") else APPROXIMATED, "; ".join(kept)))
+            how += f"; the ceiling of {ceiling} is dropped, as cron triggers have floors alone"
+        found.append(Fidelity(path, APPROXIMATED, how))
     return found
 
 
@@ -135,7 +132,11 @@ def of_hpa(policy: Policy, targets: Mapping[str, int], odd: Sequence[OddEdge]) -
     else:
         why = f"an HPA knows no wait; {FALLBACK_METRIC} is kept near {targets[FALLBACK_METRIC]} % instead"
         found.append(Fidelity("target.wait_time", DROPPED, why))
-    return [*found, *_by_cron_jobs(policy, "minReplicas and maxReplicas", odd)]
+    for path, window in _windows(policy):
+        floor, ceiling = limits.narrowed(window)
+        how = f"CronJobs set minReplicas {max(floor, 1)} and maxReplicas {max(ceiling, 1)}{_on_odd_days(odd)}"
+        found.append(Fidelity(path, APPROXIMATED if odd or not floor else EXACT, how))
+    return found
 
 
 def of_schedule(policy: Policy, odd: Sequence[OddEdge]) -> list[Fidelity]:
@@ -149,7 +150,11 @@ def of_schedule(policy: Policy, odd: Sequence[OddEdge]) -> list[Fidelity]:
         found += [*_no_rates(policy, why), *_rules(policy.rules, {}, {}, why)]
     else:
         found.append(Fidelity("target.wait_time", DROPPED, why))
-    return [*found, *_by_cron_jobs(policy, "the number of workers, to the floor, ", odd)]
+    for path, window in _windows(policy):
+        floor, ceiling = policy.limits.narrowed(window)
+        how = f"a CronJob sets the number of workers to the floor of {floor}; nobody grows the fleet to {ceiling}"
+        found.append(Fidelity(path, APPROXIMATED, f"{how}{_on_odd_days(odd)}"))
+    return found
 
 
 def _conditions(rule: Rule, path: str) -> Iterator[tuple[str, Condition]]:
@@ -212,13 +217,6 @@ def _rules(rules: StepRules, up: dict[str, str], down: dict[str, str], why: str 
 
 def _held(seconds: int) -> str:
     return f", wanted for {seconds}s without a break" if seconds else ""
-
-
-def _by_cron_jobs(policy: Policy, what: str, odd: Sequence[OddEdge]) -> Iterator[Fidelity]:
-    for path, window in _windows(policy):
-        floor, ceiling = policy.limits.narrowed(window)
-        how = f"CronJobs set {what} at its edges: {floor} to {ceiling}{_on_odd_days(odd)}"
-        yield Fidelity(path, APPROXIMATED if odd else EXACT, how)
 
 
 def _on_odd_days(odd: Sequence[OddEdge]) -> str:
