@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Outcome, Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import Series, write_report
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget
+from ansible_collections.muejam.celery.plugins.module_utils.decide.written import as_mapping
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Outcome, Setting
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import Series, write_report
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import (
     Contender,
     Frame,
     by_policy,
@@ -24,11 +27,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulatio
     fixed,
     keda,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import play
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
-from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget
-from ansible_collections.muejam.celery.plugins.module_utils.decide.written import as_mapping
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import play
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 from . import plan
 from .board import PRIORITIES

@@ -13,6 +13,7 @@ version_added: 0.1.0
 short_description: The Python files that the collection runs on hosts
 description:
   - Reads folders of the collection, which the role P(muejam.celery.worker#role) installs on hosts.
+  - What stays on the controller, which is the simulation, is left out.
 options:
   _terms:
     description: Folders of the collection.
@@ -37,6 +38,9 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 
+STAYS = ("simulation",)
+"""Folders of module_utils that no host needs."""
+
 
 class LookupModule(LookupBase):
     """Ansible's way to find the lookup."""
@@ -47,5 +51,10 @@ class LookupModule(LookupBase):
 
 
 def texts(root: Path) -> dict[str, str]:
-    """The texts of all Python files below a folder, by their paths."""
-    return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py"))}
+    """The texts of the Python files below a folder that hosts get, by their paths."""
+    files = {path.relative_to(root): path for path in sorted(root.rglob("*.py"))}
+    return {
+        below.as_posix(): path.read_text(encoding="utf-8")
+        for below, path in files.items()
+        if below.parts[0] not in STAYS
+    }

@@ -29,11 +29,11 @@ from muejam_bed.collection import collections_path
 
 sys.path.insert(0, str(collections_path()))
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import Frame, by_policy, rivals
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import KEPT, Result, compare
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import workloads
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Setting
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import Frame, by_policy, rivals
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import KEPT, Result, compare
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import workloads
 
 PROMISE = 30.0
 FLOOR, CEILING = 2, 20

@@ -9,10 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from io import TextIOWrapper
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TextIO
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, replay
@@ -21,10 +18,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.s
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation import simulate_command
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 
@@ -33,8 +28,15 @@ FAILED = 2
 INTERRUPTED = 130
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+AddVerbs = Callable[[Callable[..., argparse.ArgumentParser]], None]
+"""Adds verbs by C(add_parser). Each sets C(act), which takes the parsed options and yields the lines of the answer."""
+
+
+def parser(add_verbs: AddVerbs) -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    :param add_verbs: adds those that are not of the autoscaler.
+    """
     commands = argparse.ArgumentParser(prog="celery-autoscaler", description="Decide how many Celery workers run.")
     verbs = commands.add_subparsers(dest="verb", required=True, metavar="VERB")
     check = verbs.add_parser("check", help="say whether a policy is sound, or everything that is wrong with it")
@@ -45,8 +47,7 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("--policy", required=True, metavar="FILE", help="the policy, YAML or JSON")
     again.add_argument("--observations", required=True, metavar="FILE", help="JSON lines; - is standard input")
     again.add_argument("--fleet", metavar="NAME", help="take only the lines of this fleet, from a log of several")
-    simulate_command.add_to(verbs)
-    verbs.choices["simulate"].set_defaults(act=_simulate)
+    add_verbs(verbs.add_parser)
     run = verbs.add_parser("run", help="look at fleets, decide and act, until told to stop")
     run.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="YAML or JSON (%(default)s)")
     run.set_defaults(act=_run)
@@ -57,17 +58,27 @@ def parser() -> argparse.ArgumentParser:
     return commands
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _add_simulate_of_hosts(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    # No argument begins with this character, so all of them are taken, and none is complained about.
+    verb = add_parser("simulate", add_help=False, prefix_chars="\0")
+    verb.add_argument("arguments", nargs="*")
+    verb.set_defaults(act=_simulate_on_a_host)
+
+
+def main(arguments: Sequence[str] | None = None, add_verbs: AddVerbs = _add_simulate_of_hosts) -> int:
     """Run celery-autoscaler and return its exit status.
 
     0, 1 for a refused policy, 2 for anything else that went wrong, 130 when interrupted.
+
+    :param add_verbs: adds verbs that are not of the autoscaler.
     """
-    given = parser().parse_args(arguments)
+    options = parser(add_verbs).parse_args(arguments)
     try:
-        given.act(given)
-    except _Refused as refused:
+        for line in options.act(options):
+            _tell(line)
+    except PolicyError as refused:
         for fault in refused.faults:
-            _complain(fault)
+            _complain(str(fault))
         return REFUSED
     except OperationError as error:
         _complain(str(error))
@@ -79,92 +90,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check(given: argparse.Namespace) -> None:
-    policy = _policy(given.policy)
-    _tell(f"{given.policy}: no fault found")
-    for advice in advise(policy):
-        _tell(f"{given.policy}: advice: {advice}")
+def _check(options: argparse.Namespace) -> Iterator[str]:
+    policy = load_policy(options.policy)
+    yield f"{options.policy}: no fault found"
+    yield from (f"{options.policy}: advice: {advice}" for advice in advise(policy))
 
 
-def _replay(given: argparse.Namespace) -> None:
-    policy = _policy(given.policy)
+def _replay(options: argparse.Namespace) -> Iterator[str]:
     passed = Passed()
-    with _lines(given.observations) as lines:
-        for answer in replay(policy, lines, given.fleet, passed):
-            _tell(answer)
+    yield from replay(load_policy(options.policy), _lines(options.observations), options.fleet, passed)
     if passed.over:
-        _complain(f"{_lines_of(passed.over)} no observation and passed over.")
+        count = "1 line is" if passed.over == 1 else f"{passed.over} lines are"
+        _complain(f"{count} no observation and passed over.")
     if not passed.decided:
-        whose = f" of fleet {given.fleet}" if given.fleet else ""
-        _complain(f"No observation{whose} was found in {given.observations}: nothing was decided.")
+        whose = f" of fleet {options.fleet}" if options.fleet else ""
+        _complain(f"No observation{whose} was found in {options.observations}: nothing was decided.")
 
 
-def _lines_of(count: int) -> str:
-    return "1 line is" if count == 1 else f"{count} lines are"
-
-
-def _run(given: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> Iterable[str]:
     # What reads brokers is not needed, and need not be there, for any other verb.
     from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.run import run
 
-    run(given.config)
+    run(options.config)
+    return ()
 
 
-def _status(given: argparse.Namespace) -> None:
-    status = read_status(given.file)
-    _tell(json.dumps(status) if given.json else table(status))
+def _status(options: argparse.Namespace) -> Iterator[str]:
+    status = read_status(options.file)
+    yield json.dumps(status) if options.json else table(status)
 
 
-class _Refused(Exception):
-    """A policy is not sound."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        self.faults = faults
-        super().__init__("; ".join(faults))
+def _simulate_on_a_host(options: argparse.Namespace) -> Iterable[str]:
+    raise OperationError(
+        "simulate", "hosts do not have it", "Run bin/celery-autoscaler of the collection on the controller."
+    )
 
 
-def _policy(path: str) -> Policy:
-    try:
-        return load_policy(path)
-    except PolicyError as error:
-        raise _Refused([f"{path}: {fault}" for fault in error.faults]) from error
-
-
-def _simulate(given: argparse.Namespace) -> None:
-    if given.workload == simulate_command.LIST:
-        for line in simulate_command.listed():
-            _tell(line)
-        return
-    paths = given.policy or []
-    if not paths:
-        raise OperationError("simulate", "no policy was given", "Name one by --policy FILE.")
-    policies = [_policy(path) for path in paths]
-    for line in simulate_command.run(given, list(zip(simulate_command.names_of(paths), policies))):
-        _tell(line)
-
-
-@contextmanager
-def _lines(path: str) -> Iterator[Iterable[str]]:
-    if path == "-":
-        if isinstance(sys.stdin, TextIOWrapper):
-            sys.stdin.reconfigure(errors="replace")
-        yield _as_they_come(sys.stdin)
-        return
+def _lines(path: str) -> Iterator[str]:
+    """Yield each line as it comes: whoever waits for an answer before sending more would wait for a block for ever."""
     try:
         # A letter that is none stands in a line of another program, or is one of a name.
-        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
-            yield file
-    except BrokenPipeError:
-        raise
+        with open(0 if path == "-" else path, encoding="utf-8-sig", errors="replace", closefd=path != "-") as file:
+            yield from iter(file.readline, "")
     except OSError as error:
         raise OperationError(
             f"read the observations in {path}", error, "Name a readable file of JSON lines."
         ) from error
-
-
-def _as_they_come(stream: TextIO) -> Iterator[str]:
-    # Iterating over a pipe reads ahead in blocks; whoever waits for an answer before sending more would wait for ever.
-    yield from iter(stream.readline, "")
 
 
 def _tell(line: str) -> None:

@@ -15,14 +15,14 @@ def load_policy(path: str) -> Policy:
     """Return the policy in the YAML or JSON file C(path).
 
     :raises OperationError: when there is no such file, or what is in it is neither YAML nor JSON.
-    :raises PolicyError: when it is read but says something a policy may not say.
+    :raises PolicyError: when it is read but says something a policy may not say. Its faults name the file.
     """
     raw, twins = read_document(path, "the policy")
     faults = [Remark(place, "stands there twice: keep one of the two") for place in twins]
     try:
         policy = parse_policy(raw)
     except PolicyError as error:
-        raise PolicyError([*faults, *error.faults]) from error
+        faults += error.faults
     if faults:
-        raise PolicyError(faults)
+        raise PolicyError([Remark(f"{path}: {fault.path}", fault.message) for fault in faults])
     return policy

@@ -7,36 +7,38 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import cli
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import MEMORY
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, StepRules, WaitTarget
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import (
     MEMORY_PERCENT,
     Setting,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import (
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import (
     require_matplotlib,
     write_report,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import (
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import (
     Contender,
     Frame,
     by_policy,
     rivals,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import (
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import (
     compare,
     table,
     verdict,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.traces import read_trace
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import KINDS, Workload
-from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
-from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import MEMORY
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, StepRules, WaitTarget
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.traces import read_trace
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import KINDS, Workload
 
 LIST = "list"
 
@@ -62,9 +64,13 @@ that knows the future and takes no time to start.
 """
 
 
-def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb and its arguments."""
-    verb = verbs.add_parser(
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run celery-autoscaler as it is on the controller, and return its exit status."""
+    return cli.main(arguments, _add_simulate)
+
+
+def _add_simulate(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    verb = add_parser(
         "simulate",
         help="play a workload against policies, and compare waits and costs",
         description="Play a workload against policies and their rivals, and compare waits and costs.",
@@ -90,20 +96,17 @@ def add_to(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--json", action="store_true", help="print the numbers as JSON")
     verb.add_argument("--plot", metavar="FILE.html", help="draw it: a page, and a picture (.png) beside it")
+    verb.set_defaults(act=_simulate)
 
 
-def listed() -> Iterator[str]:
-    """Yield a line for each workload there is."""
-    for kind in KINDS:
-        yield f"{kind.name:12} {kind.about}"
-
-
-def run(options: argparse.Namespace, policies: Sequence[tuple[str, Policy]]) -> Iterator[str]:
-    """Simulate what C(given) asks for and yield the lines to print.
-
-    :param policies: with their names, at least one.
-    :raises OperationError: when something that was given does not make sense, or cannot be read or written.
-    """
+def _simulate(options: argparse.Namespace) -> Iterator[str]:
+    if options.workload == LIST:
+        yield from (f"{kind.name:12} {kind.about}" for kind in KINDS)
+        return
+    paths = options.policy or []
+    if not paths:
+        raise OperationError("simulate", "no policy was given", "Name one by --policy FILE.")
+    policies = list(zip(names_of(paths), map(load_policy, paths)))
     if options.plot:
         require_matplotlib()
     first = policies[0][1]

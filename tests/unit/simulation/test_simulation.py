@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, OBSERVED, RULE_METRICS
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import (
     PATIENCE,
     Setting,
     least_cost,
     simulate,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import by_policy
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload, workloads
-from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, OBSERVED, RULE_METRICS
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import by_policy
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload, workloads
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmark" / "decision_quality.py"
 TEN_AT_ONCE = Workload("ten", ((0.0, 10.0),) * 10, 100)

@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Controller
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State, decide
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Limits, Policy
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Controller
 
 
 @dataclass(frozen=True)

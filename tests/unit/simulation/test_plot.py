@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import Series, write_report
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import Series, write_report
 
 RECORDED = Series(
     "really <run>", [0, 5, 10, 15], [0, 600, None, 0], [2, 2, 20, 2], [0.0, 1.5, None, 0.0], {"p95": "31.0 s"}

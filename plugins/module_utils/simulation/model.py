@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
     BACKLOG,
     CONCURRENCY,
@@ -25,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics impor
     WAIT_TIME,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 Controller = Callable[[Observation], int]
 """Takes an observation and returns how many workers there shall be."""

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import (
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import (
     Outcome,
     Setting,
     least_cost,
     simulate,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.plot import Series
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import Contender, Frame
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import Series
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import Contender, Frame
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 KEPT = 0.95
 """The share of the tasks that must start within the promised wait for the promise to count as kept."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Outcome, Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Outcome, Setting
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import (
     Contender,
     Frame,
     by_rate_and_backlog,
@@ -17,9 +18,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulatio
     keda,
     rivals,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import play
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
-from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import play
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 FRAME = Frame(floor=2, ceiling=20, slots=1, promise=30)
 BURST = Workload("burst", ((10.0, 1.0),) * 600, 600)

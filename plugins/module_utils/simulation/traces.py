@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 # Numbers from here on are seconds since the epoch, smaller ones seconds since the beginning of the trace.
 _EPOCH_FROM = 1e8

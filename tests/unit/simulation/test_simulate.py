@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.model import Setting
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.rivals import Frame, by_policy, fixed
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.simulate import (
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Setting
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import Frame, by_policy, fixed
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import (
     compare,
     table,
     verdict,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.traces import read_trace
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.simulation.workloads import Workload
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.traces import read_trace
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 PROGRAM = Path(__file__).resolve().parents[3] / "bin" / "celery-autoscaler"
 FRAME = Frame(floor=2, ceiling=20, slots=1, promise=30)
