@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
@@ -19,29 +19,13 @@ def autoscaler_problems(settings: Mapping[str, Any]) -> list[str]:
     return [*undefined, *role.problems(given)]
 
 
-def autoscaler_plan(
-    fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], apps: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What the autoscaler of a host is to be, for resolved fleets."""
-    return {
-        "wanted": role.wanted(fleets, settings["mode"], settings["state"]),
-        "configuration": role.configuration(fleets, settings, apps),
-        "watchdog": role.watchdog(settings),
-    }
-
-
-def autoscaled_fleets(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[str]:
-    """The names of those resolved fleets whose number of workers is the autoscaler's."""
-    return role.scaled(fleets, mode, state)
-
-
 class FilterModule:
     """Ansible's way to find filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by the names that playbooks use."""
         return {
-            "autoscaled_fleets": autoscaled_fleets,
+            "autoscaled_fleets": role.scaled,
             "autoscaler_problems": autoscaler_problems,
-            "autoscaler_plan": autoscaler_plan,
+            "autoscaler_plan": role.plan,
         }

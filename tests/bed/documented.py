@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write what users read of fleet keys, role variables and metrics from where each is described once.
 
-The table of keys writes the nested options of the role `worker`, and the table of keys in its README. Argument specs
+The table of keys writes the nested options of the role `worker`, and the table of keys in its README. The table of
+variables writes the options and defaults of the role `autoscaler`, and the settings that it checks. Argument specs
 write the tables of variables in READMEs. The table of metrics writes the tables in docs/policy.md. A unit test
 compares what this writes with the files.
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
 
@@ -31,12 +33,25 @@ _KINDS = {"float": "number", "raw": "bool or dict"}
 
 def written() -> dict[Path, str]:
     """Every file that has such a part, and the text that it is to have."""
-    specs = ROLES / "worker/meta/argument_specs.yml"
-    texts = {specs: _replaced(specs.read_text(encoding="utf-8"), "fleet keys", "\n".join(_options(KEYS, 8)), "# ")}
+    own = {f"celery_autoscaler_{name}": variable for name, variable in VARIABLES.items()}
+    parts = {
+        "worker/meta/argument_specs.yml": ("fleet keys", ["        options:", *_options(KEYS, 10)]),
+        "autoscaler/meta/argument_specs.yml": ("variables", _options(own, 6, checked=False)),
+        "autoscaler/defaults/main.yml": ("variables", (f"{name}: {_plain(key.default)}" for name, key in own.items())),
+        "autoscaler/vars/main.yml": (
+            "settings",
+            (f'  {name}: "{{{{ celery_autoscaler_{name} }}}}"' for name in VARIABLES),
+        ),
+    }
+    texts = {
+        ROLES / path: _replaced((ROLES / path).read_text(encoding="utf-8"), what, "\n".join(lines), "# ")
+        for path, (what, lines) in parts.items()
+    }
     for readme in sorted(ROLES.glob("*/README.md")):
         text = readme.read_text(encoding="utf-8")
         if "variables, written by make docs" in text:
-            options = yaml.safe_load((readme.parent / "meta/argument_specs.yml").read_text(encoding="utf-8"))
+            specs = readme.parent / "meta/argument_specs.yml"
+            options = yaml.safe_load(texts.get(specs) or specs.read_text(encoding="utf-8"))
             variables = options["argument_specs"]["main"]["options"]
             texts[readme] = _replaced(text, "variables", "\n".join(_variables(variables)))
     readme = ROLES / "worker/README.md"
@@ -56,24 +71,28 @@ def _replaced(text: str, what: str, part: str, comment: str = "") -> str:
     )
 
 
-def _options(keys: Any, indent: int) -> Iterator[str]:
-    """Lines of the option `options` that describes these keys."""
-    yield " " * indent + "options:"
+def _options(keys: Any, indent: int, checked: bool = True) -> Iterator[str]:
+    """Lines of options that describe these keys.
+
+    :param checked: whether choices are among them. Those of a role's variables Ansible would check, before the role
+        can tell all faults at once.
+    """
     for name, key in keys.items():
         lines = [f"type: {key.kind.type}"]
         if key.kind.elements:
             lines.append(f"elements: {key.kind.elements}")
         if key.required:
             lines.append("required: true")
-        if key.choices:
+        if key.choices and checked:
             lines.append(f"choices: [{', '.join(key.choices)}]")
         if key.default is not None:
             lines.append(f"default: {_plain(key.default)}")
         lines.append("description: >-")
-        lines += [f"  {line}" for line in textwrap.wrap(_meaning(key), 114 - indent, break_on_hyphens=False)]
-        yield " " * (indent + 2) + f"{name}:"
-        yield from (" " * (indent + 4) + line for line in lines)
+        lines += [f"  {line}" for line in textwrap.wrap(_meaning(key), 116 - indent, break_on_hyphens=False)]
+        yield " " * indent + f"{name}:"
+        yield from (" " * (indent + 2) + line for line in lines)
         if key.keys:
+            yield " " * (indent + 2) + "options:"
             yield from _options(key.keys, indent + 4)
 
 

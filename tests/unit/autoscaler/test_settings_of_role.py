@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.letting_go import without
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import policies, spec
 
 SETTINGS: dict[str, Any] = {
@@ -22,6 +24,7 @@ SETTINGS: dict[str, Any] = {
     "metrics_port": 9541,
     "stuck_after": "5m",
     "restart_stuck": False,
+    "memory_max": "256M",
 }
 WEB: dict[str, Any] = {"name": "web", "app": "a", "queues": ["q"], "policy": {"limits": {"max_workers": 7}}}
 PLAIN: dict[str, Any] = {"name": "plain", "app": "a"}
@@ -68,6 +71,27 @@ def test_the_autoscaler_understands_its_configuration() -> None:
     assert (plain.policy, plain.queues) == (None, ("celery",))
 
 
+def test_the_file_is_checked_by_the_rules_of_the_role() -> None:
+    told = role.configuration(resolved(WEB), SETTINGS)
+    wrong = {
+        "interval": 0.5,
+        "metrics": {"address": "a b", "port": 0},
+        "fleets": [{**told["fleets"][0], "stuck": {"after": 0}}],
+    }
+    with pytest.raises(OperationError) as refused:
+        read_configuration({**told, **wrong}, "a test")
+    places = ["interval", "metrics.address", "metrics.port", "fleets[0].stuck.after"]
+    assert [fault["path"] for fault in refused.value.details["faults"]] == places
+
+
+def test_what_the_role_leaves_as_it_is_the_file_may_leave_out() -> None:
+    defaults = {name: variable.default for name, variable in VARIABLES.items()}
+    told = role.configuration(resolved(PLAIN), defaults)
+    [fleet] = told["fleets"]
+    bare = {"mode": "act", "fleets": [{key: value for key, value in fleet.items() if key != "stuck"}]}
+    assert read_configuration(told, "a test") == read_configuration(bare, "a test")
+
+
 def test_an_empty_policy_is_one() -> None:
     told = role.configuration(resolved({**WEB, "policy": {}}), SETTINGS)
     assert told["fleets"][0]["policy"] == {}
@@ -100,6 +124,8 @@ def test_letting_go() -> None:
         ({"metrics_port": 0}, ["celery_autoscaler_metrics_port: 0 is out of range, use 1 to 65535"]),
         ({"metrics_port": "http"}, ["celery_autoscaler_metrics_port: must be a whole number, is a text"]),
         ({"metrics_address": ""}, ["celery_autoscaler_metrics_address: must be a text, is empty"]),
+        ({"metrics_address": "all of them"}, ["celery_autoscaler_metrics_address: 'all of them' is no address"]),
+        ({"memory_max": "much"}, ["celery_autoscaler_memory_max: 'much' is no amount of memory"]),
         ({"state": "gone"}, ["celery_autoscaler_state: 'gone'"]),
     ],
 )

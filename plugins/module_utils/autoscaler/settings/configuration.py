@@ -12,17 +12,13 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.role import DURATION, VARIABLES
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import EVENT_EXCHANGE
-from ansible_collections.muejam.celery.plugins.module_utils.checks import (
-    BOOLEAN,
-    BOOLEAN_OR_MAPPING,
-    INTEGER,
-    MAPPING,
-    MAPPINGS,
-    TEXT,
-    Key,
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import (
+    VARIABLES,
+    default,
+    placed,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import EVENT_EXCHANGE
+from ansible_collections.muejam.celery.plugins.module_utils.checks import Key
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -33,19 +29,19 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KE
 class StuckRule:
     """A worker is stuck that idles while tasks wait, for C(after) seconds; C(restart) says whether to restart it."""
 
-    after: float = 300.0
-    restart: bool = False
+    after: float = default("stuck_after")
+    restart: bool = default("restart_stuck")
 
 
 @dataclass(frozen=True)
 class WatchedFleet:
-    """One fleet. Without a policy it is only looked at."""
+    """One fleet. Without a policy it is only looked at; one that names no queues has Celery's own default."""
 
     name: str
     broker_url: str = field(repr=False)
     transport_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     ssl: bool | Mapping[str, Any] | None = field(default=None, repr=False)
-    queues: tuple[str, ...] = defaults.QUEUES
+    queues: tuple[str, ...] = ("celery",)
     task_events: bool = False
     event_exchange: str = EVENT_EXCHANGE
     policy: Policy | None = None
@@ -56,16 +52,16 @@ class WatchedFleet:
 class MetricsAddress:
     """Where metrics are served."""
 
-    address: str = "127.0.0.1"
-    port: int = 9541
+    address: str = default("metrics_address")
+    port: int = default("metrics_port")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that C(celery-autoscaler run) is told."""
+    """Everything that C(celery-autoscaler run) is told. A file that names no mode lets it only advise."""
 
     mode: str = defaults.ADVISE
-    interval: float = 5.0
+    interval: float = default("interval")
     state: str = defaults.STATE_FILE
     status: str = defaults.STATUS_FILE
     scaler: str = defaults.SOCKET
@@ -98,16 +94,20 @@ def read_configuration(raw: object, origin: str) -> Configuration:
             "Correct these; what ran before goes on unchanged.",
             faults=[dict(zip(("path", "message"), fault.split(": ", 1))) for fault in faults],
         )
-    given = _plain(_KEYS, raw)
-    given["fleets"] = tuple(_fleet(fleet) for fleet in given.get("fleets", ()))
-    metrics = given.get("metrics", True)
+    values = _plain(_TOP, raw)
+    values["fleets"] = tuple(_fleet(fleet) for fleet in values.get("fleets", ()))
+    metrics = values.get("metrics", True)
     address = _plain(_METRICS, metrics) if isinstance(metrics, Mapping) else {}
-    given["metrics"] = None if metrics is False else MetricsAddress(**address)
-    return Configuration(**given)
+    values["metrics"] = None if metrics is False else MetricsAddress(**address)
+    return Configuration(**values)
 
 
-_STUCK = {"after": Key(DURATION), "restart": Key(BOOLEAN)}
-_METRICS = {"address": Key(TEXT), "port": Key(INTEGER, minimum=0, maximum=65535)}
+def _part(name: str) -> dict[str, Key]:
+    return {key: VARIABLES[variable] for key, variable in placed(name).items()}
+
+
+_STUCK = _part("fleets.stuck")
+_METRICS = _part("metrics")
 _FLEET: Mapping[str, Key] = {
     "name": KEYS["name"],
     "broker_url": replace(KEYS["broker_url"], required="the URL of its broker"),
@@ -115,36 +115,33 @@ _FLEET: Mapping[str, Key] = {
     "ssl": KEYS["broker_use_ssl"],
     "queues": KEYS["queues"],
     "task_events": KEYS["task_events"],
-    "event_exchange": Key(TEXT),
+    "event_exchange": Key(checks.TEXT),
     "policy": KEYS["policy"],
-    "stuck": Key(MAPPING, keys=_STUCK),
+    "stuck": Key(checks.MAPPING, keys=_STUCK),
 }
-_KEYS: Mapping[str, Key] = {
-    "mode": VARIABLES["mode"],
-    "interval": replace(VARIABLES["interval"], minimum=0.5),
-    "state": Key(TEXT),
-    "status": Key(TEXT),
-    "scaler": Key(TEXT),
-    "metrics": Key(BOOLEAN_OR_MAPPING, keys=_METRICS),
-    "fleets": Key(MAPPINGS, keys=_FLEET),
+_TOP: Mapping[str, Key] = {
+    **_part(""),
+    **dict.fromkeys(("state", "status", "scaler"), Key(checks.TEXT)),
+    "metrics": Key(checks.BOOLEAN_OR_MAPPING, keys=_METRICS),
+    "fleets": Key(checks.MAPPINGS, keys=_FLEET),
 }
 
 
 def _faults(raw: Mapping[Any, Any]) -> Iterator[str]:
-    yield from checks.of_mapping(_KEYS, raw, "")
+    yield from checks.of_mapping(_TOP, raw, "")
     names = [fleet.get("name") for fleet in checks.mappings(raw.get("fleets")) or ()]
     for name in sorted({name for name in names if isinstance(name, str) and names.count(name) > 1}):
         yield f"fleets: {name!r} is there twice"
 
 
-def _plain(keys: Mapping[str, Key], given: Any) -> dict[str, Any]:
-    return {name: key.plain(given[name]) for name, key in keys.items() if given.get(name) is not None}
+def _plain(keys: Mapping[str, Key], raw: Any) -> dict[str, Any]:
+    return {name: key.plain(raw[name]) for name, key in keys.items() if raw.get(name) is not None}
 
 
 def _fleet(raw: Mapping[str, Any]) -> WatchedFleet:
-    given = _plain(_FLEET, raw)
-    if "policy" in given:
-        given["policy"] = parse_policy(given["policy"])
-    given["queues"] = tuple(dict.fromkeys(given.get("queues") or defaults.QUEUES))
-    given["stuck"] = StuckRule(**_plain(_STUCK, given.get("stuck", {})))
-    return WatchedFleet(**given)
+    values = _plain(_FLEET, raw)
+    if "policy" in values:
+        values["policy"] = parse_policy(values["policy"])
+    values["queues"] = tuple(dict.fromkeys(values.get("queues") or WatchedFleet.queues))
+    values["stuck"] = StuckRule(**_plain(_STUCK, values.get("stuck", {})))
+    return WatchedFleet(**values)

@@ -18,6 +18,3 @@ STATUS_FILE = "/run/celery-autoscaler/status.json"
 SOCKET = "/run/celery-autoscaler-scale.sock"
 """Beside the service's own directory: systemd makes it and then changes its owner by its path, so nobody but root may
 write where it lies."""
-
-QUEUES = ("celery",)
-"""What a fleet consumes from that names no queues: Celery's own default."""

@@ -9,56 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
-    ACT,
-    MODES,
-    OBSERVE,
-    QUEUES,
-    SOCKET,
-    STATE_FILE,
-    STATUS_FILE,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.checks import BOOLEAN, INTEGER, TEXT, Key, Kind
-from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, OBSERVE
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES, placed
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts
 
 LEAST_WATCHDOG = 60.0
 """Seconds without a sign of life from the autoscaler's loop after which systemd restarts it."""
 
 
-def _seconds(value: object) -> float | None:
-    try:
-        return parse_duration(value)
-    except ValueError:
-        return None
-
-
-def _address(value: str) -> str | None:
-    if any(letter.isspace() for letter in value):
-        return f"{value!r} is no address to listen on, use 127.0.0.1, or 0.0.0.0 for all"
-    return None
-
-
-DURATION = Kind("a duration such as 90, 90s, 2m or 1h30m", "str", _seconds)
-
-VARIABLES: Mapping[str, Key] = {
-    "state": Key(TEXT, choices=("present", "absent")),
-    "mode": Key(TEXT, choices=MODES),
-    # A look costs the broker and the host something.
-    "interval": Key(DURATION, minimum=1, maximum=3600),
-    "metrics_address": Key(TEXT, check=_address),
-    "metrics_port": Key(INTEGER, minimum=1, maximum=65535),
-    "stuck_after": Key(DURATION, minimum=1),
-    "restart_stuck": Key(BOOLEAN),
-}
-"""The role's variables by their names without C(celery_autoscaler_), but for those that only its tasks read."""
-
-
-def problems(settings: Mapping[str, Any], prefix: str = "celery_autoscaler_") -> Iterator[str]:
+def problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """Every fault of the variables that are given: of an undefined one whoever knows of it tells."""
     for name, key in VARIABLES.items():
         if name in settings:
-            yield from checks.of_value(key, settings[name], f"{prefix}{name}")
+            yield from checks.of_value(key, settings[name], f"celery_autoscaler_{name}")
 
 
 def wanted(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> bool:
@@ -76,6 +39,17 @@ def scaled(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[s
     return [fleet["name"] for fleet in _present(fleets) if fleet["policy"] is not None]
 
 
+def plan(
+    fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], apps: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the autoscaler of a host is to be, for resolved fleets: C(wanted), C(configuration), C(watchdog)."""
+    return {
+        "wanted": wanted(fleets, settings["mode"], settings["state"]),
+        "configuration": configuration(fleets, settings, apps),
+        "watchdog": watchdog(settings),
+    }
+
+
 def configuration(
     fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], apps: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -84,43 +58,31 @@ def configuration(
     :param apps: what is known of the app of each fleet, by the fleet's name.
     """
     return {
-        "mode": settings["mode"],
-        "interval": settings["interval"],
-        "state": STATE_FILE,
-        "status": STATUS_FILE,
-        "scaler": SOCKET,
-        "metrics": {
-            "address": settings["metrics_address"],
-            "port": VARIABLES["metrics_port"].plain(settings["metrics_port"]),
-        },
+        **_part("", settings),
+        "metrics": _part("metrics", settings),
         "fleets": [_entry(fleet, settings, (apps or {}).get(fleet["name"])) for fleet in _present(fleets)],
     }
 
 
 def watchdog(settings: Mapping[str, Any]) -> int:
     """Seconds for the unit's watchdog: the autoscaler has to come round several times in it."""
-    return int(max(LEAST_WATCHDOG, 3 * parse_duration(settings["interval"])))
+    return int(max(LEAST_WATCHDOG, 3 * VARIABLES["interval"].plain(settings["interval"])))
 
 
 def _present(fleets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [fleet for fleet in fleets if fleet["state"] == "present"]
 
 
+def _part(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: VARIABLES[variable].plain(settings[variable]) for key, variable in placed(name).items()}
+
+
 def _entry(fleet: Mapping[str, Any], settings: Mapping[str, Any], facts: Mapping[str, Any] | None) -> dict[str, Any]:
     reading = app_facts.reading(fleet, facts)
-    restart = VARIABLES["restart_stuck"].plain(settings["restart_stuck"])
-    entry = {
-        "name": fleet["name"],
-        "broker_url": fleet["broker_url"],
-        "transport_options": reading["transport_options"],
-        "ssl": reading["ssl"],
-        "queues": reading["queues"] or list(QUEUES),
-        "task_events": fleet["task_events"],
-        "event_exchange": reading["event_exchange"],
-        "stuck": {
-            "after": settings["stuck_after"],
-            "restart": restart,
-        },
+    return {
+        **{key: fleet[key] for key in ("name", "broker_url", "task_events")},
+        **{key: reading[key] for key in ("transport_options", "ssl", "queues", "event_exchange")},
+        "stuck": _part("fleets.stuck", settings),
+        # Absent means observed only, and an empty policy is one: that of the defaults.
+        **({} if fleet["policy"] is None else {"policy": fleet["policy"]}),
     }
-    # Absent means observed only, and an empty policy is one: that of the defaults.
-    return entry if fleet["policy"] is None else {**entry, "policy": fleet["policy"]}
