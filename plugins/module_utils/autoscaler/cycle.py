@@ -6,48 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import FleetMemory
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, State, decide, withdrawn
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    FleetReading,
-    QueuesReading,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading, QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import due, started
-from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import (
-    Heartbeats,
-    Memory,
-    observe,
-)
-
-
-@dataclass(frozen=True)
-class Remembered:
-    """What is remembered of a fleet from one cycle to the next: by the engine, and by the observer."""
-
-    state: State = field(default_factory=State)
-    observed: Memory = field(default_factory=Memory)
-
-    @classmethod
-    def read(cls, kept: FleetMemory) -> Remembered:
-        """Return what was kept in a state file.
-
-        :raises ValueError: when the observer's part makes no sense.
-        """
-        return cls(kept.state, Memory() if kept.memory is None else from_json(Memory, kept.memory, "memory"))
-
-    def kept(self, at: float) -> FleetMemory:
-        """Return what to keep in a state file, at C(at) seconds since the epoch."""
-        return FleetMemory(self.state, to_json(self.observed), at)
-
-    def shifted(self, seconds: float) -> Remembered:
-        """Return the same on a clock that was set by C(seconds)."""
-        return Remembered(self.state.shifted(seconds), self.observed.shifted(seconds))
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats, observe
 
 
 @dataclass(frozen=True)
@@ -122,7 +90,7 @@ def run_cycle(
     decision, state = decide(policy, before.state, seen)
     with_room, _state = decide(policy, before.state, replace(seen, room=None))
     left_over = max((with_room.after or 0) - (decision.after or 0), 0)
-    if_withdrawn = Remembered(withdrawn(before.state, state), observed)
+    if_withdrawn = Remembered(withdrawn(before.state, state), observed, withdrawn=True)
     _floor, ceiling = policy.limits.narrowed(policy.schedule.in_force(at))
     return Cycle(seen, decision, Remembered(state, observed), if_withdrawn, left_over, ceiling)
 

@@ -298,6 +298,15 @@ def test_cooldowns_survive_a_restart_and_runs_do_not(world: World) -> None:
     assert same(world)
 
 
+def test_what_could_not_be_done_before_a_restart_is_replayed_as_such(world: World) -> None:
+    world.waiting, world.refuses = 50, True
+    assert world.cycles(world.daemon(), 1)[0]["action"] == "up"
+    # No cooldown has begun, whoever goes on.
+    [line] = world.cycles(world.daemon(), 1)
+    assert (line["action"], line["restarted"], line["withdrawn"]) == ("up", True, True)
+    assert same(world)
+
+
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0])
 def test_a_clock_that_is_set_changes_no_decision(world: World, seconds: float) -> None:
     daemon = world.daemon()

@@ -23,7 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     counts,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
-    FleetMemory,
+    Remembered,
     load_state,
     save_state,
 )
@@ -246,15 +246,17 @@ def test_a_clock_that_was_set_back_is_noticed(cycle: OneCycle) -> None:
     assert take(cycle, -3540, 4, 50, fleet).decision.after == 6
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"format": "else"}', "wrapped"])
+@pytest.mark.parametrize("damage", ["", "{", '{"format": "else"}', "inside", "of the version before"])
 def test_a_damaged_file_is_set_aside_and_the_cycle_is_cautious(cycle: OneCycle, damage: str) -> None:
     fleet = Fleet()
     take(cycle, 0, 2, 50, fleet)
     path = Path(cycle.file.path)
-    if damage == "wrapped":
-        raw = json.loads(path.read_text())
-        raw["fleets"]["web"]["memory"]["observed"] = {"no": "memory"}
+    raw = json.loads(path.read_text())
+    if damage == "inside":
+        raw["fleets"]["web"]["observed"] = {"no": "memory"}
         damage = json.dumps(raw)
+    elif damage == "of the version before":
+        damage = json.dumps({**raw, "version": 1})
     path.write_text(damage)
     checked = take(replace(cycle, check_mode=True), 600, 4, 50, Fleet())
     assert "lost" in checked.warnings[0]
@@ -268,7 +270,7 @@ def test_a_damaged_file_is_set_aside_and_the_cycle_is_cautious(cycle: OneCycle, 
 
 
 def test_the_file_of_another_fleet_or_of_the_daemon_is_left_alone(cycle: OneCycle) -> None:
-    for fleets in ({"other": FleetMemory(State())}, {"web": FleetMemory(State(), {"of": "the daemon"})}):
+    for fleets in ({"other": Remembered(scheduled=True)}, {"web": Remembered(State(last_up=AT))}):
         save_state(cycle.file.path, fleets)
         with pytest.raises(OperationError, match="alone"):
             take(cycle, 0, 2, 50, Fleet())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle, Remembered
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
     current_workers,
@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     room_on,
     told_by,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (

@@ -21,7 +21,8 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state import json_values
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     FORMAT,
-    FleetMemory,
+    VERSION,
+    Remembered,
     StateUnusable,
     cautious,
     load_state,
@@ -35,6 +36,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 from ansible_collections.muejam.celery.plugins.module_utils.decide.runs import Run
 from ansible_collections.muejam.celery.plugins.module_utils.decide.sizing import Sizing
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.observe.down import Down
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory
 
 NOW = 1767225600.25
 
@@ -53,8 +56,10 @@ def lived(policy: Policy) -> State:
 
 
 MEMORIES = {
-    "web": FleetMemory(lived(Policy()), {"totals": {"a": 1}, "flow": [[NOW, 1.5]]}, NOW),
-    "mail": FleetMemory(lived(parse_policy({"target": {"wait_time": 30}})), None, None),
+    "web": Remembered(
+        lived(Policy()), Memory(runtime=1.5, running_at=NOW, down={"web-1@a": Down(NOW)}), withdrawn=True
+    ),
+    "mail": Remembered(lived(parse_policy({"target": {"wait_time": 30}})), scheduled=True),
 }
 
 
@@ -97,11 +102,11 @@ def test_every_truncated_file_is_refused(path: Path) -> None:
 
 
 def changed(**changes: object) -> dict[str, object]:
-    return {"format": FORMAT, "version": 1, "fleets": {}, **changes}
+    return {"format": FORMAT, "version": VERSION, "fleets": {}, **changes}
 
 
 def fleet(**changes: object) -> dict[str, object]:
-    entry = {"wrote_at": None, "memory": None, "state": json_values.to_json(State()), **changes}
+    entry = {**json_values.to_json(Remembered()), **changes}
     return changed(fleets={"web": entry})
 
 
@@ -121,11 +126,13 @@ RUN = json_values.to_json(Run(Condition("cpu", parse_policy({}).rules.up.conditi
         ("[" * 100_000, "nested|not JSON"),
         ({"mode": "act"}, "something else"),
         ([1], "something else"),
-        (changed(version=2), "version 2"),
+        (changed(version=1), "version 1"),
         (changed(version=None), "version None"),
         (changed(fleets=[]), "fleets is not an object"),
         (changed(fleets={"web": {"state": {}}}), "fleets.web is not"),
-        (fleet(wrote_at="noon"), "wrote_at"),
+        (fleet(withdrawn="noon"), "fleets.web.withdrawn is not true or false"),
+        (fleet(written="noon"), "fleets.web.written is not known"),
+        (fleet(observed={"of": "another"}), "fleets.web.observed.of is not known"),
         (fleet(state=None), "fleets.web.state is not an object"),
         (of_state(at="x"), "fleets.web.state.at is not a number"),
         (of_state(at=True), "fleets.web.state.at is not a number"),
@@ -159,7 +166,7 @@ def test_numbers_that_are_none_are_refused(path: Path) -> None:
 
 def test_a_state_of_before_a_field_was_added_is_read(path: Path) -> None:
     path.write_text(json.dumps(fleet(state={"last_up": NOW})), encoding="utf-8")
-    assert load_state(path) == {"web": FleetMemory(State(last_up=NOW))}
+    assert load_state(path) == {"web": Remembered(State(last_up=NOW))}
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "dangling link", "not a folder above"])
@@ -240,16 +247,19 @@ def test_nobody_shrinks_or_grows_at_once_after_the_state_was_lost() -> None:
     calm, busy = {"queue_depth": 0.0}, {"queue_depth": 500.0}
     for metrics, cooldown, action in ((calm, 300, Action.DOWN), (busy, 60, Action.UP)):
         for seconds, expected in ((0, Action.HOLD), (cooldown - 1, Action.HOLD), (cooldown, action)):
-            decision, _state = decide(policy, cautious(NOW), Observation(NOW + seconds, 8, metrics))
+            decision, _state = decide(policy, cautious(NOW).state, Observation(NOW + seconds, 8, metrics))
             assert decision.action is expected
 
 
 WRITER = """
 import itertools, sys
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import FleetMemory, save_state
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered, save_state
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
+from ansible_collections.muejam.celery.plugins.module_utils.observe.down import Down
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory
+much = Memory(down={"x" * 2000: Down(None)})
 for cycle in itertools.count():
-    save_state(sys.argv[1], {f"fleet-{n}": FleetMemory(State(at=float(cycle)), "x" * 2000) for n in range(20)})
+    save_state(sys.argv[1], {f"fleet-{n}": Remembered(State(at=float(cycle)), much) for n in range(20)})
     if cycle == 0:
         sys.stdout.write("saved\\n")
         sys.stdout.flush()
@@ -288,6 +298,6 @@ def test_two_writers_and_a_reader_do_not_disturb_each_other(path: Path) -> None:
 
 def test_an_annotation_that_is_not_understood_is_a_mistake_of_ours() -> None:
     with pytest.raises(TypeError, match=r"set\[int\] is not read"):
-        json_values._read_as(ast.parse("set[int]", mode="eval").body, {})
+        json_values._read(ast.parse("set[int]", mode="eval").body, {}, [1], "it")
     with pytest.raises(TypeError, match="set is not written"):
         json_values.to_json({1, 2})

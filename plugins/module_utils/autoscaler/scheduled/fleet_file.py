@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
-    FleetMemory,
+    Remembered,
     StateUnusable,
     cautious,
     load_state,
@@ -33,12 +32,12 @@ FORGET_AFTER = 3600.0
 class Recalled:
     """What a cycle begins with.
 
-    :ivar told: keys for the cycle's log line, from which replay learns what happened since the line before.
+    :ivar changes: keys for the cycle's log line, from which replay learns what happened since the line before.
     :ivar warnings: what a person should hear of it.
     """
 
     before: Remembered = field(default_factory=Remembered)
-    told: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -84,66 +83,50 @@ class FleetFile:
         :raises OperationError: when the file is of something else, or cannot be set aside.
         """
         try:
-            kept = load_state(self.path).get(self.fleet)
-            if kept is None:
-                self._require_own()
-                return Recalled()
-            withdrawn, kept = self._unwrapped(kept)
-            remembered = Remembered.read(kept)
-        except (StateUnusable, ValueError) as error:
+            kept = self._load()
+        except StateUnusable as error:
             aside = "" if check_mode else f" It was set aside as {set_aside(self.path)}."
             return Recalled(
-                Remembered(cautious(at)),
+                cautious(at),
                 {"restarted": True, "state_lost": True},
                 (f"What was kept of fleet {self.fleet} is lost, so every cooldown begins: {error}{aside}",),
             )
-        told: dict[str, Any] = {"withdrawn": True} if withdrawn else {}
-        wrote_at = at if kept.wrote_at is None else kept.wrote_at
-        if wrote_at > at:
-            remembered = remembered.shifted(at - wrote_at)
-            told["clock_stepped"] = at - wrote_at
-        elif at - wrote_at > forget_after:
-            remembered = Remembered(remembered.state.restarted(), remembered.observed)
-            told["restarted"] = True
-        return Recalled(remembered, told)
+        changes: dict[str, Any] = {"withdrawn": True} if kept.withdrawn else {}
+        last = at if kept.state.at is None else kept.state.at
+        if last > at:
+            return Recalled(kept.shifted(at - last), {**changes, "clock_stepped": at - last})
+        if at - last > forget_after:
+            return Recalled(kept.restarted(), {**changes, "restarted": True})
+        return Recalled(kept, changes)
 
     def marks(self) -> Marks:
         """Return where the last run's counts of the queues end; none where nothing usable was kept."""
         try:
-            kept = load_state(self.path).get(self.fleet)
-            return {} if kept is None else Remembered.read(self._unwrapped(kept)[1]).observed.waiting.marks
-        except (StateUnusable, ValueError, OperationError):
+            return self._load().observed.waiting.marks
+        except OperationError:
             return {}
 
-    def keep(self, remembered: Remembered, at: float, withdrawn: bool) -> None:
+    def keep(self, remembered: Remembered) -> None:
         """Keep what to begin the next cycle with.
 
-        :param withdrawn: whether the decision of this cycle was not carried out.
         :raises OperationError: when that fails; the file is then as it was.
         """
-        kept = remembered.kept(at)
-        wrapped = replace(kept, memory={"observed": kept.memory, "withdrawn": withdrawn})
-        save_state(self.path, {self.fleet: wrapped})
+        save_state(self.path, {self.fleet: replace(remembered, scheduled=True)})
 
-    def _unwrapped(self, kept: FleetMemory) -> tuple[bool, FleetMemory]:
-        wrapped = kept.memory
-        if not isinstance(wrapped, dict) or set(wrapped) != {"observed", "withdrawn"}:
-            raise self._foreign("the daemon celery-autoscaler wrote it")
-        if not isinstance(wrapped["withdrawn"], bool):
-            raise ValueError(f"fleets.{self.fleet}.memory.withdrawn is not true or false")
-        return wrapped["withdrawn"], replace(kept, memory=wrapped["observed"])
-
-    def _require_own(self) -> None:
-        others = sorted(load_state(self.path))
-        if others:
-            raise self._foreign(f"it has the state of {', '.join(others)}")
-
-    def _foreign(self, why: str) -> OperationError:
-        return OperationError(
-            f"use the state file {self.path} for fleet {self.fleet}",
-            why,
-            "Nothing was changed. Name a state_path that is this fleet's alone.",
-        )
+    def _load(self) -> Remembered:
+        memories = load_state(self.path)
+        if not memories:
+            return Remembered()
+        kept = memories.get(self.fleet)
+        if kept is None or not kept.scheduled:
+            raise OperationError(
+                f"use the state file {self.path} for fleet {self.fleet}",
+                "the daemon celery-autoscaler wrote it"
+                if kept
+                else f"it has the state of {', '.join(sorted(memories))}",
+                "Nothing was changed. Name a state_path that is this fleet's alone.",
+            )
+        return kept
 
 
 def default_path(fleet: str) -> str:

@@ -93,7 +93,7 @@ class OneCycle:
             "mode": ACT if self.apply else ADVISE,
             **observation_as_json(cycle.seen),
             **decision_as_json(decision),
-            **recalled.told,
+            **recalled.changes,
         }
         changes = decision.after is not None and decision.after != decision.before
         wanted = hosts[0].wanted if len(hosts) == 1 else None
@@ -104,25 +104,25 @@ class OneCycle:
         cycle = cycle.started_again(due)
         # Before anything is done: who is killed in the middle must find the cooldown begun.
         if not self.check_mode:
-            self.file.keep(cycle.if_withdrawn if dropped else cycle.after, at, dropped)
+            self.file.keep(cycle.if_withdrawn if dropped else cycle.after)
         scaled = None
         if acts and self.apply and act and workers is not None and wanted is not None:
             try:
                 scaled = act(workers, wanted)
             except OperationError as error:
-                self._note_failure(cycle, at, error, workers)
+                self._note_failure(cycle, error, workers)
                 error.details.update(
                     observation=observation_as_json(cycle.seen), decision=decision_as_json(decision), log_line=line
                 )
                 raise
         return Outcome(cycle, decision, line, scaled, recalled.warnings, tuple(due))
 
-    def _note_failure(self, cycle: Cycle, at: float, error: OperationError, wanted: int) -> None:
+    def _note_failure(self, cycle: Cycle, error: OperationError, wanted: int) -> None:
         # It has its number when all that failed was, say, to see the last one drained in time.
         if self.check_mode or error.details.get("after") == wanted:
             return
         try:
-            self.file.keep(cycle.if_withdrawn, at, withdrawn=True)
+            self.file.keep(cycle.if_withdrawn)
         except OperationError as second:
             error.details["state_problem"] = str(second)
 

@@ -46,7 +46,7 @@ class Acting:
             self._restart_stuck(watch, look)
         if look.wanted != cycle.seen.workers:
             # It only takes those that are down and not to be started yet: no cooldown begins.
-            watch.remembered, watch.withdrawn = cycle.if_withdrawn, True
+            watch.remembered = cycle.if_withdrawn
 
     def _scale(self, watch: FleetWatch, cycle: Cycle, workers: int, wanted: int) -> None:
         """Ask for so many workers. Who asks for as many as are wanted has those started again that are down."""
@@ -63,7 +63,7 @@ class Acting:
         except OperationError as error:
             if nothing_done(error):
                 # Starts that fail count all the same, else they would be tried at each look.
-                watch.remembered, watch.withdrawn = (noted if starts_only else cycle).if_withdrawn, True
+                watch.remembered = (noted if starts_only else cycle).if_withdrawn
             self._note_failure(watch, "start_again" if starts_only else "scale", error)
             return
         self._log.problem(BUSY, "", watch.fleet.name)

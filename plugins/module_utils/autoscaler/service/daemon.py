@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
-    Remembered,
     decision_as_json,
     observation_as_json,
 )
@@ -21,7 +20,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.e
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
     Link,
-    restarted,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
@@ -32,6 +30,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
+    Remembered,
     StateUnusable,
     cautious,
     load_state,
@@ -154,8 +153,8 @@ class Daemon:
         lost = False
         path = self.configuration.state
         try:
-            state = {name: Remembered.read(kept) for name, kept in load_state(path).items()}
-        except (StateUnusable, ValueError) as error:
+            state = load_state(path)
+        except StateUnusable as error:
             lost = True
             self.log.event("state_unusable", error=str(error), set_aside=self._set_aside(path))
         self._watch(state, lost)
@@ -178,7 +177,8 @@ class Daemon:
                 known.link.close()
                 watches[fleet.name] = known.of(fleet, link)
             else:
-                watches[fleet.name] = FleetWatch(fleet, link, restarted(state.get(fleet.name)), state_lost=lost)
+                remembered = state.get(fleet.name, Remembered()).restarted()
+                watches[fleet.name] = FleetWatch(fleet, link, remembered, state_lost=lost)
         # At once: whoever reads metrics in another thread sees the old ones or the new ones.
         self.watches = watches
         if self._listener:
@@ -218,7 +218,7 @@ class Daemon:
         heartbeats = self._listener.heartbeats(watch.fleet.name) if self._listener else {}
         now = self._steady.time_of_day(), self._clock.monotonic()
         if watch.state_lost:
-            watch.remembered = Remembered(cautious(now[0]))
+            watch.remembered = cautious(now[0])
         before = watch.last
         look = watch.look(self.configuration.mode, *now, self._read_workers, heartbeats)
         cycle = look.cycle
@@ -230,9 +230,9 @@ class Daemon:
             line["restarted"] = True
         if stepped:
             line["clock_stepped"] = stepped
-        if watch.withdrawn:
+        if watch.remembered.withdrawn:
             line["withdrawn"] = True
-        watch.fresh, watch.withdrawn, watch.state_lost = cycle.decision is None, False, False
+        watch.fresh, watch.state_lost = cycle.decision is None, False
         self.log.tell(line)
         blocked = cycle.seen.blocked
         if look.broker_told and bool(blocked) != watch.blocked:
@@ -251,9 +251,9 @@ class Daemon:
             self._acting.act(watch, look)
         elif cycle.decision and cycle.decision.after != cycle.decision.before:
             # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
-            watch.remembered, watch.withdrawn = cycle.if_withdrawn, True
+            watch.remembered = cycle.if_withdrawn
         # One that was to be carried out and was not is made anew at each look.
-        if cycle.decision and not (watch.withdrawn and self.configuration.mode == ACT):
+        if cycle.decision and not (watch.remembered.withdrawn and self.configuration.mode == ACT):
             watch.decisions[cycle.decision.action.value] += 1
 
     def _read_workers(self, fleet: str) -> FleetReading:
@@ -261,12 +261,9 @@ class Daemon:
         return replace(self._platform.read(fleet), at=self._steady.time_of_day())
 
     def _save(self) -> None:
-        now = self._steady.time_of_day()
         problem = ""
         try:
-            save_state(
-                self.configuration.state, {name: watch.remembered.kept(now) for name, watch in self.watches.items()}
-            )
+            save_state(self.configuration.state, {name: watch.remembered for name, watch in self.watches.items()})
         except OperationError as error:
             problem = str(error)
         self.log.problem("state_not_saved", problem)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
     Cycle,
-    Remembered,
     decision_as_json,
     observation_as_json,
     run_cycle,
@@ -20,6 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
@@ -31,7 +31,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     QueuesReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats, Memory
 
 ReadFleet = Callable[[str], FleetReading]
 """Reads the workers of the fleet of that name."""
@@ -92,7 +92,6 @@ class FleetWatch:
 
     :ivar fresh: whether no cycle was run since the service started.
     :ivar state_lost: whether there was a state and it could not be used.
-    :ivar withdrawn: whether the last decision could not be carried out.
     :ivar blocked: whether its broker took no tasks at the last cycle.
     :ivar stuck: names of the workers that were stuck at the last cycle.
     :ivar ended: how many workers ended without having been told to, and C(started_again) how many were started again,
@@ -104,7 +103,6 @@ class FleetWatch:
     remembered: Remembered
     fresh: bool = True
     state_lost: bool = False
-    withdrawn: bool = False
     last: Look | None = None
     idle: StuckWatch = field(default_factory=StuckWatch)
     decisions: Counter[str] = field(default_factory=Counter)
@@ -132,9 +130,8 @@ class FleetWatch:
         if _looks_at(fleet) == _looks_at(self.fleet):
             return replace(self, fleet=fleet, link=link)
         # What held in other queues does not hold in these.
-        return replace(
-            self, fleet=fleet, link=link, remembered=Remembered(self.remembered.state.restarted()), fresh=True
-        )
+        remembered = replace(self.remembered.restarted(), observed=Memory())
+        return replace(self, fleet=fleet, link=link, remembered=remembered, fresh=True)
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know of the fleet."""
@@ -150,11 +147,6 @@ class FleetWatch:
             status["stuck"] = self.last.stuck
             status["queues"] = self.last.queues.waiting
         return status
-
-
-def restarted(remembered: Remembered | None) -> Remembered:
-    """Return what is still true of what was remembered when the service ended last."""
-    return Remembered(remembered.state.restarted(), remembered.observed) if remembered else Remembered()
 
 
 def _looks_at(fleet: WatchedFleet) -> tuple[object, ...]:

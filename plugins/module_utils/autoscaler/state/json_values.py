@@ -14,13 +14,12 @@ import ast
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, cast
 
 _T = TypeVar("_T")
-_Reader = Callable[[object, str], Any]
 
 
 def to_json(value: object) -> Any:
@@ -47,130 +46,78 @@ def from_json(kind: type[_T], raw: object, path: str) -> _T:
     :param path: where C(raw) stands in its file, for the message.
     :raises ValueError: when C(raw) is anything else, with the place and the reason.
     """
-    return cast(_T, _reader_of(cast(Any, kind))(raw, path))
+    annotations, needed = _fields_of(cast(Any, kind))
+    entries = _of(dict, raw, path, "an object")
+    odd = [*(key for key in entries if key not in annotations), *(name for name in needed if name not in entries)]
+    if odd:
+        raise ValueError(f"{path}.{odd[0]} is {'not known' if odd[0] in entries else 'missing'}")
+    # get_type_hints would need Python 3.10 for "float | None".
+    names = vars(sys.modules[kind.__module__])
+    return kind(**{key: _read(annotations[key], names, value, f"{path}.{key}") for key, value in entries.items()})
 
 
 @cache
-def _reader_of(kind: Any) -> _Reader:
-    # get_type_hints would need Python 3.10 for "float | None".
-    names = vars(sys.modules[kind.__module__])
+def _fields_of(kind: Any) -> tuple[dict[str, ast.expr], list[str]]:
+    """Return the annotations of a dataclass by field, and the fields that have no default."""
     fields = [field for field in dataclasses.fields(kind) if field.init]
-    readers = {field.name: _read_as(ast.parse(str(field.type), mode="eval").body, names) for field in fields}
-    needed = [
-        field.name
-        for field in fields
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-
-    def read(raw: object, path: str) -> Any:
-        entries = _object(raw, path)
-        odd = [*(key for key in entries if key not in readers), *(name for name in needed if name not in entries)]
-        if odd:
-            raise ValueError(f"{path}.{odd[0]} is {'not known' if odd[0] in entries else 'missing'}")
-        return kind(**{key: readers[key](value, f"{path}.{key}") for key, value in entries.items()})
-
-    return read
+    annotations = {field.name: ast.parse(str(field.type), mode="eval").body for field in fields}
+    missing = dataclasses.MISSING
+    return annotations, [each.name for each in fields if each.default is missing and each.default_factory is missing]
 
 
-def _read_as(annotation: ast.expr, names: Mapping[str, Any]) -> _Reader:
-    """Return the reader for an annotation such as C(tuple[Run, ...]) or C(float | None)."""
-    if isinstance(annotation, ast.Name):
-        named = _PLAIN.get(annotation.id)
-        return named or _read_named(names[annotation.id])
-    if isinstance(annotation, ast.BinOp) and ast.unparse(annotation.right) == "None":
-        return _optional(_read_as(annotation.left, names))
-    if isinstance(annotation, ast.Subscript) and isinstance(annotation.slice, ast.Tuple):
-        inner = annotation.slice.elts
-        if ast.unparse(annotation.value) == "tuple":
+def _read(kind: ast.expr, names: Mapping[str, Any], raw: object, path: str) -> Any:
+    """Return what is read by an annotation such as C(tuple[Run, ...]) or C(float | None)."""
+    if isinstance(kind, ast.Name):
+        return _read_named(kind.id, names, raw, path)
+    if isinstance(kind, ast.BinOp) and ast.unparse(kind.right) == "None":
+        return None if raw is None else _read(kind.left, names, raw, path)
+    if isinstance(kind, ast.Subscript) and isinstance(kind.slice, ast.Tuple):
+        inner = kind.slice.elts
+        if ast.unparse(kind.value) == "tuple":
+            items = _of(list, raw, path, "a list")
             if ast.unparse(inner[-1]) == "...":
-                return _tuple_of(_read_as(inner[0], names))
-            return _tuple(tuple(_read_as(item, names) for item in inner))
-        if ast.unparse(annotation.value) == "Mapping" and ast.unparse(inner[0]) == "str":
-            return _mapping_of(_read_as(inner[1], names))
-    raise TypeError(f"a field of type {ast.unparse(annotation)} is not read from JSON")
+                inner = inner[:1] * len(items)
+            if len(items) != len(inner):
+                raise ValueError(f"{path} has {len(items)} entries, not {len(inner)}")
+            both = enumerate(zip(inner, items))
+            return tuple(_read(each, names, item, f"{path}[{place}]") for place, (each, item) in both)
+        if ast.unparse(kind.value) == "Mapping" and ast.unparse(inner[0]) == "str":
+            entries = _of(dict, raw, path, "an object").items()
+            return {key: _read(inner[1], names, value, f"{path}.{key}") for key, value in entries}
+    raise TypeError(f"a field of type {ast.unparse(kind)} is not read from JSON")
 
 
-def _read_named(kind: Any) -> _Reader:
-    if issubclass(kind, Enum):
-        return _choice(kind)
-
-    def read(raw: object, path: str) -> Any:
-        # Not before it is needed: a class may be told of before it is defined.
-        return _reader_of(kind)(raw, path)
-
-    return read
-
-
-def _object(raw: object, path: str) -> dict[str, object]:
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path} is not an object")
-    return raw
-
-
-def _list(raw: object, path: str) -> list[object]:
-    if not isinstance(raw, list):
-        raise ValueError(f"{path} is not a list")
-    return raw
+def _read_named(name: str, names: Mapping[str, Any], raw: object, path: str) -> Any:
+    if name == "float":
+        return _number(raw, path)
+    if name in _PLAIN:
+        python, words = _PLAIN[name]
+        return _of(python, raw, path, words)
+    kind = names[name]
+    if not issubclass(kind, Enum):
+        return from_json(kind, raw, path)
+    try:
+        return kind(raw)
+    except ValueError:
+        raise ValueError(f"{path} is {raw!r}, which is not known") from None
 
 
 def _number(raw: object, path: str) -> float:
+    words = "a number"
     try:
-        number = math.nan if isinstance(raw, bool) or not isinstance(raw, (int, float)) else float(raw)
+        number = float(_of((int, float), raw, path, words))
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{path} is not a number")
+        raise ValueError(f"{path} is not {words}")
     return number
 
 
-def _whole(raw: object, path: str) -> int:
-    if isinstance(raw, bool) or not isinstance(raw, int):
-        raise ValueError(f"{path} is not a whole number")
+def _of(kind: Any, raw: object, path: str, words: str) -> Any:
+    """Return what is of this kind of Python. A truth value is no number."""
+    if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
+        raise ValueError(f"{path} is not {words}")
     return raw
 
 
-def _text(raw: object, path: str) -> str:
-    if not isinstance(raw, str):
-        raise ValueError(f"{path} is not a text")
-    return raw
-
-
-def _truth(raw: object, path: str) -> bool:
-    if not isinstance(raw, bool):
-        raise ValueError(f"{path} is not true or false")
-    return raw
-
-
-def _optional(read: _Reader) -> _Reader:
-    return lambda raw, path: None if raw is None else read(raw, path)
-
-
-def _tuple_of(read: _Reader) -> _Reader:
-    return lambda raw, path: tuple(read(item, f"{path}[{place}]") for place, item in enumerate(_list(raw, path)))
-
-
-def _tuple(readers: tuple[_Reader, ...]) -> _Reader:
-    def read(raw: object, path: str) -> tuple[Any, ...]:
-        listed = _list(raw, path)
-        if len(listed) != len(readers):
-            raise ValueError(f"{path} has {len(listed)} entries, not {len(readers)}")
-        return tuple(read(item, f"{path}[{place}]") for place, (read, item) in enumerate(zip(readers, listed)))
-
-    return read
-
-
-def _mapping_of(read: _Reader) -> _Reader:
-    return lambda raw, path: {key: read(value, f"{path}.{key}") for key, value in _object(raw, path).items()}
-
-
-def _choice(kind: type[Enum]) -> _Reader:
-    def read(raw: object, path: str) -> Enum:
-        try:
-            return kind(raw)
-        except ValueError:
-            raise ValueError(f"{path} is {raw!r}, which is not known") from None
-
-    return read
-
-
-_PLAIN: dict[str, _Reader] = {"float": _number, "int": _whole, "str": _text, "bool": _truth}
+_PLAIN = {"int": (int, "a whole number"), "str": (str, "a text"), "bool": (bool, "true or false")}

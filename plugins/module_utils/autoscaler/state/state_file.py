@@ -1,11 +1,11 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The autoscaler's memory in a file: what the engine and the observer go on with after a restart.
+"""What is remembered of fleets from one cycle to the next, and the file that keeps it.
 
-One file has all fleets. It is written as a whole under another name and renamed, so a reader finds the old one or the
-new one, whenever the writer was killed. It is read without mercy: cooldowns and runs that were guessed from a damaged
-file could shrink a fleet that must not shrink.
+The service has one file for all fleets, scheduled runs have one for each. A file is written as a whole under another
+name and renamed, so a reader finds the old one or the new one, whenever the writer was killed. It is read without
+mercy: cooldowns and runs that were guessed from a damaged file could shrink a fleet that must not shrink.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
+from ansible_collections.muejam.celery.plugins.module_utils.decide.instants import OnAClock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
+from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory
 
 FORMAT = "muejam.celery autoscaler state"
 # Counts up when a field goes away or changes its meaning. One that is added with a default needs no new version.
-VERSION = 1
+VERSION = 2
 
 _LARGEST = 64 * 1024 * 1024  # bytes: a thousand fleets take a few
 _SET_ASIDE_AT_MOST = 5
@@ -36,28 +38,32 @@ class StateUnusable(OperationError):
 
 
 @dataclass(frozen=True)
-class FleetMemory:
-    """What is remembered of one fleet.
+class Remembered(OnAClock):
+    """What is remembered of a fleet: by the engine, and by the observer.
 
-    :param state: the engine's.
-    :param memory: the observer's, as a JSON value.
-    :param wrote_at: when it was remembered, in seconds since the epoch by the wall clock; None is not known.
+    :ivar withdrawn: whether the last decision was not carried out.
+    :ivar scheduled: whether scheduled runs keep it, and not the service.
     """
 
-    state: State
-    memory: object = None
-    wrote_at: float | None = None
+    state: State = field(default_factory=State)
+    observed: Memory = field(default_factory=Memory)
+    withdrawn: bool = False
+    scheduled: bool = False
+
+    def restarted(self) -> Remembered:
+        """Return what is left after a break in which nobody looked."""
+        return replace(self, state=self.state.restarted())
 
 
-def cautious(at: float) -> State:
-    """Return the state to begin with at C(at) when there was one and it is lost.
+def cautious(at: float) -> Remembered:
+    """Return what to begin with at C(at) when something was remembered and is lost.
 
     Nobody knows when the fleet was last scaled, so it is taken for just now: every cooldown begins.
     """
-    return State(last_up=at, last_down=at)
+    return Remembered(State(last_up=at, last_down=at))
 
 
-def load_state(path: str | os.PathLike[str]) -> dict[str, FleetMemory]:
+def load_state(path: str | os.PathLike[str]) -> dict[str, Remembered]:
     """Return what the file C(path) remembers, by fleet. A file that is not there remembers nothing.
 
     :raises StateUnusable: when there is a file and it cannot be used.
@@ -73,17 +79,13 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, FleetMemory]:
         ) from error
 
 
-def save_state(path: str | os.PathLike[str], memories: Mapping[str, FleetMemory]) -> None:
+def save_state(path: str | os.PathLike[str], memories: Mapping[str, Remembered]) -> None:
     """Put C(memories) into the file C(path), readable by its owner alone; whoever reads it sees all or nothing of it.
 
     :raises OperationError: when that fails; the file is then as it was.
     """
     path = Path(path)
-    fleets = {
-        name: {"wrote_at": kept.wrote_at, "state": to_json(kept.state), "memory": kept.memory}
-        for name, kept in memories.items()
-    }
-    text = json.dumps({"format": FORMAT, "version": VERSION, "fleets": fleets}, allow_nan=False)
+    text = json.dumps({"format": FORMAT, "version": VERSION, "fleets": to_json(memories)}, allow_nan=False)
     try:
         with _alone_in(path.parent) as folder:
             _write(path.with_name(f".{path.name}.new"), text)
@@ -136,7 +138,7 @@ def _read(path: Path) -> str | None:
         raise ValueError(reason) from None
 
 
-def _memories(text: str) -> dict[str, FleetMemory]:
+def _memories(text: str) -> dict[str, Remembered]:
     if not text.strip():
         raise ValueError("it is empty")
     try:
@@ -153,13 +155,10 @@ def _memories(text: str) -> dict[str, FleetMemory]:
     return {name: _memory(entry, f"fleets.{name}") for name, entry in fleets.items()}
 
 
-def _memory(raw: object, path: str) -> FleetMemory:
-    if not isinstance(raw, dict) or set(raw) != {"wrote_at", "state", "memory"}:
-        raise ValueError(f"{path} is not an object of wrote_at, state and memory")
-    wrote_at = raw["wrote_at"]
-    if wrote_at is not None and (isinstance(wrote_at, bool) or not isinstance(wrote_at, (int, float))):
-        raise ValueError(f"{path}.wrote_at is not a number")
-    return FleetMemory(from_json(State, raw["state"], f"{path}.state"), raw["memory"], wrote_at)
+def _memory(raw: object, path: str) -> Remembered:
+    if not isinstance(raw, dict) or not {"state", "observed"} <= set(raw):
+        raise ValueError(f"{path} is not an object of state and observed")
+    return from_json(Remembered, raw, path)
 
 
 def _no_number(written: str) -> float:
