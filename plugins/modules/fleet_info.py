@@ -25,6 +25,12 @@ options:
       - Without it, every fleet of the host is read into RV(fleets).
     type: str
     required: false
+  workers:
+    description:
+      - Whether to read the workers. Without them RV(fleets) only names the fleets, which is quickly done.
+      - With O(fleet) they are read in any case.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - muejam.celery.fleet
 attributes:
@@ -60,6 +66,12 @@ EXAMPLES = r"""
   muejam.celery.fleet_info:
   become: true
   register: here
+
+- name: Look which fleets the host has
+  muejam.celery.fleet_info:
+    workers: false
+  become: true
+  register: names_here
 """
 
 RETURN = r"""
@@ -219,8 +231,18 @@ def reading_of(platform: Platform, fleet: str, runs: Callable[[], bool], warn: C
     return {**told_by(platform.read(fleet)), "owned_by_daemon": owned}
 
 
+def fleets_of(
+    platform: Platform, workers: bool, runs: Callable[[], bool], warn: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """What the host says of each of its fleets, by name; nothing but the names without their workers.
+
+    :raises OperationError: when it cannot tell which fleets it has.
+    """
+    return {name: reading_of(platform, name, runs, warn) if workers else {} for name in platform.fleets()}
+
+
 def main() -> None:
-    arguments = {**options.FLEET_ARGUMENTS, "fleet": {"type": "str"}}
+    arguments = {**options.FLEET_ARGUMENTS, "fleet": {"type": "str"}, "workers": {"type": "bool", "default": True}}
     module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     fleet = module.params["fleet"]
     for fault in options.faults(module.params):
@@ -229,10 +251,10 @@ def main() -> None:
     if fleet is not None:
         module.exit_json(changed=False, **reading_of(platform, fleet, runs, module.warn))
     try:
-        names = platform.fleets()
+        found = fleets_of(platform, module.params["workers"], runs, module.warn)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
-    module.exit_json(changed=False, fleets={name: reading_of(platform, name, runs, module.warn) for name in names})
+    module.exit_json(changed=False, fleets=found)
 
 
 if __name__ == "__main__":

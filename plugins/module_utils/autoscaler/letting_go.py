@@ -6,22 +6,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import SERVICE, service_runs
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import service_runs
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
     ACT,
     CONFIGURATION_FILE,
     IN_FORCE_FILE,
+    SERVICE,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-
-_PATIENCE = 60.0
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import services
+from ansible_collections.muejam.celery.plugins.module_utils.whole_files import write_whole
 
 
 def without(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -60,10 +59,10 @@ class Hands:
             return []
         if not check:
             # What scales reads it for each request, so from here on it refuses.
-            _write(Path(self.configuration), _text(then), 0o640)
+            _write(Path(self.configuration), then, 0o640)
             self._have_it_read_again()
             if self.runs():
-                _reload()
+                services.reload(SERVICE)
         return gone
 
     def _have_it_read_again(self) -> None:
@@ -76,7 +75,7 @@ class Hands:
             # A note that tells nothing of use has the daemon restarted.
             path.unlink(missing_ok=True)
         else:
-            _write(path, _text(noted), 0o644)
+            _write(path, noted, 0o644)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -92,34 +91,6 @@ class Hands:
         return configured
 
 
-def _text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=4, sort_keys=True) + "\n"
-
-
-def _write(path: Path, text: str, mode: int) -> None:
+def _write(path: Path, value: Mapping[str, Any], mode: int) -> None:
     found = path.stat()
-    half = path.with_name(f".{path.name}.new")
-    half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        os.fchown(file.fileno(), found.st_uid, found.st_gid)
-        os.fchmod(file.fileno(), mode)
-    half.replace(path)
-
-
-def _reload() -> None:
-    tried = f"have {SERVICE} read its configuration"
-    try:
-        told = subprocess.run(
-            ["systemctl", "reload", "--", SERVICE],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise OperationError(tried, error, "Check that systemd answers: systemctl status.") from None
-    if told.returncode != 0:
-        raise OperationError(tried, told.stderr.strip(), f"See journalctl -u {SERVICE} on the host.")
+    write_whole(path, json.dumps(value, indent=4, sort_keys=True) + "\n", mode, (found.st_uid, found.st_gid))

@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.deploy import tree
 from ansible_collections.muejam.celery.plugins.module_utils.deploy.commands import run
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
+from ansible_collections.muejam.celery.plugins.module_utils.whole_files import write_whole
 
 """Seconds that a check of a file may take."""
 
@@ -122,7 +123,7 @@ def _put_tree(root: Path, wanted: Mapping[str, str], written: Written, check: bo
                 parent.mkdir()
                 parent.chmod(0o755)
         # Somebody may import from here at this moment: he sees the old file or the new one, whole.
-        _replace(place, wanted[path], 0o644, os.geteuid(), os.getegid())
+        write_whole(place, wanted[path], 0o644)
 
 
 def _put_file(wanted: File, differs: bool, written: Written, check: bool) -> None:
@@ -136,7 +137,7 @@ def _put_file(wanted: File, differs: bool, written: Written, check: bool) -> Non
     if wanted.secret and before is not None:
         written.diff[-1]["after"] = "(another secret, not shown)\n"
     if not check:
-        _tried(wanted.path, lambda: _replace(path, wanted.text, wanted.mode, *_ids(wanted)))
+        _tried(wanted.path, lambda: write_whole(path, wanted.text, wanted.mode, _ids(wanted)))
 
 
 def _correct(place: Place, path: Path, written: Written, check: bool) -> None:
@@ -182,23 +183,6 @@ def _text_on_disk(wanted: File) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _replace(path: Path, text: str, mode: int, owner: int, group: int) -> None:
-    half = path.with_name(f".{path.name}.new")
-    half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchown(file.fileno(), owner, group)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
-    except OSError:
-        half.unlink(missing_ok=True)
-        raise
 
 
 def _tried(path: str, act: Any) -> None:

@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
     daemon_sizes,
     refuse_second_owner,
-    service_runs,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import services
 
 
 def configuration(tmp_path: Path, mode: str = "act", **fleet: object) -> str:
@@ -50,7 +50,9 @@ def test_a_configuration_that_cannot_be_read_is_no_permission(tmp_path: Path) ->
 
 
 def test_a_service_that_nobody_has_does_not_run() -> None:
-    assert not service_runs("muejam-celery-no-such.service")
+    assert not services.runs("muejam-celery-no-such.service")
+    with pytest.raises(OperationError, match=r"have muejam-celery-no-such\.service read its configuration"):
+        services.reload("muejam-celery-no-such.service")
 
 
 def test_the_refusal_says_what_to_do() -> None:

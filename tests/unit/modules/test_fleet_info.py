@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 from ansible_collections.muejam.celery.plugins.modules import fleet_info
@@ -35,3 +36,19 @@ def test_no_name_is_every_fleet_and_an_odd_one_is_a_fault() -> None:
     assert list(options.faults({"fleet": None})) == []
     assert list(options.faults({"fleet": ""}))
     assert list(options.faults({"fleet": "Web"}))
+
+
+class Unread(FakePlatform):
+    """A host whose fleets are only to be named."""
+
+    def read(self, fleet: str) -> FleetReading:
+        raise AssertionError("nobody asked for the workers")
+
+
+def test_fleets_are_named_without_their_workers() -> None:
+    def asked() -> bool:
+        raise AssertionError("nobody asked who sizes them")
+
+    assert fleet_info.fleets_of(Unread(1), False, asked, print) == {"web": {}}
+    found = fleet_info.fleets_of(FakePlatform(1), True, lambda: False, print)
+    assert [len(reading["workers"]) for reading in found.values()] == [1]

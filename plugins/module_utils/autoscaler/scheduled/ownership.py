@@ -5,32 +5,20 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
+    ACT,
+    CONFIGURATION_FILE,
+    SERVICE,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-
-SERVICE = "celery-autoscaler.service"
-
-_PATIENCE = 30.0
-_RUNNING = ("active", "activating", "reloading", "refreshing")
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import services
 
 
-def service_runs(service: str = SERVICE) -> bool:
-    """Whether systemd runs the daemon on this host; no where there is no systemd."""
-    try:
-        answer = subprocess.run(
-            ["systemctl", "show", "--property=ActiveState", "--value", "--", service],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return answer.stdout.strip() in _RUNNING
+def service_runs() -> bool:
+    """Whether this host runs the daemon."""
+    return services.runs(SERVICE)
 
 
 def daemon_sizes(fleet: str, path: str = CONFIGURATION_FILE, runs: Callable[[], bool] = service_runs) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
+from ansible_collections.muejam.celery.plugins.module_utils.whole_files import write_whole
 
 VERSION = 1
 
@@ -24,10 +24,7 @@ def write_status(path: str, status: Mapping[str, Any]) -> None:
 
     :raises OSError: when it cannot be written.
     """
-    draft = Path(f"{path}.new")
-    draft.write_text(json.dumps({"version": VERSION, **status}), encoding="utf-8")
-    draft.chmod(0o644)
-    draft.replace(path)
+    write_whole(path, json.dumps({"version": VERSION, **status}), 0o644)
 
 
 def read_status(path: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ ADVISE = "advise"
 ACT = "act"
 MODES = (OBSERVE, ADVISE, ACT)
 
+SERVICE = "celery-autoscaler.service"
 CONFIGURATION_FILE = "/etc/celery-autoscaler/config.json"
 IN_FORCE_FILE = "/etc/celery-autoscaler/in-force.json"
 """What the daemon was started with and has read, as the last deployment that came to its end noted it."""

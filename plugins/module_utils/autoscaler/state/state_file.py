@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.instants impo
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory
+from ansible_collections.muejam.celery.plugins.module_utils.whole_files import write_whole
 
 FORMAT = "muejam.celery autoscaler state"
 # Counts up when a field goes away or changes its meaning. One that is added with a default needs no new version.
@@ -88,8 +89,7 @@ def save_state(path: str | os.PathLike[str], memories: Mapping[str, Remembered])
     text = json.dumps({"format": FORMAT, "version": VERSION, "fleets": to_json(memories)}, allow_nan=False)
     try:
         with _alone_in(path.parent) as folder:
-            _write(path.with_name(f".{path.name}.new"), text)
-            path.with_name(f".{path.name}.new").replace(path)
+            write_whole(path, text, 0o600)
             os.fsync(folder)
     except OSError as error:
         raise OperationError(
@@ -174,18 +174,3 @@ def _alone_in(folder: Path) -> Iterator[int]:
         yield opened
     finally:
         os.close(opened)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write C(text) to a new file that is on the disk when this returns."""
-    path.unlink(missing_ok=True)  # of a writer that was killed
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(opened, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        with suppress(OSError):
-            path.unlink()
-        raise
