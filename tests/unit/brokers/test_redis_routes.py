@@ -74,13 +74,13 @@ def test_attribute() -> None:
     found = attribute(
         {
             ("", "direct"): 1,
+            ("", "celery"): 10,
             ("celery", "celery"): 2,
             ("media", "image.png"): 3,
             ("media", "sound.loud"): 4,
             ("news", "all"): 5,
             ("gone", "old"): 6,
         },
-        {"celery": 10},
         {
             "celery": [("celery", "", "celery")],
             "media": [topic("image.*", "images"), topic("sound.#", "sounds")],

@@ -14,11 +14,10 @@ messages left of its mark. The server serves nobody else during a search, so tha
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import RedisLink, ServerRefused
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import RedisLink
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import turns
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import ListReading
 
@@ -28,9 +27,6 @@ BYTES_OF_A_STEP = 1 << 19
 STEPS = 40
 """Most steps of a search; 16,000 messages taken from one list between two readings."""
 
-# See TURN_BYTES in queues.py: each script is a turn of its own for the server.
-_PADDING = b" " * (33 * 1024)
-
 _SEARCH = """
 local room, bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
 local lists, out = cjson.decode(ARGV[3]), {}
@@ -38,7 +34,7 @@ local call, find, match, sub, max, min = redis.pcall, string.find, string.match,
 local tag = '"delivery_tag": ?"([%w-]+)"'
 for i = 1, #lists do
   local key, mark, before, at = lists[i][1], lists[i][2], lists[i][3], lists[i][4]
-  local length, told, newest = call('LLEN', key), '@' .. at, '-'
+  local length, arrived, newest = call('LLEN', key), '@' .. at, '-'
   if type(length) ~= 'number' then length = 0 end
   if length > 0 and bytes > 0 then
     local head = call('LINDEX', key, 0)
@@ -59,19 +55,19 @@ for i = 1, #lists do
       end
     end
     if mark == '' then
-      told = 'none'
+      arrived = 'none'
     elseif newest == mark then
-      told = 0
+      arrived = 0
     else
       local grown = max(length - before, 0)
-      told = search(max(at, grown), length)
-      if not told then
+      arrived = search(max(at, grown), length)
+      if not arrived then
         room = max(room, 64)
-        told = search(max(grown - 64, 0), grown) or 'gone'
+        arrived = search(max(grown - 64, 0), grown) or 'gone'
       end
     end
   end
-  out[i] = length .. ' ' .. told .. ' ' .. newest
+  out[i] = length .. ' ' .. arrived .. ' ' .. newest
 end
 return out
 """
@@ -84,50 +80,39 @@ the mark may stand a little left of where it must be without them.
 """
 
 
-@dataclass(frozen=True)
-class MarkedList:
-    """A list to count in; C(mark) is of the last reading, empty where there was none."""
-
-    key: str
-    mark: str = ""
+Entry = tuple[str, str, int, int]
+"""A list to count in: its key, the tag of its mark, its length at the mark, the place at which to begin."""
 
 
-def count_arrivals(link: RedisLink, lists: Sequence[MarkedList], limit: TimeLimit) -> list[ListReading]:
+def count_arrivals(link: RedisLink, marks: Mapping[str, str], limit: TimeLimit) -> dict[str, ListReading]:
     """Return what arrived in each list.
 
+    :param marks: of the last reading by key, empty where there was none.
     :raises ServerRefused: when this user may not run scripts.
     """
-    found: dict[int, ListReading] = {}
-    pending = {place: _entry(each) for place, each in enumerate(lists)}
+    found: dict[str, ListReading] = {}
+    pending = [_entry(key, mark) for key, mark in marks.items()]
     for _step in range(STEPS):
-        asked = list(pending.items())
-        for (place, entry), line in zip(asked, _ask(link, [entry for _place, entry in asked])):
-            length, told, tag = line.decode().split(" ")
-            waiting = int(length)
-            mark = "" if tag == "-" else f"{waiting} {tag}"
-            arrived = waiting if told == "gone" else int(told) if told.isdigit() else None
-            found[place] = ListReading(waiting, mark, arrived)
-            if told.startswith("@") and waiting:
-                pending[place] = (*entry[:3], int(float(told[1:])))
-            else:
-                del pending[place]
+        unfinished = []
+        for (key, tag, length, _place), line in zip(pending, _ask(link, pending)):
+            now, arrived, newest = line.decode().split(" ")
+            waiting = int(now)
+            count = waiting if arrived == "gone" else int(arrived) if arrived.isdigit() else None
+            found[key] = ListReading(waiting, "" if newest == "-" else f"{waiting} {newest}", count)
+            if arrived.startswith("@") and waiting:
+                unfinished.append((key, tag, length, int(arrived[1:])))
+        pending = unfinished
         if not pending:
             break
         limit.left()
-    return [found[place] for place in range(len(lists))]
+    return found
 
 
-def _entry(marked: MarkedList) -> tuple[str, str, int, int]:
-    length, _blank, tag = marked.mark.partition(" ")
-    return marked.key, tag, int(length) if tag and length.isdigit() else 0, 0
+def _entry(key: str, mark: str) -> Entry:
+    length, _blank, tag = mark.partition(" ")
+    return key, tag, int(length) if tag and length.isdigit() else 0, 0
 
 
-def _ask(link: RedisLink, entries: Sequence[tuple[str, str, int, int]]) -> Iterator[bytes]:
-    commands: list[tuple[str | bytes | int, ...]] = []
-    for at in range(0, len(entries), LISTS_OF_A_STEP):
-        text = json.dumps(entries[at : at + LISTS_OF_A_STEP], ensure_ascii=False).encode("utf-8", "surrogateescape")
-        commands.append(("EVAL", _SEARCH, 0, ELEMENTS_OF_A_STEP, BYTES_OF_A_STEP, text, _PADDING))
-    for reply in link.ask(commands):
-        if isinstance(reply, ServerRefused):
-            raise reply
-        yield from reply
+def _ask(link: RedisLink, entries: Sequence[Entry]) -> list[bytes]:
+    calls = turns(_SEARCH, ELEMENTS_OF_A_STEP, BYTES_OF_A_STEP, rows=entries, at_once=LISTS_OF_A_STEP)
+    return [line for reply in link.answers(calls) for line in reply]

@@ -38,34 +38,36 @@ class RedisLink:
 
         :raises redis.exceptions.ConnectionError, redis.exceptions.TimeoutError: when the server is gone.
         """
-        return list(self.stream(commands))
+        return self._send([pack(command) for command in commands])
 
-    def stream(self, commands: Iterable[Sequence[str | bytes | int]]) -> Iterator[Reply]:
-        """Send commands in one write and yield their replies as they come.
+    def answers(self, commands: Iterable[Sequence[str | bytes | int]]) -> list[Reply]:
+        """Do as C(ask), and raise the first ServerRefused among the replies."""
+        replies = self.ask(commands)
+        for reply in replies:
+            if isinstance(reply, ServerRefused):
+                raise reply
+        return replies
 
-        The caller works on one reply while the server works on the next, and must
-        take them all before it asks anything else.
-        """
-        packed = [pack(command) for command in commands]
-        return self._send(packed)
+    def call(self, *command: str | bytes | int) -> Reply:
+        """Send one command and return its reply, or raise it where it is a ServerRefused."""
+        return self.answers([command])[0]
 
     def ask_each(self, name: str, keys: Sequence[str]) -> list[Reply]:
         """Send one command of one argument for each key, in one write."""
         head = f"*2\r\n${len(name)}\r\n{name}\r\n$".encode()
         encoded = [key.encode("utf-8", "surrogateescape") for key in keys]
-        return list(self._send([b"%b%d\r\n%b\r\n" % (head, len(key), key) for key in encoded]))
+        return self._send([b"%b%d\r\n%b\r\n" % (head, len(key), key) for key in encoded])
 
-    def _send(self, packed: Sequence[bytes]) -> Iterator[Reply]:
-        if not packed:
-            return
-        self._connection.send_packed_command([b"".join(packed)], check_health=False)
-        read = self._connection.read_response
-        for _turn in packed:
+    def _send(self, packed: Sequence[bytes]) -> list[Reply]:
+        replies: list[Reply] = []
+        if packed:
+            self._connection.send_packed_command([b"".join(packed)], check_health=False)
+        for _command in packed:
             try:
-                reply = read()
+                replies.append(self._connection.read_response())
             except ServerRefused as error:
-                reply = error
-            yield reply
+                replies.append(error)
+        return replies
 
 
 def pack(command: Sequence[str | bytes | int]) -> bytes:

@@ -14,7 +14,8 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional, TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import (
     BOOKKEEPING_EXCHANGES,
@@ -22,7 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_readin
     Warn,
     is_bookkeeping,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.arrivals import MarkedList, count_arrivals
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.arrivals import count_arrivals
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import (
     RedisLink,
     Reply,
@@ -38,14 +39,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes
     parse_binding,
     route_of,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import LISTS, UNACKED
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.scripts import LISTS, UNACKED, turns
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import ListReading, Marks
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 
 T = TypeVar("T")
-
-Lengths = Optional[dict[str, int]]
-"""Messages by step of one queue, None when the server does not let them be read."""
 
 # The server serves nobody else while it runs a command. Each of these takes one to two milliseconds.
 CALLS_OF_A_SCRIPT = 1000
@@ -58,10 +56,6 @@ TABLES_AT_ONCE = 500
 
 # Up to here the unacknowledged messages are counted in one command, hence at one instant.
 UNACKED_AT_ONCE = 500
-
-# Redis runs all the commands it finds in its input before it turns to another client. With an argument of 32 KB
-# (PROTO_MBULK_BIG_ARG) it reads up to the end of that argument and no further, so each script is a turn of its own.
-TURN_BYTES = 33 * 1024
 
 # What queues exist is worth less than what waits in them, so the search may not use up the time for the reading.
 SHARE_OF_SEARCH = 0.5
@@ -103,16 +97,24 @@ class RedisQueues:
     ) -> list[QueueReading]:
         # The lists come before the hash: a message taken in between is then counted twice for a moment. The other
         # way round it would be missed, and a busy fleet could look idle.
-        lengths, bound, first_step = self._lists(link, names)
-        self._explain_gaps(link, names, lengths, warn)
+        numbers, first_step = self._lists(link, names)
+        waiting: dict[str, int | None] = {}
+        for name, (*of_steps, bound) in zip(names, numbers):
+            try:
+                waiting[name] = sum(of_steps)
+            except TypeError:
+                # One of them is an error of the server.
+                waiting[name] = None
+            if bound == 1 or waiting[name]:
+                known.add(name)
+        self._explain_gaps(link, waiting, warn)
         attribution = self._attribution(link, first_step, limit, warn)
-        known.update(name for name, there in zip(names, bound) if there)
         exists: Mapping[str, bool | None] = self._existence(link, names, known, limit, warn)
         readings = []
-        for name, by_priority in zip(names, lengths):
-            waiting = None if by_priority is None else sum(by_priority.values())
+        for name, lengths in zip(names, numbers):
+            by_priority = None if waiting[name] is None else dict(zip(self._step_names, lengths))
             unacknowledged = None if attribution is None else attribution.of(name)
-            readings.append(QueueReading(name, exists[name], waiting, by_priority, unacknowledged))
+            readings.append(QueueReading(name, exists[name], waiting[name], by_priority, unacknowledged))
         return readings
 
     # What arrived.
@@ -121,131 +123,88 @@ class RedisQueues:
         self, link: RedisLink, readings: Sequence[QueueReading], marks: Marks, limit: TimeLimit
     ) -> list[QueueReading]:
         suffixes = dict(zip(self._step_names, self._suffixes))
-        places = [
-            (reading.name, step)
+        keys = {
+            reading.name: {
+                step: self._prefix + reading.name + suffixes[step]
+                for step, waiting in (reading.waiting_by_priority or {}).items()
+                if waiting
+            }
             for reading in readings
-            for step, waiting in (reading.waiting_by_priority or {}).items()
-            if waiting
-        ]
-        lists = [
-            MarkedList(self._prefix + name + suffixes[step], marks.get(name, {}).get(step, "")) for name, step in places
-        ]
+        }
+        marked = {key: marks.get(name, {}).get(step, "") for name in keys for step, key in keys[name].items()}
         try:
-            counted = [] if self._uncounted else count_arrivals(link, lists, limit)
+            counted = {} if self._uncounted else count_arrivals(link, marked, limit)
         except ServerRefused as error:
             # Not asked again: each refusal would be an entry in the server's log of them.
             self._uncounted = f"Redis does not let this user run scripts ({error})"
         if self._uncounted:
             return [dataclasses.replace(reading, uncounted=self._uncounted) for reading in readings]
-        by_queue: dict[str, dict[str, ListReading]] = {
-            reading.name: {} for reading in readings if reading.waiting_by_priority is not None
-        }
-        for (name, step), arrivals in zip(places, counted):
-            if arrivals.waiting:
-                by_queue[name][step] = arrivals
-        return [dataclasses.replace(reading, lists=by_queue.get(reading.name)) for reading in readings]
+        return [
+            dataclasses.replace(
+                reading, lists={step: counted[key] for step, key in keys[reading.name].items() if counted[key].waiting}
+            )
+            if reading.waiting_by_priority is not None
+            else reading
+            for reading in readings
+        ]
 
     # The lists.
 
-    def _lists(self, link: RedisLink, names: Sequence[str]) -> tuple[list[Lengths], list[bool], Reply | None]:
-        """Return lengths by step and whether a queue is surely there, for each name; and the hash's first step."""
+    def _lists(self, link: RedisLink, names: Sequence[str]) -> tuple[Sequence[Sequence[Reply]], Reply]:
+        """Return for each name the lengths of its lists and whether it is bound; and the first step through the hash.
+
+        What the server does not let be read is a ServerRefused.
+        """
+        width = len(self._suffixes)
         if self._scripts:
-            turns = self._list_turns(names)
-            lengths: list[Lengths] = []
-            bound: list[bool] = []
-            first_step: Reply | None = None
-            refused = False
-            for reply in link.stream([*turns, self._unacked_step(b"0")]):
-                if len(lengths) == len(names):
-                    first_step = reply
-                elif refused or isinstance(reply, ServerRefused):
-                    refused = True
-                else:
-                    self._add_lists(reply, lengths, bound)
-            if not refused:
-                return lengths, bound, first_step
-            self._scripts = False
-        return (*self._lists_one_by_one(link, names), None)
+            at_once = max(1, CALLS_OF_A_SCRIPT // (width + 1))
+            table = (self._prefix, self._sep, self._binding_prefix, json.dumps(self._suffixes))
+            lists = turns(LISTS, *table, rows=names, at_once=at_once)
+            *replies, step = link.ask([*lists, self._unacked_step(b"0", scripts=True)])
+            self._scripts = not any(isinstance(reply, ServerRefused) for reply in replies)
+            if self._scripts:
+                return [numbers for reply in replies for numbers in _chunks(reply, width + 1)], step
+        lengths = link.ask_each("LLEN", [self._prefix + name + suffix for name in names for suffix in self._suffixes])
+        *bound, step = link.ask([*map(self._own_member, names), self._unacked_step(b"0", scripts=False)])
+        return [(*of_steps, there) for of_steps, there in zip(_chunks(lengths, width), bound)], step
 
-    def _add_lists(self, reply: bytes, lengths: list[Lengths], bound: list[bool]) -> None:
-        steps, width = self._step_names, len(self._step_names) + 1
-        words = reply.split()
-        if b"-" not in reply:
-            numbers = list(map(int, words))
-            lengths.extend(dict(zip(steps, numbers[at : at + width])) for at in range(0, len(numbers), width))
-            bound.extend(map(bool, numbers[width - 1 :: width]))
-            return
-        for at in range(0, len(words), width):
-            *of_steps, there = words[at : at + width]
-            lengths.append(None if b"-" in of_steps else dict(zip(steps, map(int, of_steps))))
-            bound.append(there == b"1")
-
-    def _lists_one_by_one(self, link: RedisLink, names: Sequence[str]) -> tuple[list[Lengths], list[bool]]:
-        steps, width = self._step_names, len(self._step_names)
-        replies = link.ask_each("LLEN", [self._prefix + name + suffix for name in names for suffix in self._suffixes])
-        lengths: list[Lengths] = []
-        bound: list[bool] = []
-        for at in range(0, len(replies), width):
-            of_steps = replies[at : at + width]
-            known = all(isinstance(length, int) for length in of_steps)
-            lengths.append(dict(zip(steps, of_steps)) if known else None)
-            bound.append(known and any(of_steps))
-        idle = [at for at, there in enumerate(bound) if not there]
-        members = link.ask(self._own_member(names[at]) for at in idle)
-        for at, member in zip(idle, members):
-            bound[at] = member == 1
-        return lengths, bound
-
-    def _explain_gaps(self, link: RedisLink, names: Sequence[str], lengths: Sequence[Lengths], warn: Warn) -> None:
+    def _explain_gaps(self, link: RedisLink, waiting: Mapping[str, int | None], warn: Warn) -> None:
         """Say why lists could not be read; raise when that is all of them, for then nothing was learned."""
-        gaps = [name for name, by_priority in zip(names, lengths) if by_priority is None]
-        if not gaps:
-            return
+        gaps = [name for name, count in waiting.items() if count is None]
         keys = [self._prefix + name + suffix for name in gaps[:1] for suffix in self._suffixes]
         reason = next((reply for reply in link.ask_each("LLEN", keys) if isinstance(reply, ServerRefused)), None)
         if reason is None:
             return
-        if len(gaps) == len(names) and not str(reason).startswith("WRONGTYPE"):
+        if len(gaps) == len(waiting) and not str(reason).startswith("WRONGTYPE"):
             raise reason
         warn(f"{_listing(gaps)}: the messages waiting are unknown, because the server says: {reason}")
 
     # The unacknowledged messages.
 
-    def _unacked_step(self, cursor: bytes) -> tuple[str | bytes | int, ...]:
-        return (
-            "EVAL",
-            UNACKED,
-            0,
-            self._unacked_key,
-            cursor,
-            UNACKED_OF_A_STEP,
-            UNACKED_AT_ONCE,
-            BYTES_OF_A_STEP,
-            self._binding_prefix,
-            self._sep,
-        )
+    def _unacked_step(self, cursor: bytes, scripts: bool) -> tuple[str | bytes | int, ...]:
+        if not scripts:
+            return "HSCAN", self._unacked_key, cursor, "COUNT", UNACKED_OF_A_STEP
+        bounds = (UNACKED_OF_A_STEP, UNACKED_AT_ONCE, BYTES_OF_A_STEP)
+        return "EVAL", UNACKED, 0, self._unacked_key, cursor, *bounds, self._binding_prefix, self._sep
 
-    def _attribution(
-        self, link: RedisLink, first_step: Reply | None, limit: TimeLimit, warn: Warn
-    ) -> Attribution | None:
+    def _attribution(self, link: RedisLink, first_step: Reply, limit: TimeLimit, warn: Warn) -> Attribution | None:
         """Return whose the unacknowledged messages are, None (and a warning) when that cannot be known."""
         if not self._channel.ack_emulation:
             warn("Unacknowledged messages are unknown, because transport_options switch ack_emulation off.")
             return None
         try:
-            routes, own, unreadable = self._routes(link, first_step, limit)
+            routes, unreadable = self._routes(link, first_step, limit)
             if unreadable:
                 warn(
                     f"Unacknowledged messages are unknown, because {unreadable} of the entries of the hash "
                     f"{self._unacked_key} are not what kombu writes."
                 )
                 return None
-            self._move_own(link, routes, own)
             tables = self._bindings(link, sorted({exchange for exchange, _key in routes if exchange}), limit)
         except ServerRefused as error:
             warn(f"Unacknowledged messages are unknown, because the server says: {error}")
             return None
-        found = attribute(routes, own, tables, lambda table, name, key: self._topic.lookup(table, name, key, None))
+        found = attribute(routes, tables, lambda table, name, key: self._topic.lookup(table, name, key, None))
         if found.shared:
             warn(
                 f"{_listing(sorted(found.shared))}: the unacknowledged messages are unknown, because exchange and "
@@ -259,73 +218,32 @@ class RedisQueues:
             )
         return found
 
-    def _routes(
-        self, link: RedisLink, step: Reply | None, limit: TimeLimit
-    ) -> tuple[Counter[Route], Counter[str], int]:
-        """Return how many messages are on each route, how many surely of each queue, and how many cannot be understood.
+    def _routes(self, link: RedisLink, step: Reply, limit: TimeLimit) -> tuple[Mapping[Route, int], int]:
+        """Return how many messages are on each route, and how many cannot be understood.
 
-        Up to UNACKED_AT_ONCE messages this is one instant. Of more it is a walk: one
+        With scripts, up to UNACKED_AT_ONCE messages this is one instant. Of more it is a walk: one
         that comes or goes meanwhile may or may not be counted, one that stays is.
         """
-        if step is None or isinstance(step, ServerRefused):
-            return self._routes_one_by_one(link, limit)
-        routes: Counter[Route] = Counter()
-        own: Counter[str] = Counter()
-        odd: list[bytes] = []
+        routes: Counter[Route | None] = Counter()
+        scripts = self._scripts and not isinstance(step, ServerRefused)
+        if isinstance(step, ServerRefused):
+            # Without a script, the server says in plain words what it does not allow.
+            step = link.call(*self._unacked_step(b"0", scripts))
         while True:
-            cursor, own_text, routes_text, tags = step
-            try:
-                names = json.loads(own_text)
-                for count, exchange, key in json.loads(routes_text):
-                    routes[exchange, key] += count
-            except (ValueError, TypeError):
-                return self._routes_one_by_one(link, limit)
-            own.update(dict(zip(names[::2], names[1::2])))
-            odd.extend(tags)
+            if scripts:
+                cursor, ends, odd = step
+                for end, count in zip(ends[::2], ends[1::2]):
+                    routes[route_of(b"[0" + end)] += count
+                values = link.call("HMGET", self._unacked_key, *odd) if odd else []
+            else:
+                cursor, entries = step
+                values = entries[1::2]
+            routes.update(route_of(value) for value in values if value is not None)
             if cursor == b"0":
-                break
+                unreadable = routes.pop(None, 0)
+                return {route: count for route, count in routes.items() if route}, unreadable
             limit.left()
-            (step,) = link.ask([self._unacked_step(cursor)])
-            if isinstance(step, ServerRefused):
-                raise step
-        unreadable = 0
-        for part in _chunks(odd, 50):
-            limit.left()
-            for value in link.ask(("HGET", self._unacked_key, tag) for tag in part):
-                if isinstance(value, ServerRefused):
-                    raise value
-                if value is not None:
-                    unreadable += _count_route(routes, value)
-        return routes, own, unreadable
-
-    def _routes_one_by_one(self, link: RedisLink, limit: TimeLimit) -> tuple[Counter[Route], Counter[str], int]:
-        routes: Counter[Route] = Counter()
-        unreadable = 0
-        cursor = b"0"
-        while True:
-            (reply,) = link.ask([("HSCAN", self._unacked_key, cursor, "COUNT", UNACKED_OF_A_STEP)])
-            if isinstance(reply, ServerRefused):
-                raise reply
-            cursor, entries = reply
-            for value in entries[1::2]:
-                unreadable += _count_route(routes, value)
-            if cursor == b"0":
-                return routes, Counter(), unreadable
-            limit.left()
-
-    def _move_own(self, link: RedisLink, routes: Counter[Route], own: Counter[str]) -> None:
-        """Move from C(routes) to C(own) what goes to the queue of its own name only, as most do with Celery.
-
-        Whether that is so takes a small question, where a table has to be read.
-        """
-        names = [exchange for exchange, key in routes if exchange and exchange == key]
-        if not names:
-            return
-        counts = link.ask_each("SCARD", [self._binding_prefix + name for name in names])
-        members = link.ask(self._own_member(name) for name in names)
-        for name, count, member in zip(names, counts, members):
-            if count == 1 and member == 1:
-                own[name] += routes.pop((name, name))
+            step = link.call(*self._unacked_step(cursor, scripts))
 
     def _own_member(self, name: str) -> tuple[str, str, str]:
         """Return the question whether a queue has the binding that Celery makes by default."""
@@ -335,26 +253,20 @@ class RedisQueues:
 
     def _bindings(self, link: RedisLink, exchanges: Sequence[str], limit: TimeLimit) -> dict[str, list[Binding]]:
         """Return the bindings of exchanges."""
-        tables: dict[str, list[Binding]] = {}
-        for names in _chunks(exchanges, TABLES_AT_ONCE):
-            cursors = dict.fromkeys(names, b"0")
-            for name in names:
-                tables[name] = []
-            while cursors:
-                limit.left()
-                asked = list(cursors.items())
-                replies = link.ask(
-                    ("SSCAN", self._binding_prefix + name, cursor, "COUNT", KEYS_OF_A_SCAN) for name, cursor in asked
-                )
-                for (name, _cursor), reply in zip(asked, replies):
-                    if isinstance(reply, ServerRefused):
-                        raise reply
-                    found = (parse_binding(_text(member), self._sep) for member in reply[1])
-                    tables[name].extend(filter(None, found))
-                    if reply[0] == b"0":
-                        del cursors[name]
-                    else:
-                        cursors[name] = reply[0]
+        tables: dict[str, list[Binding]] = {name: [] for name in exchanges}
+        cursors = dict.fromkeys(exchanges, b"0")
+        while cursors:
+            limit.left()
+            asked = list(islice(cursors.items(), TABLES_AT_ONCE))
+            replies = link.answers(
+                ("SSCAN", self._binding_prefix + name, cursor, "COUNT", KEYS_OF_A_SCAN) for name, cursor in asked
+            )
+            for (name, _cursor), (cursor, members) in zip(asked, replies):
+                found = (parse_binding(_text(member), self._sep) for member in members)
+                tables[name].extend(filter(None, found))
+                cursors[name] = cursor
+                if cursor == b"0":
+                    del cursors[name]
         return tables
 
     def _all_bindings(self, link: RedisLink, limit: TimeLimit) -> dict[str, list[Binding]]:
@@ -421,32 +333,11 @@ class RedisQueues:
     def _scan(self, link: RedisLink, limit: TimeLimit, *arguments: str) -> Iterator[bytes]:
         cursor = b"0"
         while True:
-            (reply,) = link.ask([("SCAN", cursor, *arguments, "COUNT", KEYS_OF_A_SCAN)])
-            if isinstance(reply, ServerRefused):
-                raise reply
-            cursor, keys = reply
+            cursor, keys = link.call("SCAN", cursor, *arguments, "COUNT", KEYS_OF_A_SCAN)
             yield from keys
             if cursor == b"0":
                 return
             limit.left()
-
-    def _list_turns(self, names: Sequence[str]) -> Iterator[tuple[str | bytes | int, ...]]:
-        """Yield calls of the script that reads lists, each a turn of its own for the server."""
-        chunk = max(1, CALLS_OF_A_SCRIPT // (len(self._suffixes) + 1))
-        padding = (b" " * TURN_BYTES,) if len(names) > chunk else ()
-        suffixes = json.dumps(self._suffixes)
-        for part in _chunks(names, chunk):
-            packed = json.dumps(part, ensure_ascii=False).encode("utf-8", "surrogateescape")
-            yield ("EVAL", LISTS, 0, self._prefix, self._sep, self._binding_prefix, suffixes, packed, *padding)
-
-
-def _count_route(counts: Counter[Route], value: bytes) -> int:
-    """Count an entry of the hash on its route; return how many could not be understood (0 or 1)."""
-    route = route_of(value)
-    if route is None:
-        return 1
-    counts[route] += 1
-    return 0
 
 
 def _is_message(head: Reply) -> bool:

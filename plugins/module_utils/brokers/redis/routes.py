@@ -76,13 +76,11 @@ class Attribution:
 
 def attribute(
     routes: Mapping[Route, int],
-    own: Mapping[str, int],
     tables: Mapping[str, Iterable[Binding]],
     match_topics: TopicLookup,
 ) -> Attribution:
     """Give each route's messages to the queue that it leads to.
 
-    :param own: messages already known to belong to a queue.
     :param tables: bindings by exchange, for every exchange in C(routes).
     """
     direct: dict[str, dict[str, set[str]]] = {}
@@ -94,7 +92,7 @@ def attribute(
                 topic.setdefault(exchange, []).append((routing_key, pattern, queue))
             else:
                 by_key.setdefault(routing_key, set()).add(queue)
-    counts = Counter(own)
+    counts: Counter[str] = Counter()
     shared: set[str] = set()
     unbound: dict[Route, int] = {}
     for (exchange, routing_key), count in routes.items():
