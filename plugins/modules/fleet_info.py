@@ -206,6 +206,7 @@ owned_by_daemon:
 
 import functools
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -214,7 +215,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     daemon_sizes,
     service_runs,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import told_by
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
@@ -228,7 +228,7 @@ def reading_of(platform: Platform, fleet: str, runs: Callable[[], bool], warn: C
         owned = daemon_sizes(fleet, runs=runs)
     except OperationError as error:
         warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
-    return {**told_by(platform.read(fleet)), "owned_by_daemon": owned}
+    return {**asdict(platform.read(fleet)), "owned_by_daemon": owned}
 
 
 def fleets_of(

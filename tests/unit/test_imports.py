@@ -207,10 +207,38 @@ def test_roles_depend_one_way(role: str) -> None:
     assert {(role, other) for other in used - ROLES[role] - {role}} <= ROLE_EXCEPTIONS.keys()
 
 
+NOT_FOR_HOSTS_ALONE = ("autoscaler.settings.configuration", "fleet.keys", "decide.", "observe.", "brokers.")
+"""What a module that only reads or changes the workers of a host has no use for."""
+
+
+def shipped_with(module: str) -> set[str]:
+    """Return all that Ansible sends along with a module: what it imports anywhere, and what that imports."""
+    found: set[str] = set()
+    todo = [f"modules.{module}"]
+    while todo:
+        names = {name.removeprefix(OURS) for name in imports_of(todo.pop()) if name.startswith(OURS)}
+        todo += names - found
+        found |= names
+    return found
+
+
 @pytest.mark.parametrize("module", ["scale", "restart", "fleet_info"])
-def test_a_module_does_not_load_what_reads_the_autoscalers_configuration(module: str) -> None:
-    """Ansible ships sources, and each run of a module compiles all that it loads."""
+def test_a_module_ships_only_what_it_needs(module: str) -> None:
+    """Ansible ships sources: the controller takes apart all that a module imports, and it is sent each time."""
+    heavy = tuple(UTILS + name for name in NOT_FOR_HOSTS_ALONE)
+    assert not {name for name in shipped_with(module) if name.startswith(heavy)}
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        ("scale", {"host.scaling", "host.rolling", "systemd.reading", "systemd.processes"}),
+        ("restart", {"host.scaling", "host.rolling", "systemd.reading", "systemd.processes"}),
+        ("fleet_info", {"host.scaling", "host.rolling"}),
+    ],
+)
+def test_a_module_loads_what_it_does_not_do_only_when_it_is_done(module: str, never: set[str]) -> None:
+    """Nothing is cached on a host, so each run of a module compiles all that it loads."""
     program = f"import sys, {OURS}modules.{module}; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", program], text=True)
-    heavy = ("autoscaler.settings.configuration", "fleet.keys", "decide.parse", "brokers.registry")
-    assert not {OURS + UTILS + name for name in heavy} & set(loaded.split())
+    assert not {f"{OURS}{UTILS}platforms.{name}" for name in never} & set(loaded.split())

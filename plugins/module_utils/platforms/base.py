@@ -10,11 +10,15 @@ it on as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_WAIT
+
+if TYPE_CHECKING:
+    from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
+
+LOCK_WAIT = 10.0
+"""Seconds to wait for another one who is about to be done with the fleet."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     WorkerReading,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.fake import FakeManager
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Unit, reading_phase
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Unit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.platform import HostPlatform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.reading_phase import reading_phase
 
 
 class FakePlatform(HostPlatform):

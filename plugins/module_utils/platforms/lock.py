@@ -14,13 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import LOCK_WAIT
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import who_else_writes
 
 LOCK_DIRECTORY = "/run/celery-worker-locks"
 """Root's alone. In C(/run/lock) every user could put something in a lock's place, and nothing would scale any more."""
-
-LOCK_WAIT = 10.0
-"""Seconds to wait for another one that is about to finish."""
 
 _POLL = 0.1
 

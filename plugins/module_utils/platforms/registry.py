@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollingPlatform
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.platform import SystemdPlatform
 
-PLATFORMS: Mapping[str, Callable[[], RollingPlatform]] = {"systemd": SystemdPlatform}
+PLATFORMS = ("systemd",)
 DEFAULT = "systemd"
 
 
@@ -19,4 +16,9 @@ def open_platform(name: str = DEFAULT) -> RollingPlatform:
 
     :raises KeyError: when there is none.
     """
-    return PLATFORMS[name]()
+    # Each is loaded where it is asked for: nobody compiles the others, or needs the libraries that they need.
+    if name == "systemd":
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.platform import SystemdPlatform
+
+        return SystemdPlatform()
+    raise KeyError(name)

@@ -15,8 +15,12 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform, ScaleRequest, ScaleResult
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_WAIT
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
+    LOCK_WAIT,
+    Platform,
+    ScaleRequest,
+    ScaleResult,
+)
 
 ANSWER_WITHIN = 45.0
 """Seconds. Enabling and starting many units at once keeps a small host busy; shorter than any watchdog."""

@@ -49,6 +49,16 @@ def test_a_configuration_that_cannot_be_read_is_no_permission(tmp_path: Path) ->
     assert not daemon_sizes("web", str(tmp_path / "there"), runs=lambda: False)
 
 
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"mode": "act", "fleets": 5}', '{"mode": "act", "fleets": [{"policy": {}}]}']
+)
+def test_what_is_no_configuration_is_no_permission(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(OperationError, match=r"config\.json"):
+        daemon_sizes("web", str(path), runs=lambda: True)
+
+
 def test_a_service_that_nobody_has_does_not_run() -> None:
     assert not services.runs("muejam-celery-no-such.service")
     with pytest.raises(OperationError, match=r"have muejam-celery-no-such\.service read its configuration"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     place,
     readings_of,
     room_on,
-    told_by,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
@@ -41,7 +41,7 @@ def reading(host: str, *phases: str) -> FleetReading:
 
 
 def answer(host: str, *phases: str, **more: Any) -> dict[str, Any]:
-    told = {"changed": False, "failed": False, "exists": True, **told_by(reading(host, *phases)), **more}
+    told = {"changed": False, "failed": False, "exists": True, **asdict(reading(host, *phases)), **more}
     result: dict[str, Any] = json.loads(json.dumps(told))
     return result
 
@@ -70,7 +70,7 @@ def test_what_a_host_told_is_read_again_under_the_name_of_the_inventory() -> Non
         4,
     )
     told = FleetReading("app-1-4711", AT, (one,), "", 4.0, 8e9)
-    (read,) = readings_of({"app1": json.loads(json.dumps({**told_by(told), "changed": False}))}, AT + 1)
+    (read,) = readings_of({"app1": json.loads(json.dumps({**asdict(told), "changed": False}))}, AT + 1)
     assert (read.host, read.at, read.cores, read.memory) == ("app1", AT, 4.0, 8e9)
     assert read.workers == (WorkerReading(**{**one.__dict__, "name": "celery-worker-web@1.service on app1"}),)
 

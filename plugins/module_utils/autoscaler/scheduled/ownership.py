@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
     ACT,
@@ -24,19 +25,22 @@ def service_runs() -> bool:
 def daemon_sizes(fleet: str, path: str = CONFIGURATION_FILE, runs: Callable[[], bool] = service_runs) -> bool:
     """Whether the daemon runs on this host, in the mode in which it acts, with a policy for this fleet.
 
-    :param path: the daemon's configuration.
+    :param path: the daemon's configuration. Its faults are not looked for: with any, the daemon changes nothing.
     :raises OperationError: when it runs and its configuration cannot be read.
     """
     if not runs():
         return False
-    # A module compiles what it imports in each run: most hosts have no daemon, and this is a third of all that.
-    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
-        load_configuration,
-    )
+    # Most hosts have no daemon. What checks a whole configuration would be half of all that a module brings along.
+    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 
-    configuration = load_configuration(path)
-    watched = configuration.fleet(fleet)
-    return configuration.mode == ACT and watched is not None and watched.policy is not None
+    configuration: Any = load_document(path, "the configuration")
+    try:
+        policies = {watched["name"]: watched.get("policy") for watched in configuration.get("fleets") or ()}
+        return configuration.get("mode") == ACT and policies.get(fleet) is not None
+    except (AttributeError, KeyError, TypeError):
+        raise OperationError(
+            f"use the configuration {path}", "it is none of the autoscaler", "Deploy the autoscaler again."
+        ) from None
 
 
 def refuse_second_owner(fleet: str, hosts: str) -> OperationError:

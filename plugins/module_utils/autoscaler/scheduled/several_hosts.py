@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json, to_json
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import DRAINING, FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import is_down
@@ -28,12 +28,6 @@ class Placement:
     current: Mapping[str, int | None]
     workers: Mapping[str, int]
     left_over: int = 0
-
-
-def told_by(reading: FleetReading) -> dict[str, Any]:
-    """Return a reading as a host tells it, which C(readings_of) understands."""
-    told: dict[str, Any] = to_json(reading)
-    return told
 
 
 def readings_of(answers: Mapping[str, Any], at: float) -> tuple[FleetReading, ...]:

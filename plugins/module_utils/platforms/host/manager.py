@@ -12,13 +12,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    CONSUMING,
-    DOWN,
-    DRAINING,
-    ENDING,
-    STARTING,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 
@@ -250,17 +243,3 @@ def failure_report(unit: Unit | None, name: str, manager: Manager, since: float)
     """What an operator wants to know of a worker that did not come up, on several lines."""
     lines = manager.log_tail(name, since, failed=unit is not None and unit.phase is Phase.DOWN)
     return "\n".join([f"{name}: {describe(unit)}", *(f"    {line}" for line in lines)])
-
-
-def reading_phase(unit: Unit) -> str:
-    """The phase that a reading of the worker has."""
-    return DRAINING if unit.leaving else _PHASES[unit.phase]
-
-
-_PHASES = {
-    Phase.RUNNING: CONSUMING,
-    Phase.STARTING: STARTING,
-    Phase.ENDING: ENDING,
-    Phase.DRAINING: DRAINING,
-    Phase.DOWN: DOWN,
-}

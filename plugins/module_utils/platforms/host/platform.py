@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
+    LOCK_WAIT,
     RollRequest,
     RollResult,
     ScaleRequest,
     ScaleResult,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.host import rolling, scaling
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Manager
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import LOCK_WAIT
 
 
 class HostPlatform:
-    """What is the same for every manager of units. How they are read is each one's own."""
+    """What is the same for every manager of units. How they are read is each one's own.
+
+    What scales and what restarts is loaded when it is asked for: a module compiles all that it loads in each run.
+    """
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
@@ -32,12 +34,18 @@ class HostPlatform:
 
     def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
         """Bring a fleet to a number of workers, or with `check` only say what would be done."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.host import scaling
+
         return scaling.scale(request, self._manager, check)
 
     def restart(self, fleet: str, worker: str, *, lock_wait: float = LOCK_WAIT) -> None:
         """Have one worker restarted, drained, and do not wait for it."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.host import rolling
+
         rolling.restart(fleet, worker, self._manager, lock_wait)
 
     def roll(self, request: RollRequest, *, check: bool = False) -> RollResult:
         """Restart workers one at a time, or with `check` only say which would be."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.host import rolling
+
         return rolling.roll(request, self._manager, check)

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import fleet_of_node, instance_of
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.platform import HostPlatform
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+
+if TYPE_CHECKING:
+    from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 
 
 class SystemdPlatform(HostPlatform):
@@ -32,4 +34,7 @@ class SystemdPlatform(HostPlatform):
 
     def read(self, fleet: str) -> FleetReading:
         """Read a fleet; what cannot be read is part of the answer."""
+        # Whoever only scales does without it, see HostPlatform.
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
+
         return read_host(fleet, self._systemd)

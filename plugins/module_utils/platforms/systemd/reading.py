@@ -19,7 +19,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     FleetReading,
     WorkerReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Unit, reading_phase
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Unit
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.reading_phase import reading_phase
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import cgroups, processes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
     Status,

@@ -23,7 +23,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Answer, FleetState, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import fleet_lock
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import configuration
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.commands import Command
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.parsing import (
     PROBE_NUMBER,
@@ -32,10 +31,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.pa
     parse_blocks,
     parse_jobs,
     parse_listing,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
-    read_status,
-    tasks_in_hand,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.unit_watch import (
     Signs,
@@ -65,7 +60,10 @@ _JOURNAL_POLL = 0.2
 
 
 class Systemd:
-    """The systemd of this host, asked through `systemctl`. It is a `Manager`, where each method is described."""
+    """The systemd of this host, asked through `systemctl`. It is a `Manager`, where each method is described.
+
+    What not every run asks for is loaded when it is, see `HostPlatform`.
+    """
 
     def __init__(self, clock: Clock = REAL_CLOCK) -> None:
         self.clock = clock
@@ -94,10 +92,17 @@ class Systemd:
 
     def tasks_in_hand(self, fleet: str, unit: Unit) -> int:
         """What a running worker says in its status file."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
+            read_status,
+            tasks_in_hand,
+        )
+
         return tasks_in_hand(read_status(status_path(fleet, unit.number)), unit.main_pid, self.clock.monotonic())
 
     def outdated_reason(self, fleet: str, unit: Unit, from_disk: bool) -> str | None:
         """Compare what a worker was started with and what its unit would give it now."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import configuration
+
         if from_disk:
             wanted = configuration.wanted_fingerprint_on_disk(unit, self._unit_text(unit.name))
         else:

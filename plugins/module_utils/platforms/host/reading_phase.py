@@ -1,0 +1,28 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a reading calls the phase that a unit is in."""
+
+from __future__ import annotations
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
+    CONSUMING,
+    DOWN,
+    DRAINING,
+    ENDING,
+    STARTING,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Phase, Unit
+
+_PHASES = {
+    Phase.RUNNING: CONSUMING,
+    Phase.STARTING: STARTING,
+    Phase.ENDING: ENDING,
+    Phase.DRAINING: DRAINING,
+    Phase.DOWN: DOWN,
+}
+
+
+def reading_phase(unit: Unit) -> str:
+    """The phase that a reading of the worker has."""
+    return DRAINING if unit.leaving else _PHASES[unit.phase]
