@@ -39,78 +39,64 @@ def read_loads(fleet: str, units: Iterable[Unit], manager: Manager) -> tuple[dic
     return load, unknown
 
 
-def drain_limit(units: Iterable[Unit], asked: float | None) -> float | None:
-    """Seconds to wait until `units` are gone, `None` for as long as it takes.
+def drain_limit(units: Iterable[Unit], asked: float | None) -> float:
+    """Seconds to wait until `units` are gone, infinite for as long as it takes.
 
     :param asked: what the user wants, `None` for the manager's own limit.
     """
     if asked is not None:
         return asked
-    limits = [(unit.stop_timeout, unit.stop_stages) for unit in units]
-    if any(timeout is None for timeout, stages in limits):
-        return None
-    return max((timeout * stages for timeout, stages in limits if timeout is not None), default=0.0) + DRAIN_MARGIN
+    return max((unit.stop_timeout for unit in units), default=0.0) + DRAIN_MARGIN
 
 
-class Draining:
-    """Workers of a fleet on their way out, by name as they were before."""
+def wait_until_gone(
+    fleet: str, victims: Mapping[str, Unit], manager: Manager, tried: str, timeout: float | None
+) -> list[str]:
+    """Wait until workers are gone that were told to stop, and return what to warn of.
 
-    def __init__(self, manager: Manager, fleet: str, victims: Mapping[str, Unit], tried: str) -> None:
-        self.manager = manager
-        self.fleet = fleet
-        self.victims = victims
-        self.tried = tried
-
-    def wait(self, timeout: float | None) -> list[str]:
-        """Wait until they are gone, and return what to warn of.
-
-        :param timeout: seconds, `None` for as long as the manager allows.
-        :raises OperationError: when some still drain after that, or were killed.
-        """
-        clock = self.manager.clock
-        limit = drain_limit(self.victims.values(), timeout)
-        deadline = None if limit is None else clock.monotonic() + limit
-        pause = _POLL_FIRST
-        while True:
-            state = self.manager.read_fleet(self.fleet)
-            left = [unit for unit in state.draining if unit.name in self.victims]
-            if not left:
-                return self._judge_ends(state)
-            if deadline is not None and clock.monotonic() >= deadline:
-                raise self._still_draining(left, limit)
-            clock.sleep(pause if deadline is None else min(pause, max(0.01, deadline - clock.monotonic())))
-            pause = min(_POLL_MOST, pause * 1.5)
-
-    def _still_draining(self, left: list[Unit], limit: float | None) -> OperationError:
-        load, unknown = read_loads(self.fleet, left, self.manager)
-        busy = ", ".join(f"{unit.name} ({_busy(load[unit.number], unknown.get(unit.number))})" for unit in left)
-        return OperationError(
-            self.tried,
-            f"{len(left)} of {len(self.victims)} stopped workers still drain after {limit:g} s: {busy}",
-            "They take no new tasks, go on draining and end by themselves; what is left at the end of the fleet's own "
-            "drain_timeout is killed. Wait for them, or give a longer drain_timeout next time.",
-        )
-
-    def _judge_ends(self, state: FleetState) -> list[str]:
-        ran = {name for name, unit in self.victims.items() if unit.phase in (Phase.RUNNING, Phase.DRAINING)}
-        ended = [unit for unit in state.units if unit.name in ran]
-        killed = [unit for unit in ended if unit.result in KILLED]
-        remembered = [unit.name for unit in state.units if unit.name in self.victims and unit.result != "success"]
-        self.manager.reset_failed(remembered)
-        if killed:
+    :param victims: by name, as they were before.
+    :param timeout: seconds, `None` for as long as the manager allows.
+    :raises OperationError: when some still drain after that, or were killed.
+    """
+    limit = drain_limit(victims.values(), timeout)
+    deadline = manager.clock.monotonic() + limit
+    pause = _POLL_FIRST
+    while True:
+        state = manager.read_fleet(fleet)
+        left = [unit for unit in state.draining if unit.name in victims]
+        if not left:
+            return _judge_ends(state, victims, manager, tried)
+        remaining = deadline - manager.clock.monotonic()
+        if remaining <= 0:
+            load, unknown = read_loads(fleet, left, manager)
+            busy = ", ".join(f"{unit.name} ({_busy(load[unit.number], unknown.get(unit.number))})" for unit in left)
             raise OperationError(
-                self.tried,
-                "the workers are gone, but not all of them got to finish their tasks: "
-                + ", ".join(f"{unit.name} was killed (result {unit.result})" for unit in killed),
-                f"See {self.manager.log_command(killed[0].name)}. "
-                "Make drain_timeout of the fleet longer than its longest task.",
-                killed=[unit.name for unit in killed],
+                tried,
+                f"{len(left)} of {len(victims)} stopped workers still drain after {limit:g} s: {busy}",
+                "They take no new tasks, go on draining and end by themselves; what is left at the end of the fleet's "
+                "own drain_timeout is killed. Wait for them, or give a longer drain_timeout next time.",
             )
-        return [
-            f"{unit.name} ended with result {unit.result} while it drained; see {self.manager.log_command(unit.name)}."
-            for unit in ended
-            if unit.result != "success"
-        ]
+        manager.clock.sleep(min(pause, max(0.01, remaining)))
+        pause = min(_POLL_MOST, pause * 1.5)
+
+
+def _judge_ends(state: FleetState, victims: Mapping[str, Unit], manager: Manager, tried: str) -> list[str]:
+    troubled = [unit for unit in state.units if unit.name in victims and unit.result != "success"]
+    manager.reset_failed([unit.name for unit in troubled])
+    ended = [unit for unit in troubled if victims[unit.name].phase in (Phase.RUNNING, Phase.DRAINING)]
+    killed = [unit for unit in ended if unit.result in KILLED]
+    if killed:
+        raise OperationError(
+            tried,
+            "the workers are gone, but not all of them got to finish their tasks: "
+            + ", ".join(f"{unit.name} was killed (result {unit.result})" for unit in killed),
+            f"See {manager.log_command(killed[0].name)}. Make drain_timeout of the fleet longer than its longest task.",
+            killed=[unit.name for unit in killed],
+        )
+    return [
+        f"{unit.name} ended with result {unit.result} while it drained; see {manager.log_command(unit.name)}."
+        for unit in ended
+    ]
 
 
 def _busy(tasks: int | None, reason: str | None) -> str:

@@ -34,8 +34,9 @@ class Phase(enum.Enum):
 class Unit:
     """One worker as its manager sees it.
 
-    `stop_timeout` is in seconds, `None` when the manager waits for ever. The `*_at`
-    values are microseconds of CLOCK_MONOTONIC, 0 when it has not happened.
+    `stop_timeout` is in seconds, how long it may take to stop before the manager kills
+    it, infinite when that waits for ever. The `*_at` values are microseconds of
+    CLOCK_MONOTONIC, 0 when it has not happened.
     `control_group` is a path below the root of the control groups, empty when
     nothing runs. `memory_max` is in bytes, `cpu_quota` in cores, each `None`
     where the unit itself sets no limit. `restarts` counts how often the manager started
@@ -51,8 +52,7 @@ class Unit:
     sub_state: str = ""
     result: str = "success"
     main_pid: int = 0
-    stop_timeout: float | None = 90.0
-    stop_stages: int = 1
+    stop_timeout: float = 90.0
     inactive_exit_at: int = 0
     active_enter_at: int = 0
     active_exit_at: int = 0
@@ -97,8 +97,6 @@ class FleetState:
     exists: bool
     load_problem: str = ""
     needs_reload: bool = False
-    stop_timeout: float | None = 90.0
-    stop_stages: int = 1
     units: tuple[Unit, ...] = ()
 
     @property
@@ -202,7 +200,7 @@ class Manager(Protocol):
         """Have units started."""
 
     def restart_no_wait(self, unit: str) -> Answer:
-        """Have a unit stopped, in its own time, and started again."""
+        """Have a unit stopped, in its own time, and started again, however often it was started lately."""
 
     def stop_no_wait(self, units: Sequence[str]) -> Answer:
         """Tell units to stop, each in its own time."""
@@ -230,6 +228,14 @@ class Manager(Protocol):
 
         :param failed: whether the unit has failed, so that there must be lines that say so.
         """
+
+
+def absent_fleet(fleet: str) -> str:
+    """What to warn of in check mode where there is no such fleet yet."""
+    return (
+        f"This host has no fleet {fleet} yet; check mode takes it for one of 0 workers. "
+        f"Without check mode this is an error."
+    )
 
 
 def describe(unit: Unit | None) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -15,6 +17,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manag
     Manager,
     Phase,
     Unit,
+    absent_fleet,
     describe,
     drain_seconds,
     failure_report,
@@ -32,21 +35,21 @@ def roll(request: RollRequest, manager: Manager, check: bool) -> RollResult:
     """
     tried = f"restart the workers of fleet {request.fleet}"
     manager.require_access(tried)
-    if check:
+    with nullcontext() if check else manager.lock(request.fleet, request.lock_wait):
         state = manager.read_fleet(request.fleet)
-        if not state.exists:
-            warning = f"This host has no fleet {request.fleet} yet; check mode takes it for one of 0 workers."
-            return RollResult([], [], {}, [f"{warning} Without check mode this is an error."])
-        chosen, unchanged, reasons = _choose(request, state, manager)
-        return RollResult([unit.name for unit in chosen], unchanged, reasons)
-    with manager.lock(request.fleet, request.lock_wait):
-        state = manager.read_fleet(request.fleet)
+        if not state.exists and check:
+            return RollResult([], [], {}, [absent_fleet(request.fleet)])
         if not state.exists:
             raise unknown_fleet(tried, request.fleet, manager.fleets())
-        if state.needs_reload:
+        if state.needs_reload and not check:
             manager.reload()
             state = manager.read_fleet(request.fleet)
-        chosen, unchanged, reasons = _choose(request, state, manager)
+        judged = [(unit, *_judged(unit, request, state, manager)) for unit in state.current]
+        chosen = [unit for unit, restarts, _reason in judged if restarts]
+        unchanged = [unit.name for unit, restarts, _reason in judged if not restarts]
+        reasons = {unit.name: reason for unit, _restarts, reason in judged}
+        if check:
+            return RollResult([unit.name for unit in chosen], unchanged, reasons)
         if chosen and state.load_problem:
             raise OperationError(
                 tried,
@@ -85,63 +88,47 @@ def restart(fleet: str, worker: str, manager: Manager, lock_wait: float) -> None
             )
         if state.needs_reload:
             manager.reload()
-        # Restarts that were asked for count towards a limit on starts that is meant for crashes.
-        manager.reset_failed([worker])
-        told = manager.restart_no_wait(worker)
-        if not told.ok:
-            raise OperationError(tried, told.problem, f"See {manager.log_command(worker)}.")
+        answer = manager.restart_no_wait(worker)
+        if not answer.ok:
+            raise OperationError(tried, answer.problem, f"See {manager.log_command(worker)}.")
 
 
-def _choose(request: RollRequest, state: FleetState, manager: Manager) -> tuple[list[Unit], list[str], dict[str, str]]:
-    """The workers to restart, the names of the others, and the reason for each."""
-    chosen: list[Unit] = []
-    unchanged: list[str] = []
-    reasons: dict[str, str] = {}
-    for unit in state.current:
-        if unit.masked:
-            reason, restarts = "it is masked and could not be started again", False
-        elif not request.only_outdated:
-            reason, restarts = "all were asked for", True
-        elif unit.phase in (Phase.DOWN, Phase.ENDING):
-            reason, restarts = "it does not run, so its next start is with the present configuration", False
-        else:
-            outdated = manager.outdated_reason(request.fleet, unit, from_disk=state.needs_reload)
-            reason, restarts = outdated or "it has the present configuration", outdated is not None
-        reasons[unit.name] = reason
-        if restarts:
-            chosen.append(unit)
-        else:
-            unchanged.append(unit.name)
-    return chosen, unchanged, reasons
+def _judged(unit: Unit, request: RollRequest, state: FleetState, manager: Manager) -> tuple[bool, str]:
+    """Whether a worker is to be restarted, and why or why not."""
+    if unit.masked:
+        return False, "it is masked and could not be started again"
+    if not request.only_outdated:
+        return True, "all were asked for"
+    if unit.phase in (Phase.DOWN, Phase.ENDING):
+        return False, "it does not run, so its next start is with the present configuration"
+    outdated = manager.outdated_reason(request.fleet, unit, from_disk=state.needs_reload)
+    return outdated is not None, outdated or "it has the present configuration"
 
 
+@dataclass
 class _Round:
     """One way through the fleet; holds what has been done so far, for the result or the error."""
 
-    def __init__(
-        self, request: RollRequest, manager: Manager, tried: str, unchanged: list[str], reasons: dict[str, str]
-    ) -> None:
-        self.request = request
-        self.manager = manager
-        self.tried = tried
-        self.unchanged = unchanged
-        self.reasons = reasons
-        self.restarted: list[str] = []
-        self.killed: list[str] = []
-        self.not_done: list[str] = []
+    request: RollRequest
+    manager: Manager
+    tried: str
+    unchanged: list[str]
+    reasons: dict[str, str]
+    restarted: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    not_done: list[str] = field(default_factory=list)
 
     def go_through(self, chosen: list[Unit]) -> RollResult:
         """Restart each in turn."""
         self.not_done = [unit.name for unit in chosen]
         try:
             for unit in chosen:
-                self._one(unit)
+                self._restart(unit)
                 self.restarted.append(unit.name)
                 self.not_done.remove(unit.name)
         except OperationError as error:
-            raise OperationError(
-                error.tried, error.why, error.next_step, **{**self._so_far(), **error.details}
-            ) from error
+            error.details = {**self._so_far(), **error.details}
+            raise
         if self.killed:
             raise OperationError(
                 self.tried,
@@ -162,63 +149,43 @@ class _Round:
             "killed": self.killed,
         }
 
-    def _one(self, unit: Unit) -> None:
-        clock = self.manager.clock
+    def _restart(self, before: Unit) -> None:
+        clock, name = self.manager.clock, before.name
         since = clock.wall()
-        # Restarts that were asked for count towards a limit on starts that is meant for crashes.
-        self.manager.reset_failed([unit.name])
-        told = self.manager.restart_no_wait(unit.name)
-        if not told.ok:
-            raise self._stuck(unit, f"the restart of {unit.name} failed: {told.problem}")
-        limit = drain_limit([unit], self.request.drain_timeout)
-        drained_by = None if limit is None else clock.monotonic() + limit
+        answer = self.manager.restart_no_wait(name)
+        if not answer.ok:
+            raise self._stuck(name, f"the restart of {name} failed: {answer.problem}")
+        drained_by = clock.monotonic() + drain_limit([before], self.request.drain_timeout)
         up_by: float | None = None
         while True:
-            now = self._read(unit)
-            if now is not None and _is_back(unit, now):
-                self._note_kill(unit, now)
-                return
+            now = self.manager.read_fleet(self.request.fleet).unit(name)
             if now is None or now.phase is Phase.DOWN:
-                report = failure_report(now, unit.name, self.manager, since)
-                raise self._stuck(unit, f"{unit.name} did not come back", report)
-            if unit.phase is not Phase.DOWN and _is_old(unit, now):
-                if drained_by is not None and clock.monotonic() >= drained_by:
-                    raise self._stuck(unit, f"{unit.name} still drains; it is started again when it is done")
+                report = failure_report(now, name, self.manager, since)
+                raise self._stuck(name, f"{name} did not come back", report)
+            if now.phase is Phase.RUNNING and now.active_enter_at > before.active_enter_at:
+                break
+            # Not started anew: what is seen is still the worker from before, on its way out.
+            if before.phase is not Phase.DOWN and now.inactive_exit_at == before.inactive_exit_at:
+                if clock.monotonic() >= drained_by:
+                    raise self._stuck(name, f"{name} still drains; it is started again when it is done")
             else:
                 up_by = up_by or clock.monotonic() + self.request.wait_timeout
                 if clock.monotonic() >= up_by:
-                    report = failure_report(now, unit.name, self.manager, since)
-                    why = f"{unit.name} does not consume after {self.request.wait_timeout:g} s"
-                    raise self._stuck(unit, why, report)
+                    report = failure_report(now, name, self.manager, since)
+                    raise self._stuck(name, f"{name} does not consume after {self.request.wait_timeout:g} s", report)
             clock.sleep(_POLL)
-
-    def _read(self, unit: Unit) -> Unit | None:
-        return self.manager.read_fleet(self.request.fleet).unit(unit.name)
-
-    def _note_kill(self, before: Unit, now: Unit) -> None:
         took = drain_seconds(now)
-        if before.phase is not Phase.RUNNING or took is None or before.stop_timeout is None:
-            return
-        if took >= before.stop_timeout * before.stop_stages:
-            self.killed.append(now.name)
+        if before.phase is Phase.RUNNING and took is not None and took >= before.stop_timeout:
+            self.killed.append(name)
 
-    def _stuck(self, unit: Unit, why: str, report: str = "") -> OperationError:
-        rest = [name for name in self.not_done if name != unit.name]
+    def _stuck(self, name: str, why: str, report: str = "") -> OperationError:
+        rest = [other for other in self.not_done if other != name]
         return OperationError(
             self.tried,
             why,
             f"Restarted before it: {', '.join(self.restarted) or 'none'}. "
             f"Left running as they were: {', '.join(rest) or 'none'}. "
-            f"See {self.manager.log_command(unit.name)}, put that right and run this again."
+            f"See {self.manager.log_command(name)}, put that right and run this again."
             + (f"\n{report}" if report else ""),
             changed=True,
         )
-
-
-def _is_back(before: Unit, now: Unit) -> bool:
-    return now.phase is Phase.RUNNING and now.active_enter_at > before.active_enter_at
-
-
-def _is_old(before: Unit, now: Unit) -> bool:
-    """Whether what is seen is still the worker from before the restart, on its way out."""
-    return now.inactive_exit_at == before.inactive_exit_at

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,16 +16,21 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
     ScaleResult,
     unknown_fleet,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.draining import Draining, read_loads
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.draining import (
+    read_loads,
+    wait_until_gone,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import (
     Answer,
     FleetState,
     Manager,
     Phase,
+    Unit,
+    absent_fleet,
     failure_report,
     start_seconds,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.placement import Plan, plan_scaling
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.placement import plan_scaling
 
 UNDO_TIMEOUT = 60.0
 """Seconds for a worker that never consumed to go away again."""
@@ -39,135 +45,88 @@ def scale(request: ScaleRequest, manager: Manager, check: bool) -> ScaleResult:
         expected one, the manager cannot be asked, or the number was not
         reached; its details tell what was and what was not done.
     """
-    manager.require_access(f"scale fleet {request.fleet} to {request.workers}")
-    if check:
-        return _predict(request, manager)
-    with manager.lock(request.fleet, request.lock_wait):
-        state = _read_known(request, manager)
-        request = _settled(request, state)
-        load, unknown = _load_of(state, request.workers, manager)
-        plan = plan_scaling(state, request.workers, load)
-        _require_startable(request, state, plan)
-        return _Scaling(request, manager, state, plan, unknown).carry_out()
-
-
-def _predict(request: ScaleRequest, manager: Manager) -> ScaleResult:
-    state = manager.read_fleet(request.fleet)
-    warnings = []
-    if state.exists:
-        _require_expected(request, state)
-        warnings = _warnings(state)
-    else:
-        warnings.append(
-            f"This host has no fleet {request.fleet} yet; check mode takes it for one of 0 workers. "
-            f"Without check mode this is an error."
-        )
-    request = _settled(request, state)
-    load, unknown = _load_of(state, request.workers, manager)
-    plan = plan_scaling(state, request.workers, load)
-    if state.exists:
-        _require_startable(request, state, plan)
-    return ScaleResult(
-        changed=plan.changes,
-        before=plan.before,
-        after=len(plan.after),
-        started=[manager.unit_name(request.fleet, number) for number in plan.start],
-        stopped=[manager.unit_name(request.fleet, number) for number in plan.stop],
-        draining=[unit.name for unit in state.draining],
-        workers_before=[unit.name for unit in state.current],
-        workers_after=[manager.unit_name(request.fleet, number) for number in plan.after],
-        unknown=unknown,
-        warnings=warnings,
-    )
-
-
-def _read_known(request: ScaleRequest, manager: Manager) -> FleetState:
-    state = manager.read_fleet(request.fleet)
-    if not state.exists:
-        raise unknown_fleet(f"scale fleet {request.fleet} to {request.workers}", request.fleet, manager.fleets())
-    _require_expected(request, state)
-    return state
-
-
-def _settled(request: ScaleRequest, state: FleetState) -> ScaleRequest:
-    # Under the fleet's lock, so that nobody scales it between this look and what follows from it.
-    return replace(request, workers=len(state.current)) if request.keep and state.current else request
-
-
-def _require_expected(request: ScaleRequest, state: FleetState) -> None:
-    found = len(state.current)
-    if request.expected_workers is not None and request.expected_workers != found:
-        raise OperationError(
-            f"scale fleet {request.fleet} to {request.workers}",
-            f"{request.expected_workers} workers were expected, but there are {found}",
-            "Nothing was changed. Decide again on the present number.",
-            before=found,
-            after=found,
-        )
-
-
-def _require_startable(request: ScaleRequest, state: FleetState, plan: Plan) -> None:
-    if plan.start and state.load_problem:
-        raise OperationError(
-            f"scale fleet {request.fleet} to {request.workers}",
-            state.load_problem,
-            "Nothing was changed. Put that right and scale again.",
-            before=plan.before,
-            after=plan.before,
-        )
-
-
-def _load_of(state: FleetState, workers: int, manager: Manager) -> tuple[dict[int, int | None], dict[str, str]]:
-    if workers >= len(state.current):
-        return {}, {}
-    load, unknown = read_loads(state.fleet, (unit for unit in state.current if unit.phase is Phase.RUNNING), manager)
-    return load, {manager.unit_name(state.fleet, number): reason for number, reason in unknown.items()}
-
-
-def _warnings(state: FleetState) -> list[str]:
-    return [
-        f"{unit.name} is masked, so its number is left out; unmask it to have it back."
-        for unit in state.units
-        if unit.masked
-    ]
+    tried = f"scale fleet {request.fleet} to {request.workers}"
+    manager.require_access(tried)
+    with nullcontext() if check else manager.lock(request.fleet, request.lock_wait):
+        state = manager.read_fleet(request.fleet)
+        found = len(state.current)
+        if not state.exists and not check:
+            raise unknown_fleet(tried, request.fleet, manager.fleets())
+        if state.exists and request.expected_workers not in (None, found):
+            raise OperationError(
+                tried,
+                f"{request.expected_workers} workers were expected, but there are {found}",
+                "Nothing was changed. Decide again on the present number.",
+                before=found,
+                after=found,
+            )
+        if request.keep and found:
+            # Under the fleet's lock, so that nobody scales it between this look and what follows from it.
+            request = replace(request, workers=found)
+        scaling = _Scaling(request, manager, state)
+        if state.exists and scaling.plan.start and state.load_problem:
+            raise OperationError(
+                f"scale fleet {request.fleet} to {request.workers}",
+                state.load_problem,
+                "Nothing was changed. Put that right and scale again.",
+                before=found,
+                after=found,
+            )
+        return scaling.foretell() if check else scaling.carry_out()
 
 
 class _Scaling:
     """One plan on its way; holds what has been done so far, for the result or the error."""
 
-    def __init__(
-        self, request: ScaleRequest, manager: Manager, state: FleetState, plan: Plan, unknown: Mapping[str, str]
-    ) -> None:
+    def __init__(self, request: ScaleRequest, manager: Manager, state: FleetState) -> None:
+        running: list[Unit] = []
+        if request.workers < len(state.current):
+            running = [unit for unit in state.current if unit.phase is Phase.RUNNING]
+        load, unknown = read_loads(request.fleet, running, manager)
         self.request = request
         self.manager = manager
         self.state = state
-        self.plan = plan
-        self.unknown = dict(unknown)
-        self.tried = f"scale fleet {request.fleet} from {plan.before} to {request.workers} workers"
+        self.plan = plan_scaling(state, request.workers, load)
+        self.unknown = {manager.unit_name(request.fleet, number): reason for number, reason in unknown.items()}
+        self.tried = f"scale fleet {request.fleet} from {self.plan.before} to {request.workers} workers"
         self.started: list[str] = []
         self.stopped: list[str] = []
-        self.seen: FleetState | None = None
+        # As it was read when nothing was to be done any more.
+        self.seen = None if self.plan.changes else state
         self.enabled = Answer(0)
-        self.warnings = _warnings(state)
+        self.warnings = [
+            f"{unit.name} is masked, so its number is left out; unmask it to have it back."
+            for unit in state.units
+            if unit.masked
+        ]
+
+    def foretell(self) -> ScaleResult:
+        """Say what would be done."""
+        if not self.state.exists:
+            self.warnings.append(absent_fleet(self.request.fleet))
+        self.started, self.stopped = self._names(self.plan.start), self._names(self.plan.stop)
+        return self._result(self.state, self._names(self.plan.after))
 
     def carry_out(self) -> ScaleResult:
         """Do it all, then compare what the manager reports with what was asked for."""
         try:
-            if self.plan.disable:
-                self._disable(self._names(self.plan.disable))
-            if self.plan.stop:
-                self._tell_to_stop()
+            self._stop()
             if self.plan.start or (self.request.wait and self.plan.await_start):
                 self._start()
             else:
                 self._enable()
-                self._require_enabled()
+            self._require(
+                self.enabled,
+                "enable",
+                f"{', '.join(self._names(self.plan.enable))} would not come back after a reboot. "
+                f"Put that right and scale again.",
+            )
             if self.request.wait:
                 self._wait_drained()
-            return self._result()
+            return self._compare()
         except OperationError as error:
-            details = {**self._so_far(), **error.details}
-            raise OperationError(error.tried, error.why, error.next_step, **details) from error
+            error.details = {**self._so_far(), **error.details}
+            raise
 
     def _names(self, numbers: Iterable[int]) -> list[str]:
         return [self.manager.unit_name(self.request.fleet, number) for number in numbers]
@@ -185,45 +144,34 @@ class _Scaling:
             return {**done, "after": None, "draining": None}
         return {**done, "after": len(state.current), "draining": [unit.name for unit in state.draining]}
 
-    def _tell_to_stop(self) -> None:
+    def _require(self, answer: Answer, verb: str, next_step: str) -> None:
+        if not answer.ok:
+            raise OperationError(self.tried, f"{verb} failed: {answer.problem}", next_step)
+
+    def _stop(self) -> None:
         names = self._names(self.plan.stop)
         # Disabled first: what stops now must not come back with a reboot in the middle of its drain.
-        self._disable(names)
-        told = self.manager.stop_no_wait(names)
-        if not told.ok:
-            raise OperationError(
-                self.tried,
-                f"stop failed: {told.problem}",
-                "The workers it was for are not enabled any more but may run. Put that right and scale again.",
-            )
-        self.stopped = names
-        down = [unit.name for unit in self.state.units if unit.name in names and unit.phase is Phase.DOWN]
-        self.manager.reset_failed(down)
-
-    def _disable(self, names: list[str]) -> None:
-        disabled = self.manager.disable(names)
-        if not disabled.ok:
-            raise OperationError(
-                self.tried,
-                f"disable failed: {disabled.problem}",
-                "No worker was told to stop. Put that right and scale again.",
-            )
+        not_wanted = [*self._names(self.plan.disable), *names]
+        if not_wanted:
+            next_step = "No worker was told to stop. Put that right and scale again."
+            self._require(self.manager.disable(not_wanted), "disable", next_step)
+        if names:
+            next_step = "The workers it was for are not enabled any more but may run. Put that right and scale again."
+            self._require(self.manager.stop_no_wait(names), "stop", next_step)
+            self.stopped = names
+            down = [unit.name for unit in self.state.units if unit.name in names and unit.phase is Phase.DOWN]
+            self.manager.reset_failed(down)
 
     def _start(self) -> None:
         if self.state.needs_reload:
             self.manager.reload()
         names = self._names(self.plan.start)
-        known = {unit.name for unit in self.state.units}
-        again = [name for name in names if name in known]
         # A worker that was started often of late, or gave up, is refused otherwise.
-        self.manager.reset_failed(again)
+        self.manager.reset_failed([unit.name for unit in self.state.units if unit.name in names])
         if not self.request.wait:
-            answer = self.manager.start_no_wait(names)
-            if not answer.ok:
-                raise OperationError(self.tried, f"start failed: {answer.problem}", "Put that right and scale again.")
+            self._require(self.manager.start_no_wait(names), "start", "Put that right and scale again.")
             self.started = names
             self._enable()
-            self._require_enabled()
             return
         waited_for = [*names, *self._names(self.plan.await_start)]
         since = self.manager.clock.wall()
@@ -234,7 +182,6 @@ class _Scaling:
         failed = [name for name in waited_for if name not in up]
         if failed:
             self._give_up_on(failed, self.seen, since, answer)
-        self._require_enabled()
 
     def _give_up_on(self, failed: list[str], state: FleetState, since: float, answer: Answer) -> None:
         reports = [
@@ -274,27 +221,16 @@ class _Scaling:
             state = self.manager.read_fleet(self.request.fleet)
         return state
 
-    def _require_enabled(self) -> None:
-        if self.enabled.ok:
-            return
-        raise OperationError(
-            self.tried,
-            f"enable failed: {self.enabled.problem}",
-            f"{', '.join(self._names(self.plan.enable))} would not come back after a reboot. "
-            f"Put that right and scale again.",
-        )
-
     def _wait_drained(self) -> None:
         victims = {unit.name: unit for unit in self.state.units if unit.name in self.stopped}
         if self.request.workers == 0:
             # Whoever wants none at all may take away what they run on: those count that others told to stop.
             victims.update((unit.name, unit) for unit in self.state.draining)
-        if not victims:
-            return
-        draining = Draining(self.manager, self.request.fleet, victims, self.tried)
-        self.warnings += draining.wait(self.request.drain_timeout)
+        if victims:
+            limit = self.request.drain_timeout
+            self.warnings += wait_until_gone(self.request.fleet, victims, self.manager, self.tried, limit)
 
-    def _result(self) -> ScaleResult:
+    def _compare(self) -> ScaleResult:
         # What was read when the starts were over is as good when nothing was done since.
         nothing_since = self.seen and not self.plan.stop and not self.state.draining
         state = self.seen if self.seen and nothing_since else self._read_afterwards()
@@ -308,16 +244,19 @@ class _Scaling:
                 "Somebody else may have changed them meanwhile. Scale again.",
             )
         took = {unit.name: start_seconds(unit) for unit in state.units if unit.name in self.started}
+        seconds = {name: round(time, 3) for name, time in took.items() if time is not None}
+        return replace(self._result(state, names), start_seconds=seconds)
+
+    def _result(self, state: FleetState, workers: list[str]) -> ScaleResult:
         return ScaleResult(
             changed=self.plan.changes,
             before=self.plan.before,
-            after=len(names),
+            after=len(workers),
             started=self.started,
             stopped=self.stopped,
             draining=[unit.name for unit in state.draining],
             workers_before=[unit.name for unit in self.state.current],
-            workers_after=names,
+            workers_after=workers,
             unknown=self.unknown,
-            start_seconds={name: round(seconds, 3) for name, seconds in took.items() if seconds is not None},
             warnings=self.warnings,
         )

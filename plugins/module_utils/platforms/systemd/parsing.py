@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -99,26 +100,17 @@ def parse_jobs(text: str) -> dict[str, str]:
     return jobs
 
 
-def parse_span(text: str) -> float | None:
-    """Read a time span as systemd prints it ("1min 30s") into seconds, `None` for "infinity".
+def parse_span(text: str) -> float:
+    """Read a time span as systemd prints it ("1min 30s", "0", "infinity") into seconds.
 
     :raises ValueError: when the text is no time span.
     """
-    stripped = text.strip()
-    if stripped == "infinity":
-        return None
-    if stripped == "0":
-        return 0.0
-    seconds = 0.0
-    parts = stripped.split()
-    if not parts:
-        raise ValueError("an empty time span")
-    for part in parts:
-        found = _SPAN_PART.fullmatch(part)
-        if found is None:
-            raise ValueError(f"{text!r} is no time span of systemd")
-        seconds += float(found[1]) * _SECONDS_OF[found[2]]
-    return seconds
+    if text in ("0", "infinity"):
+        return float(text)
+    parts = [_SPAN_PART.fullmatch(part) for part in text.split()]
+    if not parts or None in parts:
+        raise ValueError(f"{text!r} is no time span of systemd")
+    return sum(float(part[1]) * _SECONDS_OF[part[2]] for part in parts if part)
 
 
 def parse_environment(text: str) -> dict[str, str]:
@@ -151,8 +143,6 @@ def fleet_state(fleet: str, blocks: Iterable[Mapping[str, str]], jobs: Mapping[s
         exists=load != "not-found" or any(unit.current or unit.leaving for unit in units.values()),
         load_problem="" if load == "loaded" else _load_problem(fleet, load, probe.get("LoadError", "")),
         needs_reload=needs_reload,
-        stop_timeout=_stop_timeout(probe),
-        stop_stages=_stop_stages(probe),
         units=tuple(sorted(units.values(), key=lambda unit: unit.number)),
     )
 
@@ -173,6 +163,7 @@ def unit_from(block: Mapping[str, str], job: str) -> Unit:
     if instance is None:
         raise ValueError(f"{name!r} is no worker unit")
     file_state = block.get("UnitFileState", "")
+    quota = _span(block, "CPUQuotaPerSecUSec", math.inf)
     return Unit(
         name=name,
         number=instance[1],
@@ -183,8 +174,8 @@ def unit_from(block: Mapping[str, str], job: str) -> Unit:
         sub_state=block.get("SubState", ""),
         result=block.get("Result", ""),
         main_pid=_integer(block, "MainPID"),
-        stop_timeout=_stop_timeout(block),
-        stop_stages=_stop_stages(block),
+        # systemd allows TimeoutStopSec to the ExecStop= command and once more to the signal that follows it.
+        stop_timeout=_span(block, "TimeoutStopUSec", 90.0) * (2 if block.get("ExecStop") else 1),
         inactive_exit_at=_integer(block, "InactiveExitTimestampMonotonic"),
         active_enter_at=_integer(block, "ActiveEnterTimestampMonotonic"),
         active_exit_at=_integer(block, "ActiveExitTimestampMonotonic"),
@@ -199,7 +190,7 @@ def unit_from(block: Mapping[str, str], job: str) -> Unit:
         restarts=_integer(block, "NRestarts"),
         # systemd prints a limit that is not set as "infinity".
         memory_max=_integer(block, "MemoryMax") or None,
-        cpu_quota=_span_or_none(block, "CPUQuotaPerSecUSec"),
+        cpu_quota=quota if 0 < quota < math.inf else None,
     )
 
 
@@ -231,20 +222,8 @@ def _integer(block: Mapping[str, str], key: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _stop_timeout(block: Mapping[str, str]) -> float | None:
+def _span(block: Mapping[str, str], key: str, otherwise: float) -> float:
     try:
-        return parse_span(block.get("TimeoutStopUSec", ""))
+        return parse_span(block.get(key, ""))
     except ValueError:
-        return 90.0
-
-
-def _span_or_none(block: Mapping[str, str], key: str) -> float | None:
-    try:
-        return parse_span(block.get(key, "")) or None
-    except ValueError:
-        return None
-
-
-def _stop_stages(block: Mapping[str, str]) -> int:
-    # systemd allows TimeoutStopSec to the ExecStop= command and once more to the signal that follows it.
-    return 2 if block.get("ExecStop") else 1
+        return otherwise

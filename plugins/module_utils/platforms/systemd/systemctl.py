@@ -184,6 +184,8 @@ class Systemd:
 
     def restart_no_wait(self, unit: str) -> Answer:
         """Let systemd stop a unit, in its own time, and start it again."""
+        # Restarts that were asked for count towards a limit on starts that is meant for crashes.
+        self.reset_failed([unit])
         return self._run(["restart", "--no-block", "--", unit], COMMAND_TIMEOUT)
 
     def stop_no_wait(self, units: Sequence[str]) -> Answer:
