@@ -31,7 +31,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform, ScaleRequest
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollingPlatform, ScaleRequest
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 MOST_BYTES = 4096
@@ -106,7 +106,7 @@ def parse_request(line: bytes) -> Request:
     return Restart(fleet, worker)
 
 
-def require_allowed(request: Request, configuration: Configuration, platform: Platform) -> None:
+def require_allowed(request: Request, configuration: Configuration, platform: RollingPlatform) -> None:
     """Return when the configuration lets the autoscaler do this.
 
     :raises Refused: when not.
@@ -125,7 +125,7 @@ def require_allowed(request: Request, configuration: Configuration, platform: Pl
         raise Refused(f"{request.workers} workers are outside the limits of fleet {fleet.name}, {bounds}")
 
 
-def carry_out(request: Request, platform: Platform) -> dict[str, Any]:
+def carry_out(request: Request, platform: RollingPlatform) -> dict[str, Any]:
     """Do what is asked for, without waiting for workers to come up or to drain, and return what was done.
 
     :raises OperationError: when it could not be done, or not in full.
@@ -138,7 +138,7 @@ def carry_out(request: Request, platform: Platform) -> dict[str, Any]:
     return {key: getattr(result, key) for key in (*_TOLD, "warnings")}
 
 
-def answer(line: bytes, load: Callable[[], Configuration], platform: Platform) -> dict[str, Any]:
+def answer(line: bytes, load: Callable[[], Configuration], platform: RollingPlatform) -> dict[str, Any]:
     """Return the answer to one line, whatever comes.
 
     :param load: reads the configuration.

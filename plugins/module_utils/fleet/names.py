@@ -60,6 +60,12 @@ def instance_of(unit: str) -> tuple[str, int] | None:
     return (found["fleet"], int(found["number"])) if found else None
 
 
+def is_unit_of(fleet: str, unit: str) -> bool:
+    """Whether a unit is that of a worker of the fleet, by its name."""
+    instance = instance_of(unit)
+    return instance is not None and instance[0] == fleet
+
+
 def node_name(fleet: str, number: int, host: str) -> str:
     """The Celery node name of one worker, such as `web-1@host`."""
     return f"{fleet}-{number}@{host}"

@@ -99,9 +99,6 @@ class Platform(Protocol):
     def fleet_of(self, name: str) -> str | None:
         """The fleet of this place that the worker of this name belongs to, by its form; None for any other."""
 
-    def is_worker(self, fleet: str, worker: str) -> bool:
-        """Whether a worker of the fleet can have this id."""
-
     def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
         """Bring a fleet to a number of workers, or with `check` only say what would be done."""
 
@@ -110,7 +107,10 @@ class Platform(Protocol):
 
 
 class RollingPlatform(Platform, Protocol):
-    """A platform as the modules use it: they may do everything, and wait for it."""
+    """A platform as the modules and the root helper use it, who act on it themselves, and may wait for it."""
+
+    def is_worker(self, fleet: str, worker: str) -> bool:
+        """Whether a worker of the fleet can have this id."""
 
     def require_access(self, tried: str) -> None:
         """Refuse early what could not be done later.

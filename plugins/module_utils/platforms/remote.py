@@ -52,10 +52,6 @@ class RemotePlatform:
         """The fleet that the worker of this name belongs to."""
         return self._here.fleet_of(name)
 
-    def is_worker(self, fleet: str, worker: str) -> bool:
-        """Whether a worker of the fleet can have this id."""
-        return self._here.is_worker(fleet, worker)
-
     def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
         """Have the helper bring a fleet to a number of workers.
 
@@ -65,25 +61,12 @@ class RemotePlatform:
         tried = f"scale fleet {request.fleet} to {request.workers} workers"
         if check or request.wait or request.keep:
             raise OperationError(tried, "the helper only acts, at once and without waiting", "Ask the platform itself.")
-        answer = self._ask(
-            tried,
-            {
-                "do": "scale",
-                "fleet": request.fleet,
-                "workers": request.workers,
-                "expected_workers": request.expected_workers,
-            },
-        )
+        wanted = {"fleet": request.fleet, "workers": request.workers, "expected_workers": request.expected_workers}
+        answer = self._ask(tried, {"do": "scale", **wanted})
         try:
-            return ScaleResult(
-                changed=bool(answer["started"] or answer["stopped"]),
-                before=answer["before"],
-                after=answer["after"],
-                started=answer["started"],
-                stopped=answer["stopped"],
-                draining=answer.get("draining", []),
-                warnings=answer.get("warnings", []),
-            )
+            done = {key: answer[key] for key in ("before", "after", "started", "stopped")}
+            lists = {key: answer.get(key, []) for key in ("draining", "warnings")}
+            return ScaleResult(changed=bool(done["started"] or done["stopped"]), **done, **lists)
         except KeyError as missing:
             why = f"the scaler's answer makes no sense, it has no {missing}"
             raise OperationError(tried, why, "Deploy the autoscaler again.", unsure=True) from missing
@@ -103,7 +86,9 @@ class RemotePlatform:
             except OSError as error:
                 raise self._silent(tried, error, unsure=False) from error
             try:
-                answer = json.loads(_exchange(way, json.dumps(request).encode() + b"\n"))
+                way.sendall(json.dumps(request).encode() + b"\n")
+                with way.makefile("rb") as answers:
+                    answer = json.loads(answers.readline(_MOST_BYTES))
             except (OSError, ValueError) as error:
                 # It may be at work still, or have died in the middle.
                 raise self._silent(tried, error, unsure=True) from error
@@ -125,14 +110,3 @@ class RemotePlatform:
             "See systemctl status celery-autoscaler-scale.socket, and journalctl -u 'celery-autoscaler-scale@*'.",
             unsure=unsure,
         )
-
-
-def _exchange(way: socket.socket, request: bytes) -> bytes:
-    way.sendall(request)
-    answer = b""
-    while not answer.endswith(b"\n"):
-        more = way.recv(65536)
-        answer += more
-        if not more or len(answer) > _MOST_BYTES:
-            break
-    return answer

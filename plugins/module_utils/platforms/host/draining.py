@@ -26,15 +26,14 @@ _POLL_FIRST = 0.1
 _POLL_MOST = 1.0
 
 
-def read_loads(fleet: str, units: Iterable[Unit], manager: Manager) -> tuple[dict[int, int | None], dict[int, str]]:
+def read_loads(fleet: str, units: Iterable[Unit], manager: Manager) -> tuple[dict[int, int], dict[int, str]]:
     """Tasks in hand by worker number, and for those where that is unknown, why."""
-    load: dict[int, int | None] = {}
+    load: dict[int, int] = {}
     unknown: dict[int, str] = {}
     for unit in units:
         try:
             load[unit.number] = manager.tasks_in_hand(fleet, unit)
         except TasksUnknown as reason:
-            load[unit.number] = None
             unknown[unit.number] = str(reason)
     return load, unknown
 
@@ -69,7 +68,7 @@ def wait_until_gone(
         remaining = deadline - manager.clock.monotonic()
         if remaining <= 0:
             load, unknown = read_loads(fleet, left, manager)
-            busy = ", ".join(f"{unit.name} ({_busy(load[unit.number], unknown.get(unit.number))})" for unit in left)
+            busy = ", ".join(f"{unit.name} ({_busy(load.get(unit.number), unknown.get(unit.number))})" for unit in left)
             raise OperationError(
                 tried,
                 f"{len(left)} of {len(victims)} stopped workers still drain after {limit:g} s: {busy}",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -92,10 +93,4 @@ def free_numbers(state: FleetState, count: int) -> list[int]:
     one that somebody forbade to start.
     """
     taken = {unit.number for unit in state.units if unit.current or unit.masked or unit.leaving}
-    numbers: list[int] = []
-    candidate = 1
-    while len(numbers) < count:
-        if candidate not in taken:
-            numbers.append(candidate)
-        candidate += 1
-    return numbers
+    return list(itertools.islice((number for number in itertools.count(1) if number not in taken), count))

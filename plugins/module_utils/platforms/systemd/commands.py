@@ -11,15 +11,15 @@ from collections.abc import Sequence
 
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Answer
 
+_PLAIN = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0", "SYSTEMD_LOG_LEVEL": "info"}
+"""Whatever the caller's environment says, output is what is read here. The level is systemd's own default."""
+
 
 class Command:
     """A command on its way."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        plain = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
-        environment = {key: value for key, value in os.environ.items() if key != "SYSTEMD_LOG_LEVEL"}
-        self.command = command
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[str] | None = None
         self.problem = ""
         # Not found, or no process to be had, is an answer like others: it is met where the answer is looked at.
         try:
@@ -28,7 +28,9 @@ class Command:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**environment, **plain},
+                env={**os.environ, **_PLAIN},
+                encoding="utf-8",
+                errors="replace",
             )
         except FileNotFoundError:
             self.problem = f"the command {command[0]} is not installed"
@@ -45,4 +47,4 @@ class Command:
             self.process.kill()
             self.process.communicate()
             return Answer(None)
-        return Answer(self.process.returncode, output.decode("utf-8", "replace"), error.decode("utf-8", "replace"))
+        return Answer(self.process.returncode, output, error)

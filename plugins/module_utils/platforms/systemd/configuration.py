@@ -77,9 +77,7 @@ def parse_environ(content: bytes) -> dict[str, str]:
 
 
 def process_environment(pid: int) -> dict[str, str]:
-    """The environment that a process was started with, empty when it cannot be read."""
-    if pid <= 0:
-        return {}
+    """The environment that a process was started with, empty when it cannot be read, as that of no process, 0."""
     try:
         with Path(f"/proc/{pid}/environ").open("rb") as environ:
             return parse_environ(environ.read(_MAX_ENVIRON_BYTES))

@@ -10,7 +10,12 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import instance_of, unit_name, unit_template
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
+    instance_of,
+    is_unit_of,
+    unit_name,
+    unit_template,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import FleetState, Phase, Unit
 
 PROBE_NUMBER = 0
@@ -132,25 +137,21 @@ def fleet_state(fleet: str, blocks: Iterable[Mapping[str, str]], jobs: Mapping[s
         name = block.get("Id", "")
         if name == unit_name(fleet, PROBE_NUMBER):
             probe = block
-        elif (instance_of(name) or ("", 0))[0] == fleet:
+        elif is_unit_of(fleet, name):
             units[name] = unit_from(block, jobs.get(name, ""))
         needs_reload = needs_reload or block.get("NeedDaemonReload") == "yes"
     if probe is None:
         return None
     load = probe.get("LoadState", "")
+    said = f"{load} {probe.get('LoadError', '')}".strip()
+    problem = f"systemd cannot start {unit_template(fleet)}, which it reports as {said}"
     return FleetState(
         fleet=fleet,
         exists=load != "not-found" or any(unit.current or unit.leaving for unit in units.values()),
-        load_problem="" if load == "loaded" else _load_problem(fleet, load, probe.get("LoadError", "")),
+        load_problem="" if load == "loaded" else f"{problem} (look at it with systemd-analyze verify)",
         needs_reload=needs_reload,
         units=tuple(sorted(units.values(), key=lambda unit: unit.number)),
     )
-
-
-def _load_problem(fleet: str, load: str, error: str) -> str:
-    template = unit_template(fleet)
-    said = f"{load} {error}".strip()
-    return f"systemd cannot start {template}, which it reports as {said} (look at it with systemd-analyze verify)"
 
 
 def unit_from(block: Mapping[str, str], job: str) -> Unit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import fleet_of_node, instance_of
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import fleet_of_node, is_unit_of
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.platform import HostPlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
 
@@ -30,7 +30,7 @@ class SystemdPlatform(HostPlatform):
 
     def is_worker(self, fleet: str, worker: str) -> bool:
         """Whether a worker of the fleet can have this id."""
-        return (instance_of(worker) or ("",))[0] == fleet
+        return is_unit_of(fleet, worker)
 
     def read(self, fleet: str) -> FleetReading:
         """Read a fleet; what cannot be read is part of the answer."""

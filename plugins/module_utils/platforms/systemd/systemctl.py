@@ -15,7 +15,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CL
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
     UNIT_PREFIX,
-    instance_of,
+    is_fleet_name,
+    is_unit_of,
     status_path,
     unit_glob,
     unit_name,
@@ -92,19 +93,18 @@ class Systemd:
 
     def tasks_in_hand(self, fleet: str, unit: Unit) -> int:
         """What a running worker says in its status file."""
-        from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
-            read_status,
-            tasks_in_hand,
-        )
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import status_files
 
-        return tasks_in_hand(read_status(status_path(fleet, unit.number)), unit.main_pid, self.clock.monotonic())
+        status = status_files.read_status(status_path(fleet, unit.number))
+        return status_files.tasks_in_hand(status, unit.main_pid, self.clock.monotonic())
 
     def outdated_reason(self, fleet: str, unit: Unit, from_disk: bool) -> str | None:
         """Compare what a worker was started with and what its unit would give it now."""
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import configuration
 
         if from_disk:
-            wanted = configuration.wanted_fingerprint_on_disk(unit, self._unit_text(unit.name))
+            text = self._read(["cat", "--", unit.name], tried=f"read the files of {unit.name}")
+            wanted = configuration.wanted_fingerprint_on_disk(unit, text)
         else:
             wanted = configuration.wanted_fingerprint(unit)
         return configuration.outdated_reason(fleet, unit, wanted)
@@ -151,16 +151,9 @@ class Systemd:
             # Nothing found is an exit status of 1 since systemd 246.
             accept=(0, 1),
         )
-        names = (line.split()[0] for line in listed.splitlines() if line.strip())
-        instances = (instance_of(name.replace("@.service", "@1.service")) for name in names)
-        return sorted({instance[0] for instance in instances if instance})
-
-    def _unit_text(self, unit: str) -> str:
-        """The unit's files as they lie on disk, drop-ins included, whether systemd has read them or not.
-
-        :raises OperationError: when systemd cannot be asked.
-        """
-        return self._read(["cat", "--", unit], tried=f"read the files of {unit}")
+        templates = [line.split()[0] for line in listed.splitlines() if line.strip()]
+        names = {template.removeprefix(UNIT_PREFIX).removesuffix("@.service") for template in templates}
+        return sorted(filter(is_fleet_name, names))
 
     def start(self, units: Sequence[str], timeout: float, meanwhile: Callable[[], None]) -> Answer:
         """Start units together and wait until each is up or has failed; no longer than `timeout` seconds.
@@ -292,8 +285,7 @@ class Systemd:
 
 def _units_on_disk(fleet: str) -> list[str]:
     """Workers of a fleet that a link or file on disk speaks of: enabled or masked ones, or ones of their own."""
-    names = {path.name for path in _paths_on_disk(fleet)}
-    return sorted(name for name in names if (instance_of(name) or ("",))[0] == fleet)
+    return sorted({path.name for path in _paths_on_disk(fleet) if is_unit_of(fleet, path.name)})
 
 
 def _paths_on_disk(fleet: str) -> list[Path]:
