@@ -79,7 +79,7 @@ def _ended(action: str, variables: Mapping[str, str]) -> Callable[[], bool]:
 
 
 def main_process_ended(number: str) -> Callable[[], bool]:
-    """Return what tells whether the process of this number has ended; no number is never said to have ended."""
+    """Return what tells whether the process of this number has ended; no number never has."""
     if not number.isdecimal():
         return lambda: False
     try:

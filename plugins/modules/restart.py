@@ -142,25 +142,23 @@ def main() -> None:
         argument_spec={
             **options.FLEET_ARGUMENTS,
             "only": {"type": "str", "choices": ["outdated", "all"], "default": "outdated"},
-            "wait_timeout": {"type": "int", "default": 300},
-            "drain_timeout": {"type": "int"},
-            "lock_timeout": {"type": "int", "default": 600},
+            **options.TIMES,
         },
         supports_check_mode=True,
     )
-    given = module.params
-    wrong = "; ".join(options.faults(given))
+    params = module.params
+    wrong = "; ".join(options.faults(params))
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
     request = RollRequest(
-        fleet=given["fleet"],
-        only_outdated=given["only"] == "outdated",
-        wait_timeout=given["wait_timeout"],
-        drain_timeout=given["drain_timeout"],
-        lock_wait=given["lock_timeout"],
+        fleet=params["fleet"],
+        only_outdated=params["only"] == "outdated",
+        wait_timeout=params["wait_timeout"],
+        drain_timeout=params["drain_timeout"],
+        lock_wait=params["lock_timeout"],
     )
     try:
-        result = open_platform(given["platform"]).roll(request, check=module.check_mode)
+        result = open_platform(params["platform"]).roll(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
     for warning in result.warnings:

@@ -178,20 +178,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleRequest
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RESULT_KEYS, ScaleRequest
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
-def faults(given: Mapping[str, Any]) -> Iterator[str]:
+def faults(params: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the options."""
-    yield from options.faults(given)
-    if given["workers"] < 0:
-        yield f"workers: {given['workers']} is below 0; 0 stops the fleet"
-    if given["expected_workers"] is not None and given["expected_workers"] < 0:
-        yield f"expected_workers: {given['expected_workers']} is below 0"
+    yield from options.faults(params)
+    if params["workers"] < 0:
+        yield f"workers: {params['workers']} is below 0; 0 stops the fleet"
+    if params["expected_workers"] is not None and params["expected_workers"] < 0:
+        yield f"expected_workers: {params['expected_workers']} is below 0"
 
 
-def undone_by_the_daemon(given: Mapping[str, Any], done: bool) -> Iterator[str]:
+def undone_by_the_daemon(params: Mapping[str, Any], done: bool) -> Iterator[str]:
     """What to know of a number that is set by hand where the daemon sets it as well.
 
     :param done: whether workers were started or stopped. In a rehearsal none are, and nothing tells whether the daemon
@@ -199,10 +199,10 @@ def undone_by_the_daemon(given: Mapping[str, Any], done: bool) -> Iterator[str]:
     """
     if not done:
         return
-    fleet = given["fleet"]
+    fleet = params["fleet"]
     try:
         # Who keeps what there is leaves the number to the autoscaler.
-        if given["keep"] or not daemon_sizes(fleet):
+        if params["keep"] or not daemon_sizes(fleet):
             return
     except OperationError as error:
         yield f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}"
@@ -222,48 +222,37 @@ def main() -> None:
             "expected_workers": {"type": "int"},
             "keep": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},
-            "wait_timeout": {"type": "int", "default": 300},
-            "drain_timeout": {"type": "int"},
-            "lock_timeout": {"type": "int", "default": 600},
+            **options.TIMES,
         },
         supports_check_mode=True,
     )
-    given = module.params
-    wrong = "; ".join(faults(given))
+    params = module.params
+    wrong = "; ".join(faults(params))
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
     request = ScaleRequest(
-        fleet=given["fleet"],
-        workers=given["workers"],
-        expected_workers=given["expected_workers"],
-        keep=given["keep"],
-        wait=given["wait"],
-        wait_timeout=given["wait_timeout"],
-        drain_timeout=given["drain_timeout"],
-        lock_wait=given["lock_timeout"],
+        fleet=params["fleet"],
+        workers=params["workers"],
+        expected_workers=params["expected_workers"],
+        keep=params["keep"],
+        wait=params["wait"],
+        wait_timeout=params["wait_timeout"],
+        drain_timeout=params["drain_timeout"],
+        lock_wait=params["lock_timeout"],
     )
     try:
-        result = open_platform(given["platform"]).scale(request, check=module.check_mode)
+        result = open_platform(params["platform"]).scale(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
-    for warning in [*result.warnings, *undone_by_the_daemon(given, result.changed and not module.check_mode)]:
+    for warning in [*result.warnings, *undone_by_the_daemon(params, result.changed and not module.check_mode)]:
         module.warn(warning)
-    returned = {
-        "changed": result.changed,
-        "before": result.before,
-        "after": result.after,
-        "started": result.started,
-        "stopped": result.stopped,
-        "draining": result.draining,
-        "unknown": result.unknown,
-        # Ansible takes an asynchronous result with a key "started" and none "finished" for one that still runs.
-        "finished": True,
-    }
+    returned = {key: getattr(result, key) for key in ("changed", *RESULT_KEYS, "unknown")}
     if result.start_seconds:
         returned["start_seconds"] = result.start_seconds
     if result.changed:
         returned["diff"] = result.diff()
-    module.exit_json(**returned)
+    # Ansible takes an asynchronous result with a key "started" and none "finished" for one that still runs.
+    module.exit_json(finished=True, **returned)
 
 
 if __name__ == "__main__":

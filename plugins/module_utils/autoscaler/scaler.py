@@ -31,7 +31,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollingPlatform, ScaleRequest
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
+    RESULT_KEYS,
+    RollingPlatform,
+    ScaleRequest,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 MOST_BYTES = 4096
@@ -44,7 +48,6 @@ LOCK_SECONDS = 1.0
 """Time to wait for a deployment or a person who scales the fleet: the autoscaler asks again by itself."""
 
 _MOST_SHOWN = 80
-_TOLD = ("before", "after", "started", "stopped", "draining")
 
 
 class Refused(Exception):
@@ -135,7 +138,7 @@ def carry_out(request: Request, platform: RollingPlatform) -> dict[str, Any]:
         return {"restarted": [request.worker]}
     wanted = ScaleRequest(request.fleet, request.workers, request.expected_workers, wait=False, lock_wait=LOCK_SECONDS)
     result = platform.scale(wanted)
-    return {key: getattr(result, key) for key in (*_TOLD, "warnings")}
+    return {key: getattr(result, key) for key in (*RESULT_KEYS, "warnings")}
 
 
 def answer(line: bytes, load: Callable[[], Configuration], platform: RollingPlatform) -> dict[str, Any]:
@@ -150,7 +153,7 @@ def answer(line: bytes, load: Callable[[], Configuration], platform: RollingPlat
     except Refused as refusal:
         return {"ok": False, "error": f"refused, nothing was changed: {refusal}"}
     except OperationError as error:
-        done = {key: error.details[key] for key in (*_TOLD, "busy") if key in error.details}
+        done = {key: error.details[key] for key in (*RESULT_KEYS, "busy") if key in error.details}
         return {"ok": False, "error": str(error), **done}
     except Exception as error:
         sys.stderr.write(traceback.format_exc())

@@ -66,6 +66,10 @@ class ScaleResult:
         }
 
 
+RESULT_KEYS = ("before", "after", "started", "stopped", "draining")
+"""Of a result, what modules return and the root helper answers."""
+
+
 @dataclass(frozen=True)
 class RollRequest:
     """Which workers to restart, one at a time; times in seconds as in `ScaleRequest`."""

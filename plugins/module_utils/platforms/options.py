@@ -16,14 +16,20 @@ FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
     "platform": {"type": "str", "choices": list(PLATFORMS), "default": DEFAULT},
 }
 
+TIMES: dict[str, dict[str, Any]] = {
+    "wait_timeout": {"type": "int", "default": 300},
+    "drain_timeout": {"type": "int"},
+    "lock_timeout": {"type": "int", "default": 600},
+}
+"""How long to wait, in seconds."""
 
-def faults(given: Mapping[str, Any]) -> Iterator[str]:
+
+def faults(params: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the fleet's name, and with those of the shared times that a module has."""
-    if given["fleet"] is not None and not is_fleet_name(given["fleet"]):
-        yield (
-            f"fleet: {given['fleet']!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
-        )
+    fleet = params["fleet"]
+    if fleet is not None and not is_fleet_name(fleet):
+        yield f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
     for name, least in (("wait_timeout", 1), ("lock_timeout", 0), ("drain_timeout", 0)):
-        seconds = given.get(name)
+        seconds = params.get(name)
         if seconds is not None and seconds < least:
             yield f"{name}: {seconds} is below {least} second{'' if least == 1 else 's'}"

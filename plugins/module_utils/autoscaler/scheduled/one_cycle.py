@@ -28,7 +28,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
     FleetReading,
     QueuesReading,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleResult
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RESULT_KEYS, ScaleResult
 
 Act = Callable[[int, int], ScaleResult]
 """Brings the fleet to so many workers (first), from as many as were seen (second)."""
@@ -131,7 +131,7 @@ def counts(outcome: Outcome, reading: FleetReading) -> dict[str, Any]:
     """Return what the module tells of the workers of this host: before, after, started, stopped, draining."""
     scaled = outcome.scaled
     if scaled is not None:
-        return {key: getattr(scaled, key) for key in ("before", "after", "started", "stopped", "draining")}
+        return {key: getattr(scaled, key) for key in RESULT_KEYS}
     seen = outcome.cycle.seen.workers
     draining = [worker.id for worker in reading.workers or () if worker.phase == DRAINING]
     return {"before": seen, "after": seen, "started": [], "stopped": [], "draining": draining}
