@@ -22,10 +22,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     spec,
     values,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_names import Flag
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_words import Word
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PREFORK
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
+_FLAGS = (*celery_names.WORKER, *celery_names.MAIN)
 _SLOWEST_HEARTBEAT = 2
 _SETTING = re.compile(r"(?P<name>[\w.]+)=(?P<cast>\(\w+\))?(?P<value>.*)", re.DOTALL)
 _VARIABLES = {
@@ -36,22 +38,13 @@ _VARIABLES = {
 }
 """What `celery` itself takes from the environment, over the variables that the role sets."""
 
-_SAME_IN_COMMAND = (
-    "queues",
-    "prefetch_multiplier",
-    "time_limit",
-    "soft_time_limit",
-    "user",
-    "group",
-    "working_directory",
-    "result_backend",
-)
-
 
 def faults(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     """Faults of one resolved fleet; `own` is what the user wrote for it, without defaults."""
-    yield from _extra_args(fleet)
-    yield from _command(fleet, own)
+    for word in celery_words.options(fleet["extra_args"]):
+        yield from (f"extra_args[{word.index}]: {fault}" for fault in _extra_argument(fleet, own, word))
+    for line in celery_words.all_in(fleet["command"]):
+        yield from (f"command: {fault}" for fault in _command(fleet, own, line))
     yield from _variables(fleet, own, fleet["environment"], "environment.")
 
 
@@ -93,44 +86,39 @@ def _overruled(fleet: spec.Fleet) -> set[str]:
     }
 
 
-def _extra_args(fleet: spec.Fleet) -> Iterator[str]:
-    for word in celery_words.options(fleet["extra_args"]):
-        place = f"extra_args[{word.index}]"
-        if word.flag is None:
-            yield from (f"{place}: {fault}" for fault in _unknown(word))
-        elif word.flag.value and word.value is None:
-            yield f"{place}: {word.written} takes a value: add it"
-        elif word.flag.key and not word.flag.refused:
-            yield f"{place}: {word.written} is what the key {word.flag.key} says: use the key"
-        else:
-            yield from (f"{place}: {fault}" for fault in _of_option(fleet, word))
+def _extra_argument(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[str]:
+    flag = word.flag
+    if flag is None:
+        yield from _unknown(word)
+    elif flag.value and word.value is None:
+        yield f"{word.written} takes a value: add it"
+    elif flag.key and not flag.refused:
+        yield f"{word.written} is what the key {flag.key} says: use the key"
+    else:
+        yield from _of_option(fleet, own, flag, word.written, word.value or "")
 
 
-def _command(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
-    lines = celery_words.all_in(fleet["command"])
-    for line in lines:
-        if line.command == "worker":
-            yield from _worker(fleet, own, line)
-        elif line.command:
+def _command(fleet: spec.Fleet, own: Mapping[str, Any], line: celery_words.CommandLine) -> Iterator[str]:
+    """What is wrong with one command line of Celery within the fleet's command."""
+    if line.command != "worker":
+        if line.command:
             yield (
-                f"command: celery {line.command} is no worker that systemd can watch, and would run whenever one "
-                "starts: use celery worker alone"
+                f"celery {line.command} is no worker that systemd can watch, and would run whenever one starts: "
+                "use celery worker alone"
             )
-
-
-def _worker(fleet: spec.Fleet, own: Mapping[str, Any], found: celery_words.CommandLine) -> Iterator[str]:
-    words = [*found.main, *found.words]
+        return
+    words = [*line.main, *line.words]
     for word in words:
         if word.flag:
-            yield from (f"command: {fault}" for fault in [*_of_option(fleet, word), *_differs(fleet, own, word)])
-        elif celery_words.shortened(word.written, (*celery_names.WORKER, *celery_names.MAIN)):
-            yield from (f"command: {fault}" for fault in _unknown(word))
-    for word in found.words:
+            yield from _of_option(fleet, own, word.flag, word.written, word.value or "")
+        elif celery_words.shortened(word.written, _FLAGS):
+            yield from _unknown(word)
+    for word in line.words:
         if not word.written:
-            yield from (f"command: {fault}" for fault in _setting(fleet, own, word))
+            yield from _setting(fleet, own, word)
     named = any(word.flag and word.flag.name == "--hostname" for word in words)
     if fleet["name"] and not named and "CELERY_WORKER_HOSTNAME" not in fleet["environment"]:
-        yield f"command: names no node, and the tools look for this one: add --hostname={fleet['name']}-%i@%H"
+        yield f"names no node, and the tools look for this one: add --hostname={fleet['name']}-%i@%H"
 
 
 def _setting(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[str]:
@@ -149,11 +137,11 @@ def _setting(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[
         if fault:
             yield f"{written['name']}: {fault}"
         return
-    flag = next((flag for flag in (*celery_names.WORKER, *celery_names.MAIN) if flag.key == key), None)
+    flag = next((flag for flag in _FLAGS if flag.key == key), None)
     if value == fleet[key]:
         return
     if flag:
-        yield from _differs(fleet, own, Word(word.index, written["name"], flag, str(value)))
+        yield from _differs(fleet, own, flag, written["name"], str(value))
     elif not KEYS[key].builds_command:
         yield f"{written['name']}: the command says something else than the key {key}: give both the same"
 
@@ -173,13 +161,13 @@ def _variables(fleet: spec.Fleet, own: Mapping[str, Any], variables: Mapping[str
         flag = flags.get(name)
         if flag is None or not text or (not flag.value and text.lower() in celery_names.OFF):
             continue
-        word = Word(0, f"Celery takes it as {flag.name}, and this", flag, str(value))
         if flag.refused:
             yield f"{place}: Celery takes it as {flag.name}, and {flag.refused}: remove it"
         elif flag.key and not fleet["command"]:
             yield f"{place}: Celery takes it as {flag.name}, which is what the key {flag.key} says: use the key"
         else:
-            yield from (f"{place}: {fault}" for fault in [*_of_option(fleet, word), *_differs(fleet, own, word)])
+            written = f"Celery takes it as {flag.name}, and this"
+            yield from (f"{place}: {fault}" for fault in _of_option(fleet, own, flag, written, text))
 
 
 def _unknown(word: Word) -> Iterator[str]:
@@ -201,54 +189,51 @@ def _unknown(word: Word) -> Iterator[str]:
         yield f"{word.written} is no option of celery worker, which takes none shortened: remove it, or write {whole}"
 
 
-def _of_option(fleet: spec.Fleet, word: Word) -> Iterator[str]:
+def _of_option(fleet: spec.Fleet, own: Mapping[str, Any], flag: Flag, written: str, value: str) -> Iterator[str]:
     """What is wrong with an option wherever it stands."""
-    flag, value = word.flag, word.value or ""
-    if flag is None:
-        return
     if flag.refused:
-        yield f"{word.written}: {flag.refused}, remove it"
+        yield f"{written}: {flag.refused}, remove it"
     elif flag.name == "--beat":
         most = policies.most_workers(fleet)
         if most > 1:
             yield (
-                f"{word.written}: each of up to {most} workers would send what is scheduled: "
+                f"{written}: each of up to {most} workers would send what is scheduled: "
                 "run `celery beat` once as a service of its own, or give the option to a fleet of one worker"
             )
         if fleet["pool"] == "gevent":
-            yield f"{word.written}: Celery cannot do that with pool gevent: run `celery beat` as a service of its own"
+            yield f"{written}: Celery cannot do that with pool gevent: run `celery beat` as a service of its own"
     elif flag.name == "--include" and fleet["notify"] and not fleet["command"]:
-        yield f"{word.written}: would replace the lifecycle module: name the modules in the app's setting include"
+        yield f"{written}: would replace the lifecycle module: name the modules in the app's setting include"
     elif flag.name == "--statedb" and not placeholders.uses_number(value) and policies.most_workers(fleet) > 1:
-        yield f"{word.written}: workers cannot share the file: put %i into its name"
+        yield f"{written}: workers cannot share the file: put %i into its name"
     elif flag.name == "--heartbeat-interval" and (checks.number(value) or 0) > _SLOWEST_HEARTBEAT:
-        yield f"{word.written}: {celery_names.HEARTBEATS}: leave it out"
+        yield f"{written}: {celery_names.HEARTBEATS}: leave it out"
+    yield from _differs(fleet, own, flag, written, value)
 
 
-def _differs(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[str]:
+def _differs(fleet: spec.Fleet, own: Mapping[str, Any], flag: Flag, written: str, value: str) -> Iterator[str]:
     """Where a command says something else than a key that is read by others than the command."""
-    key = word.flag.key if word.flag else None
-    value = word.value or ""
-    if word.flag is None or key is None:
+    key = flag.key
+    if key is None:
         return
     if key == "name":
         nodes = [f"{fleet['name']}-%i@{host}" for host in ("%H", "%h")]
         if fleet["name"] and value not in nodes:
-            yield f"{word.written}: names the node {value}, and the tools look for {nodes[0]}: write that"
-    elif word.flag.name == "--exclude-queues":
+            yield f"{written}: names the node {value}, and the tools look for {nodes[0]}: write that"
+    elif flag.name == "--exclude-queues":
         both = sorted(set(_names(value)) & set(fleet["queues"]))
         if both:
-            yield f"{word.written}: leaves out {', '.join(both)}, which the key queues has: remove it from one of them"
+            yield f"{written}: leaves out {', '.join(both)}, which the key queues has: remove it from one of them"
     elif key == "broker_url" and value != fleet[key]:
-        yield f"{word.written}: is another broker than the key {key}: remove the option"
+        yield f"{written}: is another broker than the key {key}: remove the option"
     elif key == "pool" and own.get("pool") and value != fleet[key]:
-        yield f"{word.written}: {value} is not what the key pool says, {fleet[key]}: give both the same"
-    elif key in _SAME_IN_COMMAND and not _same(fleet[key], value):
+        yield f"{written}: {value} is not what the key pool says, {fleet[key]}: give both the same"
+    elif key != "app" and not KEYS[key].builds_command and not _same(fleet[key], value):
         wanted = ", ".join(fleet[key]) if isinstance(fleet[key], list) else fleet[key]
         if key == "result_backend":
             value, wanted = shown(value), wanted and shown(wanted)
         yield (
-            f"{word.written}: the command says {value}, the key {key} "
+            f"{written}: the command says {value}, the key {key} "
             f"{f'says {wanted}' if wanted else 'is not given'}: give both the same"
         )
 

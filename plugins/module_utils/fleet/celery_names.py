@@ -19,12 +19,14 @@ class Flag:
     :ivar names: its spellings; the first one that begins with two hyphens also names it in the environment.
     :ivar value: whether it takes a value.
     :ivar key: the key of a fleet that says the same.
+    :ivar setting: the setting that says the same, where a key does.
     :ivar refused: why no fleet can have it.
     """
 
     names: tuple[str, ...]
     value: bool = True
     key: str | None = None
+    setting: str = ""
     refused: str | None = None
 
     @property
@@ -38,8 +40,8 @@ class Flag:
         return self.name[2:].replace("-", "_").upper()
 
 
-def _switch(*names: str, key: str | None = None, refused: str | None = None) -> Flag:
-    return Flag(names, False, key, refused)
+def _switch(*names: str, key: str | None = None, setting: str = "", refused: str | None = None) -> Flag:
+    return Flag(names, False, key, setting, refused)
 
 
 OFF = ("", "0", "false", "f", "no", "n", "off")
@@ -47,22 +49,24 @@ OFF = ("", "0", "false", "f", "no", "n", "off")
 
 HEARTBEATS = "a worker that does not answer is known by its heartbeats, every 2 s"
 
+_PID_FILE = "systemd knows the process, and a file that a crash left would keep a worker from starting"
+
 WORKER = (
     Flag(("-n", "--hostname"), key="name"),
     _switch("-D", "--detach", refused="systemd has to see the worker's own process"),
     Flag(("-S", "--statedb")),
     Flag(("-l", "--loglevel"), key="log_level"),
     Flag(("-O", "--optimization")),
-    Flag(("--prefetch-multiplier",), key="prefetch_multiplier"),
+    Flag(("--prefetch-multiplier",), key="prefetch_multiplier", setting="worker_prefetch_multiplier"),
     _switch("--disable-prefetch"),
-    Flag(("-c", "--concurrency"), key="concurrency"),
-    Flag(("-P", "--pool"), key="pool"),
+    Flag(("-c", "--concurrency"), key="concurrency", setting="worker_concurrency"),
+    Flag(("-P", "--pool"), key="pool", setting="worker_pool"),
     Flag(("--pool-start-method",)),
-    _switch("-E", "--task-events", "--events", key="task_events"),
-    Flag(("--time-limit",), key="time_limit"),
-    Flag(("--soft-time-limit",), key="soft_time_limit"),
-    Flag(("--max-tasks-per-child",), key="max_tasks_per_child"),
-    Flag(("--max-memory-per-child",), key="max_memory_per_child"),
+    _switch("-E", "--task-events", "--events", key="task_events", setting="worker_send_task_events"),
+    Flag(("--time-limit",), key="time_limit", setting="task_time_limit"),
+    Flag(("--soft-time-limit",), key="soft_time_limit", setting="task_soft_time_limit"),
+    Flag(("--max-tasks-per-child",), key="max_tasks_per_child", setting="worker_max_tasks_per_child"),
+    Flag(("--max-memory-per-child",), key="max_memory_per_child", setting="worker_max_memory_per_child"),
     _switch("--purge", "--discard", refused="it would erase the queues whenever a worker starts"),
     Flag(("--queues", "-Q"), key="queues"),
     Flag(("--exclude-queues", "-X"), key="queues"),
@@ -76,12 +80,9 @@ WORKER = (
     Flag(("-s", "--schedule-filename", "--schedule")),
     Flag(("--scheduler",)),
     Flag(("--logfile", "-f")),
-    Flag(
-        ("--pidfile",),
-        refused="systemd knows the process, and a file that a crash left would keep a worker from starting",
-    ),
-    Flag(("--uid",), key="user"),
-    Flag(("--gid",), key="group"),
+    Flag(("--pidfile",), refused=_PID_FILE),
+    Flag(("--uid",), key="user", setting="worker_uid"),
+    Flag(("--gid",), key="group", setting="worker_gid"),
     Flag(("--umask",)),
     Flag(("--executable",)),
     _switch("--help", refused="it prints a text in place of starting a worker"),
@@ -90,8 +91,8 @@ WORKER = (
 
 MAIN = (
     Flag(("-A", "--app"), key="app"),
-    Flag(("-b", "--broker"), key="broker_url"),
-    Flag(("--result-backend",), key="result_backend"),
+    Flag(("-b", "--broker"), key="broker_url", setting="broker_url"),
+    Flag(("--result-backend",), key="result_backend", setting="result_backend"),
     Flag(("--loader",)),
     Flag(("--config",)),
     Flag(("--workdir",), key="working_directory"),
@@ -103,38 +104,25 @@ MAIN = (
 )
 """Options of `celery` itself, which stand before its command."""
 
+KEYS_AS_SETTINGS = {"acks_late": "task_acks_late", "queue_max_priority": "task_queue_max_priority"}
+"""Keys of a fleet that no option says: the setting that each makes."""
+
 SETTING_KEYS = {
-    "broker_url": "broker_url",
-    "broker_read_url": "broker_url",
-    "broker_write_url": "broker_url",
-    "broker_host": "broker_url",
-    "broker_port": "broker_url",
-    "broker_user": "broker_url",
-    "broker_password": "broker_url",
-    "broker_vhost": "broker_url",
-    "broker_transport": "broker_url",
+    **{flag.setting: flag.key for flag in (*WORKER, *MAIN) if flag.setting and flag.key},
+    **{setting: key for key, setting in KEYS_AS_SETTINGS.items()},
+    **{
+        f"broker_{part}": "broker_url"
+        for part in ("read_url", "write_url", "host", "port", "user", "password", "vhost", "transport")
+    },
     "broker_transport_options": "broker_transport_options",
     "broker_use_ssl": "broker_use_ssl",
-    "result_backend": "result_backend",
-    "task_acks_late": "acks_late",
-    "task_queue_max_priority": "queue_max_priority",
-    "task_soft_time_limit": "soft_time_limit",
-    "task_time_limit": "time_limit",
-    "worker_concurrency": "concurrency",
-    "worker_gid": "group",
-    "worker_max_memory_per_child": "max_memory_per_child",
-    "worker_max_tasks_per_child": "max_tasks_per_child",
-    "worker_pool": "pool",
-    "worker_prefetch_multiplier": "prefetch_multiplier",
-    "worker_send_task_events": "task_events",
-    "worker_uid": "user",
 }
 """Settings that a key of the fleet makes."""
 
 SETTINGS_REFUSED = {
     "control_exchange": "the tools reach workers by the default one",
     "event_exchange": "the tools hear workers by the one that the app itself sets",
-    "worker_pidfile": "systemd knows the process, and a file that a crash left would keep a worker from starting",
+    "worker_pidfile": _PID_FILE,
     "worker_state_db": "workers cannot share the file: give extra_args --statedb=/path/%i",
 }
 """Settings that break what the tools rely on."""

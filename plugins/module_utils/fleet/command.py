@@ -10,14 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, placeholders
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_names import KEYS_AS_SETTINGS
 
-_FLAGS = (
-    ("--prefetch-multiplier", "prefetch_multiplier"),
-    ("--max-tasks-per-child", "max_tasks_per_child"),
-    ("--max-memory-per-child", "max_memory_per_child"),
-    ("--time-limit", "time_limit"),
-    ("--soft-time-limit", "soft_time_limit"),
-)
+# The id of a configuration depends on their order.
+_NUMBERS = ("prefetch_multiplier", "max_tasks_per_child", "max_memory_per_child", "time_limit", "soft_time_limit")
 
 
 def argv(fleet: Mapping[str, Any]) -> list[str]:
@@ -44,7 +40,7 @@ def argv(fleet: Mapping[str, Any]) -> list[str]:
         # It runs one task at a time, but Celery would prefetch for as many as there are processors.
         words.append("--concurrency=1")
     # Celery reads `--prefetch-multiplier=0` as "not given", so that one goes the way of the settings.
-    words += [f"{flag}={fleet[key]}" for flag, key in _FLAGS if fleet[key]]
+    words += [f"--{key.replace('_', '-')}={fleet[key]}" for key in _NUMBERS if fleet[key]]
     if fleet["task_events"]:
         words.append("--task-events")
     if fleet["notify"]:
@@ -56,12 +52,9 @@ def argv(fleet: Mapping[str, Any]) -> list[str]:
 def settings(fleet: Mapping[str, Any]) -> dict[str, Any]:
     """Celery settings of the fleet that no flag of `celery worker` sets."""
     wanted = dict(fleet["celery_settings"])
+    wanted.update({setting: fleet[key] for key, setting in KEYS_AS_SETTINGS.items() if fleet[key] is not None})
     if fleet["prefetch_multiplier"] == 0:
         wanted["worker_prefetch_multiplier"] = 0
-    if fleet["acks_late"] is not None:
-        wanted["task_acks_late"] = fleet["acks_late"]
-    if fleet["queue_max_priority"] is not None:
-        wanted["task_queue_max_priority"] = fleet["queue_max_priority"]
     return wanted
 
 
