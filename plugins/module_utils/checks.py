@@ -118,6 +118,7 @@ class Key:
     :ivar required: what to give, where the key has to be there.
     :ivar any_case: whether a choice may be written in small and capital letters alike.
     :ivar check: tells what is wrong with a text, with each text of a list, or with each name and value of a dictionary.
+        What it returns is shown; nothing is wrong where it returns nothing.
     :ivar inside: tells what is wrong inside of the value, each fault with its place in it, such as `.max: ...`.
     :ivar keys: those of the dictionary that it takes, or of each dictionary in a list.
     """
@@ -128,7 +129,7 @@ class Key:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     any_case: bool = False
-    check: Callable[..., str | None] | None = None
+    check: Callable[..., object] | None = None
     inside: Callable[[Any], Iterator[str]] | None = None
     keys: Mapping[str, Key] = field(default_factory=dict)
 
@@ -218,20 +219,14 @@ def _is_list(value: Any) -> bool:
 
 
 def shown(value: object) -> str:
-    """What to say of a value that may be a secret: a number as it is, of everything else what it is."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    return kind_of(value)
+    """What to say of a value that may be a secret: a number as it is, of everything else what kind of value it is.
 
-
-def kind_of(value: object) -> str:
-    """What kind of value it is, in words for people: never the name of a Python or Ansible class."""
+    In words for people: never the name of a Python or Ansible class.
+    """
     if value is None:
         return "null"
-    if isinstance(value, bool):
+    if isinstance(value, (bool, int, float)):
         return str(value).lower()
-    if isinstance(value, (int, float)):
-        return "a number"
     if isinstance(value, (str, bytes)):
         return "a text" if value else "empty"
     if isinstance(value, Mapping):

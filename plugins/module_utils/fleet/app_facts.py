@@ -31,14 +31,13 @@ def known(text: str | None, path: str = "/etc/celery-worker/apps.json") -> dict[
         return {}
     try:
         found: dict[str, Any] = json.loads(text)
-        broken = not isinstance(found, dict) or not all(isinstance(facts, dict) for facts in found.values())
-        why = "it does not describe apps by the names of fleets"
+        if not isinstance(found, dict) or not all(isinstance(facts, dict) for facts in found.values()):
+            raise ValueError("it does not describe apps by the names of fleets")
     except ValueError as error:
-        broken, why = True, str(error)
-    if broken:
         raise ValueError(
-            f"{path} cannot be read: {why}. It was cut off or edited: remove it, and deploy again, which writes it anew"
-        )
+            f"{path} cannot be read: {error}. It was cut off or edited: remove it, and deploy again, which writes it "
+            "anew"
+        ) from None
     return found
 
 

@@ -228,7 +228,7 @@ def _differs(fleet: spec.Fleet, own: Mapping[str, Any], flag: Flag, written: str
         yield f"{written}: is another broker than the key {key}: remove the option"
     elif key == "pool" and own.get("pool") and value != fleet[key]:
         yield f"{written}: {value} is not what the key pool says, {fleet[key]}: give both the same"
-    elif key != "app" and not KEYS[key].builds_command and not _same(fleet[key], value):
+    elif key not in ("app", "pool") and not KEYS[key].builds_command and not _same(fleet[key], value):
         wanted = ", ".join(fleet[key]) if isinstance(fleet[key], list) else fleet[key]
         if key == "result_backend":
             value, wanted = shown(value), wanted and shown(wanted)

@@ -165,7 +165,7 @@ KEYS: Mapping[str, Key] = {
         "be told by itself.",
     ),
     "queues": Key(TEXTS, check=values.queue, otherwise="the app's own", text="Queues to consume from."),
-    "pool": Key(TEXT, choices=POOLS, any_case=True, default=PREFORK, builds_command=True, text="Kind of pool."),
+    "pool": Key(TEXT, choices=POOLS, any_case=True, default=PREFORK, text="Kind of pool."),
     "concurrency": Key(
         INTEGER,
         pools=("prefork", "gevent", "threads"),

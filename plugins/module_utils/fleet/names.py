@@ -22,7 +22,6 @@ RUNTIME_DIRECTORY = "/run/celery-worker"
 
 TOOLS_DIRECTORY = "/opt/muejam-celery"
 TOOLS_PYTHON = TOOLS_DIRECTORY + "/venv/bin/python"
-TOOLS_LIBRARY = TOOLS_DIRECTORY + "/lib"
 LIFECYCLE_DIRECTORY = TOOLS_DIRECTORY + "/worker"
 LIFECYCLE_MODULE = "muejam_celery_lifecycle"
 

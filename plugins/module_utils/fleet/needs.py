@@ -30,17 +30,15 @@ def of_fleets(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
                 fleet["virtualenv"], {"path": fleet["virtualenv"], "python": fleet["python"], "packages": []}
             )
             made["packages"] += [package for package in fleet["packages"] if package not in made["packages"]]
-        elif fleet["command"]:
-            brought.append({"fleet": name, "kind": "program", "path": fleet["command"][0]})
-        else:
-            brought.append({"fleet": name, "kind": "program", "path": f"{fleet['virtualenv']}/bin/celery"})
         own = names.state_directory(name)
-        if fleet["working_directory"] != own:
-            brought.append({"fleet": name, "kind": "directory", "path": fleet["working_directory"]})
-        brought += [
-            {"fleet": name, "kind": "directory", "path": path} for path in fleet["read_write_paths"] if path != own
-        ]
-        brought += [{"fleet": name, "kind": "file", "path": path} for path in fleet["environment_files"]]
+        programs = [fleet["command"][0] if fleet["command"] else f"{fleet['virtualenv']}/bin/celery"]
+        directories = [path for path in (fleet["working_directory"], *fleet["read_write_paths"]) if path != own]
+        for kind, paths in (
+            ("program", [] if fleet["packages"] else programs),
+            ("directory", directories),
+            ("file", fleet["environment_files"]),
+        ):
+            brought += [{"fleet": name, "kind": kind, "path": path} for path in paths]
         own_directories.append({"path": own, "owner": fleet["user"], "group": fleet["group"], "mode": "0750"})
         way = fleet["broker_url"], fleet["broker_transport_options"], fleet["broker_use_ssl"]
         brokers.setdefault(repr(way), name)

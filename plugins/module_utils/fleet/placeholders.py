@@ -10,17 +10,15 @@ and log formats need no care. `%%i` and `%%H` stand for the texts themselves, ev
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
-_TOKENS = {
-    False: re.compile(r"%%i|%i"),
-    True: re.compile(r"%%[iH]|%[iH]"),
-}
+_IN_VALUE = re.compile(r"%%?i|%")
+_IN_ARGUMENT = re.compile(r"%%?[iH]|%")
+"""Each percent sign, with what makes it a placeholder or the text of one."""
 
 
 def uses_number(text: str) -> bool:
     """Whether `text` holds the placeholder for the worker's number."""
-    return any(found[0] == "%i" for found in _TOKENS[False].finditer(text))
+    return "%i" in _IN_VALUE.findall(text)
 
 
 def literal(text: str) -> str:
@@ -35,26 +33,15 @@ def literal_value(text: str) -> str:
 
 def plain(text: str) -> str:
     """The meaning of an environment's `text` that holds no placeholder."""
-    return _TOKENS[False].sub("%i", text)
+    return text.replace("%%i", "%i")
 
 
 def filled(text: str, number: int, host: str | None = None) -> str:
     """`text` as worker `number` gets it; an argument when `host` is given, else a value of the environment."""
-    return _translate(text, {"%i": str(number), "%H": host or ""}, lambda other: other, arguments=host is not None)
+    meaning = {"%": "%", "%i": str(number), "%%i": "%i", "%H": host or "", "%%H": "%H"}
+    return (_IN_VALUE if host is None else _IN_ARGUMENT).sub(lambda found: meaning[found[0]], text)
 
 
-def for_systemd(text: str, escape: Callable[[str], str], arguments: bool) -> str:
+def for_systemd(text: str, arguments: bool) -> str:
     """`text` for a unit file, where `%i` and `%H` are specifiers and every other `%` has to be doubled."""
-    return _translate(text, {}, lambda other: escape(other).replace("%", "%%"), arguments)
-
-
-def _translate(text: str, values: dict[str, str], escape: Callable[[str], str], arguments: bool) -> str:
-    parts: list[str] = []
-    end = 0
-    for found in _TOKENS[arguments].finditer(text):
-        token = found[0]
-        parts.append(escape(text[end : found.start()]))
-        parts.append(escape(token[1:]) if token.startswith("%%") else values.get(token, token))
-        end = found.end()
-    parts.append(escape(text[end:]))
-    return "".join(parts)
+    return (_IN_ARGUMENT if arguments else _IN_VALUE).sub(lambda found: found[0] if found[0] != "%" else "%%", text)

@@ -39,10 +39,11 @@ def of_memory(fleets: Sequence[tuple[str, spec.Fleet]], host_memory: int | None,
         needed = workers * (checks.memory_bytes(fleet["memory_max"], host_memory) or 0)
         total += needed
         if needed > host_memory:
+            number = "workers" if workers == fleet["workers"] else "policy.limits.max_workers"
             found.append(
-                f"{path}.memory_max: {workers} workers of {fleet['memory_max']} may take "
-                f"{_mebibytes(needed)}, the host has {_mebibytes(host_memory)}: lower {_number_key(fleet, workers)} or "
-                "memory_max, or set allow_memory_overcommit: true"
+                f"{path}.memory_max: {workers} workers of {fleet['memory_max']} may take {_mebibytes(needed)}, "
+                f"the host has {_mebibytes(host_memory)}: lower {number} or memory_max, or set "
+                "allow_memory_overcommit: true"
             )
     if total > host_memory and not found:
         found.append(
@@ -65,10 +66,6 @@ def of_virtualenvs(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
     return found
 
 
-def _number_key(fleet: spec.Fleet, workers: int) -> str:
-    return "workers" if workers == fleet["workers"] else "policy.limits.max_workers"
-
-
 def _mebibytes(amount: int) -> str:
     return f"{amount // 1024**2} MiB"
 
@@ -81,11 +78,10 @@ def _start(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     if fleet["app"] and not fleet["virtualenv"]:
         yield "virtualenv: missing, give the path of the app's virtualenv, or packages to make one from"
     if fleet["command"]:
-        fault = checks.path(fleet["command"][0])
-        if fault:
+        if fault := checks.path(fleet["command"][0]):
             yield f"command[0]: {fault}"
         for key, known in KEYS.items():
-            if known.builds_command and key != "pool" and own.get(key) is not None:
+            if known.builds_command and own.get(key) is not None:
                 yield f"{key}: has no effect beside command, put it into the command"
     if not fleet["broker_url"]:
         yield "broker_url: missing, workers are read and drained through the broker"

@@ -13,7 +13,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KE
 
 Fleet = dict[str, Any]
 
-
 PREFETCH_MULTIPLIER = 4
 """Celery's own: how many messages a worker fetches ahead for each of its processes."""
 
@@ -39,13 +38,12 @@ def resolve(fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | N
 def inherited(fleet: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What `fleet` takes from `defaults`: keys that it does not set and that suit its pool or command."""
     taken = {
-        key: value for key, value in defaults.items() if key not in fleet and (key not in KEYS or KEYS[key].inherits)
+        key: defaults[key] for key, known in KEYS.items() if key in defaults and key not in fleet and known.inherits
     }
     pool = fleet.get("pool") or taken.get("pool") or PREFORK
     unsuitable = set(unsuitable_keys(pool))
     if fleet.get("command"):
-        unsuitable |= {key for key, known in KEYS.items() if known.builds_command and key != "pool"}
-        unsuitable.add("app")
+        unsuitable |= {"app", *(key for key, known in KEYS.items() if known.builds_command)}
         if not fleet.get("notify"):
             unsuitable.add("watchdog")
     elif fleet.get("app"):
@@ -65,10 +63,6 @@ def _resolve_one(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> Fleet:
         if key.adds and isinstance(base, Mapping) and isinstance(top, Mapping):
             value = {**base, **top}
         fleet[name] = key.plain(key.default if value is None else value)
-    return _derive(fleet)
-
-
-def _derive(fleet: Fleet) -> Fleet:
     if fleet["group"] is None:
         fleet["group"] = fleet["user"]
     if fleet["working_directory"] is None:

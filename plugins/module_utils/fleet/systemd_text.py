@@ -18,13 +18,13 @@ _FILE_ESCAPES = re.compile(r'([\\"`$])')
 
 def argument(text: str) -> str:
     """One word of `ExecStart=`; `%i` and `%H` in it stay specifiers, nothing else in it is expanded."""
-    word = placeholders.for_systemd(text, lambda plain: _escaped(plain).replace("$", "$$"), arguments=True)
+    word = placeholders.for_systemd(_escaped(text).replace("$", "$$"), arguments=True)
     return word if _BARE.fullmatch(word) else f'"{word}"'
 
 
 def unit_variable(name: str, text: str) -> str:
     """The value of one `Environment=` line; `%i` in `text` stays a specifier."""
-    return f'"{name}={placeholders.for_systemd(text, _escaped, arguments=False)}"'
+    return f'"{name}={placeholders.for_systemd(_escaped(text), arguments=False)}"'
 
 
 def file_variable(name: str, text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_backend
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import Fault, fault_of, fault_of_backend
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_names, names, placeholders
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -81,16 +81,14 @@ def queue(value: str) -> str | None:
     return None
 
 
-def broker_url(value: str) -> str | None:
+def broker_url(value: str) -> str | Fault | None:
     """A URL of a broker that the collection can read and drain."""
-    fault = checks.line(value) or fault_of(value)
-    return str(fault) if fault else None
+    return checks.line(value) or fault_of(value)
 
 
-def result_backend(value: str) -> str | None:
+def result_backend(value: str) -> str | Fault | None:
     """A URL of a result backend, or its name."""
-    fault = checks.line(value) or fault_of_backend(value)
-    return str(fault) if fault else None
+    return checks.line(value) or fault_of_backend(value)
 
 
 def variable(name: object, value: object) -> str | None:
@@ -143,7 +141,8 @@ def celery_setting(name: object, value: object) -> str | None:
         return "must stay on: the tools ask and drain workers by remote control"
     if name == "event_serializer" and value != "json":
         return "has to be json: the tools read no other events"
-    if name == "accept_content" and (isinstance(value, str) or not {"json", "application/json"} & set(_texts(value))):
+    texts = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    if name == "accept_content" and not {"json", "application/json"} & set(map(str, texts)):
         return "has to keep json: the tools speak it with workers"
     try:
         text = json.dumps(value)
@@ -154,17 +153,11 @@ def celery_setting(name: object, value: object) -> str | None:
     return None
 
 
-def _texts(value: object) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, Sequence) else []
-
-
 def argument(value: str) -> str | None:
     """One argument of a command line, which everyone can see in `ps`."""
-    if checks.has_control_characters(value):
-        return "holds a line break or another control character: remove it"
-    if _URL_WITH_PASSWORD.search(value):
+    if not checks.has_control_characters(value) and _URL_WITH_PASSWORD.search(value):
         return "holds a password, and `ps` shows command lines to everyone: pass it in environment"
-    return None
+    return checks.line(value)
 
 
 def package(value: str) -> str | None:
