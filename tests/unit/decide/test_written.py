@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.fidelity import fidelity
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.fidelity import of_engine
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timetable import timetable
@@ -104,7 +104,7 @@ windows = st.lists(
 def test_what_is_written_reads_as_the_same_policy(raw: dict[str, Any]) -> None:
     policy = parse_policy(raw)
     assert parse_policy(json.loads(json.dumps(as_mapping(policy)))) == policy
-    assert all(entry.kept == "exact" and entry.how for entry in fidelity(policy))
+    assert all(entry.kept == "exact" and entry.how for entry in of_engine(policy))
 
 
 def test_a_timetable_names_window_floor_and_ceiling() -> None:
@@ -142,10 +142,10 @@ def test_a_timetable_names_window_floor_and_ceiling() -> None:
 
 def test_every_part_of_a_policy_has_its_fidelity() -> None:
     raw = {"schedule": {"windows": [{"name": "peak", "time": "08:00-18:00", "min_workers": 5}]}}
-    rules = [entry.rule for entry in fidelity(parse_policy(raw))]
+    rules = [entry.rule for entry in of_engine(parse_policy(raw))]
     assert len(set(rules)) == len(rules) == 6 + 4 + 1 + 4 + 1 + 1
     assert {"limits.cooldown_up", "scale_up.any[3]", "scale_down.remove", "schedule.windows[0]"} <= set(rules)
-    assert [entry.rule for entry in fidelity(parse_policy({"target": {"wait_time": 30}}))] == [
+    assert [entry.rule for entry in of_engine(parse_policy({"target": {"wait_time": 30}}))] == [
         "limits.min_workers",
         "limits.max_workers",
         "target.wait_time",
