@@ -333,7 +333,8 @@ import contextlib
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common import respawn
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
@@ -360,7 +361,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     room_on,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import require_libraries
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, mask_secrets_only
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, secret_values
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import Warn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
@@ -529,7 +530,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    mask_secrets_only(module)
+    module.no_log_values = set(secret_values(module.params))
     given = module.params
     wrong = faults(given)
     try:
@@ -541,7 +542,7 @@ def main() -> None:
         )
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {'; '.join(wrong)}.")
-    require_libraries(module)
+    require_libraries(module, missing_required_lib, respawn)
     several = given["hosts"] is not None
     file = FleetFile(given["state_path"] or default_path(given["fleet"]), given["fleet"])
     asked = OneCycle(file, policy, given["apply"], module.check_mode, parse_duration(given["forget_after"]))

@@ -130,11 +130,12 @@ queues:
 import contextlib
 import time
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common import respawn
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import require_libraries
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, mask_secrets_only
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, secret_values
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 
@@ -147,13 +148,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    mask_secrets_only(module)
+    module.no_log_values = set(secret_values(module.params))
     params = module.params
     if params["timeout"] <= 0:
         module.fail_json(msg=f"timeout must be more than 0 seconds, not {params['timeout']:g}.")
     if params["queues"] is not None and "" in params["queues"]:
         module.fail_json(msg="queues must not contain an empty name.")
-    require_libraries(module)
+    require_libraries(module, missing_required_lib, respawn)
     begun = time.monotonic()
     try:
         with open_broker(

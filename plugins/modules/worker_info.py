@@ -137,11 +137,12 @@ import dataclasses
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common import respawn
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.libraries import require_libraries
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, mask_secrets_only
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import BROKER_ARGUMENTS, secret_values
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.roll_call import RollCall, read_workers
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -173,8 +174,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    mask_secrets_only(module)
-    require_libraries(module)
+    module.no_log_values = set(secret_values(module.params))
+    require_libraries(module, missing_required_lib, respawn)
     try:
         found = read(module.params)
     except OperationError as error:

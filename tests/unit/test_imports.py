@@ -76,12 +76,6 @@ DOES_INPUT_AND_OUTPUT = {
     "urllib",
 }
 
-EXCEPTIONS = {
-    ("module_utils.brokers.libraries", "ansible"): "says what a module lacks, in Ansible's words",
-    ("module_utils.brokers.options", "ansible"): "reads the options that modules share",
-}
-"""Who imports what against the rules, and why. One that is not needed any more fails, so the list only shrinks."""
-
 ROLES = {"worker": {"_common"}, "autoscaler": {"_common", "worker"}, "broker": {"_common"}, "_common": set()}
 """The roles that a role may use."""
 
@@ -146,10 +140,8 @@ def test_every_room_has_its_rules() -> None:
 
 
 def test_rooms_import_what_they_may() -> None:
-    found = set(against_the_rules())
-    new = sorted(found - EXCEPTIONS.keys())
-    assert not new, "\n".join(f"{module} ({room_of(module)}) may not import {name}" for module, name in new)
-    assert not EXCEPTIONS.keys() - found, "these hold the rules by now: take them out of EXCEPTIONS"
+    found = sorted(set(against_the_rules()))
+    assert not found, "\n".join(f"{module} ({room_of(module)}) may not import {name}" for module, name in found)
 
 
 def test_no_module_needs_itself() -> None:

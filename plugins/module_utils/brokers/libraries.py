@@ -9,17 +9,11 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from ansible.module_utils.basic import missing_required_lib
-from ansible.module_utils.common.respawn import has_respawned, respawn_module
+from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import TOOLS_PYTHON
-
-if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 
 def libraries_for(broker_url: str) -> tuple[str, ...]:
@@ -28,30 +22,30 @@ def libraries_for(broker_url: str) -> tuple[str, ...]:
     return ("celery", "kombu", *(kind.libraries if kind else ()))
 
 
-def require_libraries(module: AnsibleModule) -> None:
+def require_libraries(module: Any, missing_required_lib: Callable[..., str], respawn: Any) -> None:
     """Return when the libraries can be imported; otherwise go on in the tools' interpreter or fail.
 
     When they are missing and C(tools_python) exists, the module starts again there
     and this call does not return.
+
+    :param module: an AnsibleModule with the options of the fragment C(broker).
+    :param missing_required_lib: Ansible's, which modules alone import.
+    :param respawn: so is this, C(ansible.module_utils.common.respawn).
     """
-    missing = ""
-    problem = ""
-    for name in libraries_for(module.params["broker_url"]):
-        try:
+    try:
+        for name in libraries_for(module.params["broker_url"]):
             importlib.import_module(name)
-        except ImportError:
-            missing, problem = name, traceback.format_exc()
-            break
-    if not missing:
         return
-    tools_python = str(module.params.get("tools_python") or TOOLS_PYTHON)
+    except ImportError:
+        problem = traceback.format_exc()
+    tools_python = module.params["tools_python"]
     # Not resolved: the Python of a virtual environment is a link to one that lacks its libraries.
-    here = Path(sys.executable) == Path(tools_python)
-    if not has_respawned() and not here and os.access(tools_python, os.X_OK):
-        respawn_module(tools_python)
+    tried = respawn.has_respawned() or Path(sys.executable) == Path(tools_python)
+    if not tried and os.access(tools_python, os.X_OK):
+        respawn.respawn_module(tools_python)
     module.fail_json(
-        msg=f"{missing_required_lib(missing, url='https://docs.celeryq.dev/')} "
+        msg=f"{missing_required_lib(name, url='https://docs.celeryq.dev/')} "
         f"Install it for that interpreter, or make an environment that has it and name its Python in tools_python "
-        f"(now {tools_python}, which {'was tried too' if has_respawned() or here else 'is not there'}).",
+        f"(now {tools_python}, which {'was tried too' if tried else 'is not there'}).",
         exception=problem,
     )

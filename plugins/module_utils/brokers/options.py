@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import TOOLS_PYTHON
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide, passwords_of, shown
-
-if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
 
 BROKER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "broker_url": {"type": "str", "required": True, "no_log": True},
@@ -26,17 +23,6 @@ BROKER_ARGUMENTS: dict[str, dict[str, Any]] = {
 _SECRET_NAME = re.compile(r"passw|passphrase|secret|token|credential", re.IGNORECASE)
 
 
-def mask_secrets_only(module: AnsibleModule) -> None:
-    """Narrow what Ansible masks in the module's output to what is secret.
-
-    C(no_log) keeps the options out of the logs, but it also masks each of their
-    values wherever it occurs in the output: C(priority_steps: [0, 3, 6, 9]) would
-    mask every number with one of these digits. Call it right after the module
-    object is made.
-    """
-    module.no_log_values = set(secret_values(module.params))
-
-
 def hide_of(
     url: str,
     transport_options: Mapping[str, Any] | None,
@@ -44,12 +30,17 @@ def hide_of(
     management_url: str | None = None,
 ) -> Hide:
     """Return what masks the secrets of one broker in the texts of libraries."""
-    given = {"url": url, "management_url": management_url, "transport_options": transport_options, "ssl": ssl}
-    return Hide(secret_values(given))
+    options = {"url": url, "management_url": management_url, "transport_options": transport_options, "ssl": ssl}
+    return Hide(secret_values(options))
 
 
 def secret_values(params: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what nobody may see of C(params): URLs with a password in them, and what is named as a secret."""
+    """Yield what nobody may see of C(params): URLs with a password in them, and what is named as a secret.
+
+    They are all that modules let Ansible mask in their output. C(no_log) keeps the options out of the logs, but it
+    also masks each of their values wherever it occurs: C(priority_steps: [0, 3, 6, 9]) would mask every number with one
+    of these digits.
+    """
     for name, value in params.items():
         if isinstance(value, str) and "://" in value:
             passwords = passwords_of(value)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -42,37 +45,30 @@ class TimeLimit:
         answer that trickles in, so the work runs in a thread that is left behind
         when the time is over. C(undo) is then called with what it returns after all.
         """
-        outcome: list[tuple[T | None, BaseException | None]] = []
-        settled = threading.Lock()
-        abandoned = False
-
-        def body() -> None:
-            try:
-                result = work()
-            except BaseException as error:
-                outcome.append((None, error))
-                return
-            with settled:
-                if not abandoned:
-                    outcome.append((result, None))
-                    return
-            if undo is not None:
-                undo(result)
-
-        thread = threading.Thread(target=body, name="broker-reading", daemon=True)
+        outcome: Future[T] = Future()
+        thread = threading.Thread(target=_settle, args=(outcome, work), name="broker-reading", daemon=True)
         left = self.left()
         thread.start()
-        thread.join(left)
-        with settled:
-            if not outcome:
-                abandoned = True
-                raise TookTooLong(self.seconds)
-        result, error = outcome[0]
-        if error is not None:
-            try:
-                raise error
-            finally:
-                # The traceback refers to this frame, and the frame to the error.
-                outcome.clear()
-                del error
-        return result  # type: ignore[return-value]
+        if not futures.wait([outcome], left).done:
+            if undo is not None:
+                outcome.add_done_callback(partial(_undo, undo))
+            raise TookTooLong(self.seconds)
+        try:
+            return outcome.result()
+        finally:
+            # The traceback of an error refers to this frame, and the frame would refer to the error.
+            del outcome
+
+
+def _settle(outcome: Future[T], work: Callable[[], T]) -> None:
+    try:
+        outcome.set_result(work())
+    except BaseException as error:
+        outcome.set_exception(error)
+    finally:
+        del outcome
+
+
+def _undo(undo: Callable[[T], None], late: Future[T]) -> None:
+    if late.exception() is None:
+        undo(late.result())
