@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,30 +58,20 @@ def fleet_problems(fleets: object, defaults: object = None, host_memory_mb: obje
     )
 
 
-def fleet_needs(fleets: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """What a host needs for its fleets, each thing once."""
-    return needs.of_fleets(fleets)
-
-
 def fleet_service(fleet: spec.Fleet, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a resolved fleet means to systemd."""
-    argv = command.argv(fleet)
     reading = app_facts.reading(fleet, facts)
     if not fleet["notify"]:
         # The only readers of these variables are then ours, which speak with the worker as its app does.
         fleet = {**fleet, "broker_transport_options": reading["transport_options"]}
     return {
-        "name": fleet["name"],
-        "template": names.unit_template(fleet["name"]),
         "unit_path": names.unit_path(fleet["name"]),
         "environment_path": names.env_file(fleet["name"]),
-        "command": shlex.join(argv),
-        "exec_start": " ".join(systemd_text.argument(word) for word in argv),
+        "exec_start": " ".join(systemd_text.argument(word) for word in command.argv(fleet)),
         "unit_environment": environment.unit_lines(fleet),
         "file_environment": environment.file_lines(fleet),
         "reading": reading,
         "control_exchange": systemd_text.argument(placeholders.literal(reading["control_exchange"])),
-        "visibility_timeout": rules.visibility_timeout(fleet),
         "probe": {
             "app": fleet["app"],
             "pool": fleet["pool"],
@@ -101,26 +90,14 @@ def fleet_service(fleet: spec.Fleet, facts: Mapping[str, Any] | None = None) -> 
     }
 
 
-def fleet_config_id(unit: str, file_environment: Sequence[str], *others: str) -> str:
-    """An id of everything that a running worker was started with."""
-    return fingerprint.config_id(unit, file_environment, *others)
-
-
-def fleet_app_problems(fleet: Mapping[str, Any], answer: Mapping[str, Any]) -> list[str]:
-    """Faults that show only beside the settings of the fleet's app."""
-    return [*rules.of_app(dict(fleet), answer), *app_facts.problems(fleet, answer)]
-
-
-def fleet_app_notices(
-    fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[str, Any] | None = None
-) -> list[str]:
-    """What to know of the fleet's app, and what hinders no worker."""
-    return app_facts.notices(fleet, answer, known)
-
-
-def fleet_missing(wanted: Mapping[str, list[Any]], found: Mapping[str, Any]) -> dict[str, Any]:
-    """What a host does not have yet of what its fleets need."""
-    return needs.missing(wanted, found)
+def fleet_app_remarks(
+    fleet: spec.Fleet, answer: Mapping[str, Any], known: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """What shows only beside the settings of the fleet's app."""
+    return {
+        "problems": [*rules.of_app(fleet, answer), *app_facts.problems(fleet, answer)],
+        "notices": app_facts.notices(fleet, answer, known),
+    }
 
 
 def tree_digests(trees: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -128,27 +105,12 @@ def tree_digests(trees: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     return {path: tree.digest(files) for path, files in trees.items()}
 
 
-def fleet_known_apps(text: str | None) -> dict[str, Any]:
-    """What a host keeps of the apps of its fleets, by the fleet's name."""
+def fleet_known_apps(text: str | None, results: Sequence[Mapping[str, Any]] = (), loop_var: str = "") -> dict[str, Any]:
+    """What is known of the apps of a host's fleets, by the fleet's name."""
     try:
-        return app_facts.known(text)
+        return app_facts.updated(app_facts.known(text), results, loop_var)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
-
-
-def fleet_app_facts(known: Mapping[str, Any], results: Sequence[Mapping[str, Any]], loop_var: str) -> dict[str, Any]:
-    """What is known of the app of each fleet, by the fleet's name."""
-    return app_facts.updated(known, results, loop_var)
-
-
-def fleet_reading(fleet: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """How to read the broker for a fleet."""
-    return app_facts.reading(fleet, facts)
-
-
-def fleet_file_problems(fleet: Mapping[str, Any], variables: Mapping[str, str]) -> list[str]:
-    """Faults of the variables in a fleet's environment files."""
-    return arguments.of_files(dict(fleet), variables)
 
 
 class FilterModule:
@@ -158,16 +120,14 @@ class FilterModule:
         """Filters by the names that playbooks use."""
         return {
             "resolve_fleets": resolve_fleets,
-            "fleet_needs": fleet_needs,
-            "fleet_missing": fleet_missing,
+            "fleet_needs": needs.of_fleets,
+            "fleet_missing": needs.missing,
             "tree_digests": tree_digests,
             "fleet_problems": fleet_problems,
             "fleet_service": fleet_service,
             "fleet_known_apps": fleet_known_apps,
-            "fleet_app_facts": fleet_app_facts,
-            "fleet_app_notices": fleet_app_notices,
-            "fleet_app_problems": fleet_app_problems,
-            "fleet_reading": fleet_reading,
-            "fleet_config_id": fleet_config_id,
-            "fleet_file_problems": fleet_file_problems,
+            "fleet_app_remarks": fleet_app_remarks,
+            "fleet_reading": app_facts.reading,
+            "fleet_config_id": fingerprint.config_id,
+            "fleet_file_problems": arguments.of_files,
         }

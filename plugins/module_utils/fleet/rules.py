@@ -14,6 +14,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry imp
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
     celery_words,
+    environment,
     placeholders,
     policies,
     spec,
@@ -128,17 +129,21 @@ def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any], whole: bool = False) ->
         if fleet["visibility_timeout"] is not None and own.get("visibility_timeout") is not None:
             yield "visibility_timeout: only Redis has one, remove it"
     elif longest:
-        yield from _visibility(fleet, longest, whole)
+        yield from _visibility(fleet, kind.visibility_timeout, longest, whole)
 
 
-def _visibility(fleet: spec.Fleet, longest: float, whole: bool) -> Iterator[str]:
-    """Whether Redis would deliver a task again that is still here."""
-    visible = visibility_timeout(fleet)
-    if visible is None:
-        return
-    is_given = _fleets_visibility_timeout(fleet) is not None
+def _visibility(fleet: spec.Fleet, usual: float, longest: float, whole: bool) -> Iterator[str]:
+    """Whether Redis would deliver a task again that is still here.
+
+    :param usual: seconds after which it does where the fleet says nothing.
+    """
+    own = environment.transport_options(fleet).get("visibility_timeout")
+    is_given = own is not None
+    visible = checks.number(own) if is_given else usual
     knows_both = whole or (is_given and fleet["prefetch_multiplier"] is not None)
     needed = _fetched_ahead(fleet, longest)
+    if visible is None:
+        return
     if needed is None:
         yield (
             "prefetch_multiplier: 0 lets a worker fetch all that waits, and on Redis no visibility_timeout is long "
@@ -185,23 +190,6 @@ def _ahead(fleet: spec.Fleet, longest: float) -> str:
     if many is None:
         return f"1 + {spec.PREFETCH_MULTIPLIER}, Celery's prefetch_multiplier, times {longest} s"
     return f"1 + prefetch_multiplier {many}, times {longest} s"
-
-
-def visibility_timeout(fleet: spec.Fleet) -> float | None:
-    """Seconds after which the broker delivers an unacknowledged message again, as far as the fleet's own values tell.
-
-    `None` where it never does by itself.
-    """
-    kind = kind_of(fleet["broker_url"])
-    if not kind or not kind.visibility_timeout:
-        return None
-    given = _fleets_visibility_timeout(fleet)
-    return kind.visibility_timeout if given is None else checks.number(given)
-
-
-def _fleets_visibility_timeout(fleet: spec.Fleet) -> object:
-    own = fleet["visibility_timeout"]
-    return fleet["broker_transport_options"].get("visibility_timeout") if own is None else own
 
 
 def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
