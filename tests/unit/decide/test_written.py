@@ -11,10 +11,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.fidelity import of_engine
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timetable import timetable
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.fidelity import of_engine
 from ansible_collections.muejam.celery.plugins.module_utils.decide.written import as_mapping
 
 MONDAY = 1767571200.0  # 2026-01-05T00:00:00Z
