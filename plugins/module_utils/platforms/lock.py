@@ -35,14 +35,18 @@ def fleet_lock(fleet: str, wait: float = LOCK_WAIT, directory: str = LOCK_DIRECT
     descriptor = _opened(path, directory, tried)
     try:
         deadline = time.monotonic() + wait
-        while not _take(descriptor):
-            if time.monotonic() >= deadline:
-                raise OperationError(
-                    tried,
-                    f"another scaling or restart of this fleet is running{_holder(descriptor)}",
-                    "Nothing was changed. Wait until it is done and try again.",
-                    busy=True,
-                )
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise OperationError(
+                        tried,
+                        f"another scaling or restart of this fleet is running{_holder(descriptor)}",
+                        "Nothing was changed. Wait until it is done and try again.",
+                        busy=True,
+                    ) from None
             time.sleep(_POLL)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -72,14 +76,6 @@ def _opened(path: str, directory: str, tried: str) -> int:
         os.close(descriptor)
         raise OperationError(tried, "it is no plain file", f"Remove {path} and try again.")
     return descriptor
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _holder(descriptor: int) -> str:

@@ -22,7 +22,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.co
     newest_change,
     outdated_reason,
     parse_environ,
-    parse_environment_file,
     process_environment,
     wanted_fingerprint,
     wanted_fingerprint_on_disk,
@@ -124,9 +123,29 @@ def test_wanted_on_disk() -> None:
     assert wanted_fingerprint_on_disk(worker(), "[Service]\n") is None
 
 
-def test_environment_file_forms() -> None:
-    text = "A=1\n B = no\nexport C='x y'\n; comment\nD=\"q\"\nE=a=b\nF=\n"
-    assert parse_environment_file(text) == {"A": "1", "C": "x y", "D": "q", "E": "a=b", "F": ""}
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("{}=1", "1"),
+        (" {}=1 \r", "1"),
+        ("{} = no", None),
+        ("export {}='x y'", "x y"),
+        ("; {}=1", None),
+        ("#{}=1", None),
+        ('{}="q"', "q"),
+        ('{}="', '"'),
+        ("{}= 1", "1"),
+        ("{}=a=b", "a=b"),
+        ("{}=", ""),
+        ("MY_{}=1", None),
+        ("{}_TOO=1", None),
+        ("{0}=1\n{0}=2", "2"),
+    ],
+)
+def test_environment_file_forms(tmp_path: Path, line: str, value: str | None) -> None:
+    path = tmp_path / "web.env"
+    path.write_text(f"A=1\n{line.format(VARIABLE)}\nexport B='{VARIABLE}=3'\nLAST=\n", encoding="utf-8")
+    assert wanted_fingerprint(worker(environment_files=(str(path),))) == value
 
 
 def test_environ_of_a_process() -> None:

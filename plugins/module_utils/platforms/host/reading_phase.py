@@ -5,24 +5,18 @@
 
 from __future__ import annotations
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    CONSUMING,
-    DOWN,
-    DRAINING,
-    ENDING,
-    STARTING,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import readings
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Phase, Unit
 
 _PHASES = {
-    Phase.RUNNING: CONSUMING,
-    Phase.STARTING: STARTING,
-    Phase.ENDING: ENDING,
-    Phase.DRAINING: DRAINING,
-    Phase.DOWN: DOWN,
+    Phase.RUNNING: readings.CONSUMING,
+    Phase.STARTING: readings.STARTING,
+    Phase.ENDING: readings.ENDING,
+    Phase.DRAINING: readings.DRAINING,
+    Phase.DOWN: readings.DOWN,
 }
 
 
 def reading_phase(unit: Unit) -> str:
     """The phase that a reading of the worker has."""
-    return DRAINING if unit.leaving else _PHASES[unit.phase]
+    return readings.DRAINING if unit.leaving else _PHASES[unit.phase]

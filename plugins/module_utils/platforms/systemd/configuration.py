@@ -24,7 +24,10 @@ VARIABLE = "CELERY_LIFECYCLE_CONFIG"
 # systemd gives this to every process it starts, so an environment without it is not the one that was given.
 _GIVEN_BY_SYSTEMD = "INVOCATION_ID"
 _MAX_ENVIRON_BYTES = 4 * 1024 * 1024
-_SETTING = re.compile(r"(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
+# In a file of EnvironmentFile=, as far as plain and quoted values on one line go.
+_SETTING = re.compile(
+    rf"^[ \t]*(?:export\s+)?{VARIABLE}=[ \t]*(?P<quote>[\"']?)(?P<value>.*?)(?P=quote)\s*$", re.MULTILINE
+)
 
 
 def outdated_reason(fleet: str, unit: Unit, wanted: str | None) -> str | None:
@@ -85,20 +88,6 @@ def process_environment(pid: int) -> dict[str, str]:
         return {}
 
 
-def parse_environment_file(text: str) -> dict[str, str]:
-    """Read a file of EnvironmentFile= as far as plain and quoted values on one line go."""
-    values: dict[str, str] = {}
-    for line in text.splitlines():
-        found = _SETTING.fullmatch(line.strip())
-        if found is None:
-            continue
-        value = found["value"].strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        values[found["key"]] = value
-    return values
-
-
 def newest_change(unit: Unit) -> float | None:
     """When the newest of the unit's files was changed, in seconds of CLOCK_MONOTONIC; `None` when there is no file."""
     times = []
@@ -116,9 +105,9 @@ def _with_environment_files(unit: Unit, value: str | None) -> str | None:
             text = read_plain_file(path, _MAX_ENVIRON_BYTES).decode("utf-8", "replace")
         except (OSError, NotAPlainFile):
             continue
-        values = parse_environment_file(text)
-        # What a file says wins over Environment=, and a later file over an earlier one.
-        value = values.get(VARIABLE, value)
+        # What a file says wins over Environment=, and a later file or line over an earlier one.
+        for setting in _SETTING.finditer(text):
+            value = setting["value"]
     return value
 
 

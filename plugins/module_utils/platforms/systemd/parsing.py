@@ -22,31 +22,11 @@ PROBE_NUMBER = 0
 """Workers are numbered from 1, so instance 0 can be asked for at any time to learn what the template says."""
 
 PROPERTIES = (
-    "Id",
-    "LoadState",
-    "LoadError",
-    "ActiveState",
-    "SubState",
-    "Result",
-    "NRestarts",
-    "UnitFileState",
-    "MainPID",
-    "Job",
-    "NeedDaemonReload",
-    "ControlGroup",
-    "MemoryMax",
-    "CPUQuotaPerSecUSec",
-    "TimeoutStopUSec",
-    "ExecStop",
-    "InactiveExitTimestampMonotonic",
-    "ActiveEnterTimestampMonotonic",
-    "ActiveExitTimestampMonotonic",
-    "InactiveEnterTimestampMonotonic",
-    "ExecMainStartTimestampMonotonic",
-    "FragmentPath",
-    "DropInPaths",
-    "Environment",
-    "EnvironmentFiles",
+    "Id,LoadState,LoadError,ActiveState,SubState,Result,NRestarts,UnitFileState,MainPID,Job,NeedDaemonReload,"
+    "InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic,ActiveExitTimestampMonotonic,"
+    "InactiveEnterTimestampMonotonic,ExecMainStartTimestampMonotonic,"
+    "ControlGroup,MemoryMax,CPUQuotaPerSecUSec,TimeoutStopUSec,ExecStop,"
+    "FragmentPath,DropInPaths,Environment,EnvironmentFiles"
 )
 """Everything that is asked of `systemctl show`, in one call for all units."""
 
@@ -61,7 +41,7 @@ _SECONDS_OF = {
     "ms": 1e-3,
     "us": 1e-6,
 }
-_SPAN_PART = re.compile(r"(\d+(?:\.\d+)?)(y|month|w|d|h|min|s|ms|us)")
+_SPAN_PART = re.compile(rf"(\d+(?:\.\d+)?)({'|'.join(_SECONDS_OF)})")
 
 
 def parse_blocks(text: str) -> list[dict[str, str]]:

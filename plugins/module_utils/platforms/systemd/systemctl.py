@@ -164,12 +164,8 @@ class Systemd:
         """
         deadline = self.clock.monotonic() + timeout
         starting = Command([*_SYSTEMCTL, "start", "--", *units])
-        try:
-            meanwhile()
-        finally:
-            # Whatever happened meanwhile, nothing is judged before the workers had their time.
-            answer = starting.end(max(0.1, deadline - self.clock.monotonic()))
-        return answer
+        meanwhile()
+        return starting.end(max(0.1, deadline - self.clock.monotonic()))
 
     def start_no_wait(self, units: Sequence[str]) -> Answer:
         """Let systemd start units."""
@@ -259,9 +255,7 @@ class Systemd:
         blocks: list[dict[str, str]] = []
         jobs: dict[str, str] = {}
         for _attempt in range(_SNAPSHOTS):
-            blocks = parse_blocks(
-                self._read(["show", f"--property={','.join(PROPERTIES)}", "--", *patterns], tried=tried)
-            )
+            blocks = parse_blocks(self._read(["show", f"--property={PROPERTIES}", "--", *patterns], tried=tried))
             with_job = {block.get("Id", "") for block in blocks if block.get("Job", "") not in ("", "0")}
             if not with_job:
                 return blocks, {}
