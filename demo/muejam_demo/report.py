@@ -17,17 +17,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay im
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget
 from ansible_collections.muejam.celery.plugins.module_utils.decide.written import as_mapping
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Outcome, Setting
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Outcome, Sample, Setting
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import Series, write_report
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import (
     Contender,
-    Frame,
     by_policy,
     celery_autoscale,
     fixed,
     keda,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import play
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 from . import plan
@@ -47,8 +45,14 @@ class Report:
     def __init__(self, recording: Recording, fleet: plan.Fleet) -> None:
         self.recording = recording
         self.fleet = fleet
-        self.setting = Setting(recording.start, fleet.concurrency, fleet.interval, fleet.floor)
-        self.frame = Frame(fleet.floor, fleet.ceiling, fleet.concurrency, parse_duration(plan.PROMISE))
+        self.setting = Setting(
+            floor=fleet.floor,
+            ceiling=fleet.ceiling,
+            promise=parse_duration(plan.PROMISE),
+            slots=fleet.concurrency,
+            start_seconds=recording.start,
+            poll_seconds=fleet.interval,
+        )
 
     def workload(self, horizon: float) -> Workload:
         """Return the tasks of the run, to be played again."""
@@ -61,17 +65,15 @@ class Report:
         processes = self.fleet.concurrency
         most, fewest = self.fleet.ceiling * processes, self.fleet.floor * processes
         return [
-            by_policy(f"policy target: {plan.PROMISE}", target),
-            fixed(self.fleet.floor),
-            fixed(self.fleet.ceiling),
-            fixed(_MANY),
-            replace(celery_autoscale(most, fewest), name=f"celery --autoscale={most},{fewest}"),
-            *(replace(keda(length, self.frame), name=f"KEDA, listLength {length}") for length in (50, 5)),
+            by_policy(f"policy target: {plan.PROMISE}", target, self.setting),
+            *(fixed(workers, self.setting) for workers in (self.fleet.floor, self.fleet.ceiling, _MANY)),
+            replace(celery_autoscale(most, fewest, self.setting), name=f"celery --autoscale={most},{fewest}"),
+            *(replace(keda(length, self.setting), name=f"KEDA, listLength {length}") for length in (50, 5)),
         ]
 
     def played(self, contender: Contender, horizon: float) -> Outcome:
         """Return what comes of the tasks under a contender."""
-        return play(contender, self.workload(horizon), self.setting, self.frame, _EVERY)
+        return contender.play(self.workload(horizon), _EVERY)
 
     def cost_of_ceiling(self) -> float:
         """Return the worker-seconds of as many workers as the policy allows, for as long as the run took."""
@@ -83,44 +85,30 @@ class Report:
 
     def _measured(self) -> Series:
         run = self.recording
-        line = [(sample.at, sample.waiting, sample.workers) for sample in run.samples]
+        line = [Sample(one.at, one.waiting, one.workers, run.oldest_wait(one.at)) for one in run.samples]
+        waits, back = run.waits_in_order(), last_above(self.fleet.floor, line)
         return Series(
-            "this run, measured",
-            [at for at, _waiting, _workers in line],
-            [waiting for _at, waiting, _workers in line],
-            [workers for _at, _waiting, workers in line],
-            [run.oldest_wait(at) for at, _waiting, _workers in line],
-            {
-                **waits_in_words(run.waits_in_order()),
-                "queue empty": seconds(emptied([(at, waiting) for at, waiting, _workers in line])),
-                "worker-seconds": f"{run.worker_seconds:.0f}",
-                f"back at {self.fleet.floor}": seconds(
-                    last_above(self.fleet.floor, [(at, workers) for at, _waiting, workers in line])
-                ),
-                "changes": str(len(run.changes)),
-            },
+            "this run, measured", line, self._summary(line, waits, run.worker_seconds, back, len(run.changes))
         )
 
     def _simulated(self, contender: Contender) -> Series:
         outcome = self.played(contender, self.recording.end)
-        line = outcome.timeline
         # Looked at again for longer: what it costs is compared over the time of the run, or until all tasks are done.
         later = self.played(contender, self.recording.end + _AFTERWARDS).timeline
-        back = last_above(self.fleet.floor, [(sample.at, sample.workers) for sample in later])
-        return Series(
-            contender.name,
-            [sample.at for sample in line],
-            [sample.waiting for sample in line],
-            [sample.workers for sample in line],
-            [sample.oldest for sample in line],
-            {
-                **waits_in_words(outcome.waits),
-                "queue empty": seconds(emptied([(sample.at, sample.waiting) for sample in line])),
-                "worker-seconds": f"{outcome.worker_seconds:.0f}",
-                f"back at {self.fleet.floor}": seconds(back),
-                "changes": str(outcome.changes),
-            },
-        )
+        back = last_above(self.fleet.floor, later)
+        summary = self._summary(outcome.timeline, outcome.waits, outcome.worker_seconds, back, outcome.changes)
+        return Series(contender.name, outcome.timeline, summary)
+
+    def _summary(
+        self, line: Sequence[Sample], waits: Sequence[float], cost: float, back: float | None, changes: int
+    ) -> dict[str, str]:
+        return {
+            **waits_in_words(waits),
+            "queue empty": seconds(emptied(line)),
+            "worker-seconds": f"{cost:.0f}",
+            f"back at {self.fleet.floor}": seconds(back),
+            "changes": str(changes),
+        }
 
     def verdict(self, found: Mapping[str, Any]) -> str:
         """Return in one line what the run came to."""
@@ -144,7 +132,7 @@ class Report:
         """Return how the numbers came about."""
         same, made = self.decided_again(log)
         run, limits = self.recording, self.fleet.policy.limits
-        again = self.played(by_policy("", self.fleet.policy), run.end)
+        again = self.played(by_policy("", self.fleet.policy, self.setting), run.end)
         by_priority = ", ".join(
             f"{PRIORITIES.get(int(priority), priority)} {row['mean']:.1f} s (95 % under {row['p95']:.1f} s)"
             for priority, row in found["waits_by_priority"].items()
@@ -199,23 +187,23 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def emptied(queue: Sequence[tuple[float, float | None]]) -> float | None:
+def emptied(line: Sequence[Sample]) -> float | None:
     """Return when the queue was first empty after it was longest; None when it never was."""
-    longest = max((waiting for _at, waiting in queue if waiting is not None), default=0.0)
+    longest = max((sample.waiting for sample in line if sample.waiting is not None), default=0)
     full = False
-    for at, waiting in queue:
-        full = full or waiting == longest
-        if full and waiting == 0:
-            return at
+    for sample in line:
+        full = full or sample.waiting == longest
+        if full and sample.waiting == 0:
+            return sample.at
     return None
 
 
-def last_above(floor: int, workers: Sequence[tuple[float, float | None]]) -> float | None:
+def last_above(floor: int, line: Sequence[Sample]) -> float | None:
     """Return when there were more workers than C(floor) for the last time, 0 for never; None when they stay."""
-    above = [place for place, (_at, number) in enumerate(workers) if number is not None and number > floor]
+    above = [place for place, one in enumerate(line) if one.workers is not None and one.workers > floor]
     if not above:
         return 0.0
-    return None if above[-1] == len(workers) - 1 else workers[above[-1] + 1][0]
+    return None if above[-1] == len(line) - 1 else line[above[-1] + 1].at
 
 
 def seconds(value: float | None) -> str:

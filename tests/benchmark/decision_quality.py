@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bed"))
@@ -30,14 +30,14 @@ from muejam_bed.collection import collections_path
 sys.path.insert(0, str(collections_path()))
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.comparison import KEPT, Result, compare
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Setting
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import Frame, by_policy, rivals
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import KEPT, Result, compare
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import workloads
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import by_policy, rivals
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import KINDS
 
 PROMISE = 30.0
 FLOOR, CEILING = 2, 20
-FRAME = Frame(FLOOR, CEILING, 1, PROMISE)
+SETTING = Setting(FLOOR, CEILING, PROMISE)
 STARTS = (5.0, 15.0, 30.0)
 MOST_COST = 1.10
 UNFORESEEN = "burst"
@@ -60,16 +60,16 @@ class Run:
 
 def main(seeds: Sequence[int]) -> int:
     """Print a table for each time a worker takes to start, then whether each claim holds."""
-    target = by_policy(TARGET, parse_policy({"target": {"wait_time": PROMISE}}))
-    contenders = [target, *rivals(RIVALS, FRAME)]
-    loads = [(seed, load) for seed in seeds for load in workloads(seed)]
-    always = [compare(load, rivals(WITHOUT_STARTS, FRAME), Setting(), FRAME) for _seed, load in loads]
+    target = parse_policy({"target": {"wait_time": PROMISE}})
+    loads = [(seed, kind.workload(seed)) for seed in seeds for kind in KINDS]
+    always = [compare(load, rivals(WITHOUT_STARTS, SETTING), SETTING) for _seed, load in loads]
     runs = []
     for start in STARTS:
-        setting = Setting(start_seconds=start, workers=FLOOR)
+        setting = replace(SETTING, start_seconds=start)
+        contenders = [by_policy(TARGET, target, setting), *rivals(RIVALS, setting)]
         of_start = []
         for (seed, load), others in zip(loads, always):
-            results = [*compare(load, contenders, setting, FRAME), *others]
+            results = [*compare(load, contenders, setting), *others]
             of_start.append(Run(load.name, seed, start, {result.name: result for result in results}))
         show(of_start, start)
         runs += of_start

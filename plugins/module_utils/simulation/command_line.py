@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import cli
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
@@ -18,29 +19,20 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.durations imp
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import MEMORY
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, StepRules, WaitTarget
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import (
-    MEMORY_PERCENT,
-    Setting,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.comparison import compare, table, verdict
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import MEMORY_PERCENT, Setting
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import (
+    Series,
     require_matplotlib,
     write_report,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import (
-    Contender,
-    Frame,
-    by_policy,
-    rivals,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import (
-    compare,
-    table,
-    verdict,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import by_policy, rivals
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.traces import read_trace
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import KINDS, Workload
 
-LIST = "list"
+_T = TypeVar("_T")
+
+_LIST = "list"
 
 _PROMISE = 30.0
 _MOST_STEPS = 10_000_000  # looks in a run: more is a mistake in the interval or in the times of a trace
@@ -79,39 +71,83 @@ def _add_simulate(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--policy", action="append", metavar="FILE", help="a policy, YAML or JSON; may be given again")
     load = verb.add_mutually_exclusive_group(required=True)
-    load.add_argument("--workload", choices=[*(kind.name for kind in KINDS), LIST], metavar="NAME", help="see below")
+    load.add_argument("--workload", choices=[*(kind.name for kind in KINDS), _LIST], metavar="NAME", help="see below")
     load.add_argument("--trace", metavar="FILE", help="tasks that were recorded; see below")
     verb.add_argument("--against", default="", metavar="RIVALS", help="e.g. fixed:2,celery:20,2,keda:50; see below")
     verb.add_argument(
-        "--start-seconds", type=_duration, default=5.0, metavar="TIME", help="until a new worker consumes"
+        "--start-seconds",
+        type=_argument(parse_duration),
+        default=5.0,
+        metavar="TIME",
+        help="until a new worker consumes",
     )
-    verb.add_argument("--concurrency", type=_whole, default=1, metavar="N", help="tasks that a worker runs at once")
-    verb.add_argument("--interval", type=_interval, default=5.0, metavar="TIME", help="between two decisions (5s)")
     verb.add_argument(
-        "--promise", type=_duration, metavar="TIME", help="the wait to judge by; the first policy's wait_time, or 30s"
+        "--concurrency", type=_argument(_whole), default=1, metavar="N", help="tasks that a worker runs at once"
+    )
+    verb.add_argument(
+        "--interval", type=_argument(_interval), default=5.0, metavar="TIME", help="between two decisions (5s)"
+    )
+    verb.add_argument(
+        "--promise",
+        type=_argument(parse_duration),
+        metavar="TIME",
+        help="the wait to judge by; the first policy's wait_time, or 30s",
     )
     verb.add_argument("--seed", type=int, default=1, metavar="N", help="another one makes other tasks of the same kind")
     verb.add_argument(
-        "--begin", type=_instant, metavar="INSTANT", help="RFC 3339: when it begins, for policies with windows"
+        "--begin",
+        type=_argument(instant_of),
+        metavar="INSTANT",
+        help="RFC 3339: when it begins, for policies with windows",
     )
     verb.add_argument("--json", action="store_true", help="print the numbers as JSON")
     verb.add_argument("--plot", metavar="FILE.html", help="draw it: a page, and a picture (.png) beside it")
     verb.set_defaults(act=_simulate)
 
 
+def _argument(read: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a type for argparse that says what is wrong in the words of C(read)."""
+
+    def convert(text: str) -> _T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+def _interval(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds < 0.1:
+        raise ValueError(f"{text} is too short: 0.1 s is the least")
+    return seconds
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10000:
+        raise ValueError(f"{text!r} is not a number from 1 to 10000")
+    return int(text)
+
+
 def _simulate(options: argparse.Namespace) -> Iterator[str]:
-    if options.workload == LIST:
+    if options.workload == _LIST:
         yield from (f"{kind.name:12} {kind.about}" for kind in KINDS)
         return
-    paths = options.policy or []
-    if not paths:
+    if not options.policy:
         raise OperationError("simulate", "no policy was given", "Name one by --policy FILE.")
-    policies = list(zip(names_of(paths), map(load_policy, paths)))
+    policies = [load_policy(path) for path in options.policy]
     if options.plot:
         require_matplotlib()
-    first = policies[0][1]
-    floor, ceiling = first.limits.min_workers, first.limits.max_workers
-    frame = Frame(floor, ceiling, options.concurrency, _promise(options.promise, first))
+    limits = policies[0].limits
+    setting = Setting(
+        floor=limits.min_workers,
+        ceiling=limits.max_workers,
+        promise=_promise(options.promise, policies[0]),
+        slots=options.concurrency,
+        start_seconds=options.start_seconds,
+        poll_seconds=options.interval,
+    )
     workload = _workload(options)
     if workload.horizon / options.interval > _MOST_STEPS:
         raise OperationError(
@@ -119,24 +155,23 @@ def _simulate(options: argparse.Namespace) -> Iterator[str]:
             f"it lasts {workload.horizon:.3g} s, which is too long for a decision every {options.interval:g} s",
             "See whether all times of the trace are of one kind, or take a longer interval.",
         )
-    setting = Setting(options.start_seconds, options.concurrency, options.interval, floor)
-    contenders: list[Contender] = [by_policy(name, policy) for name, policy in policies]
+    contenders = [by_policy(name, policy, setting) for name, policy in zip(_names_of(options.policy), policies)]
     try:
-        contenders += rivals(options.against, frame)
+        contenders += rivals(options.against, setting)
     except ValueError as error:
         raise OperationError(
             "compare with the rivals of --against", error, "See celery-autoscaler simulate -h."
         ) from error
-    results = compare(workload, contenders, setting, frame, timeline=bool(options.plot))
-    notes = _notes(workload, setting, frame, options, results[0].least)
-    notes += _assumed([policy for _name, policy in policies])
+    results = compare(workload, contenders, setting, timeline=bool(options.plot))
+    seed = "" if options.trace else f", seed {options.seed}"
+    notes = list(_notes(f"{workload.name}{seed}", workload, setting, results[0].least, policies))
     if options.json:
         yield json.dumps(
             {
                 "workload": workload.name,
                 "tasks": len(workload.tasks),
                 "seconds": workload.horizon,
-                "promise": frame.promise,
+                "promise": setting.promise,
                 "least_worker_seconds": results[0].least,
                 "contenders": [result.as_json() for result in results],
             }
@@ -147,16 +182,16 @@ def _simulate(options: argparse.Namespace) -> Iterator[str]:
         page, picture = write_report(
             options.plot,
             f"Workload {workload.name}: {len(contenders)} ways to size a fleet",
-            [result.series() for result in results],
+            [Series(result.name, result.outcome.timeline, result.summary()) for result in results],
             verdict(results),
             [*notes, "A worker is paid for from the order to start it until its last task is done."],
-            frame.promise,
+            setting.promise,
         )
         if not options.json:
             yield f"Drawn in {page} and {picture}."
 
 
-def names_of(paths: Sequence[str]) -> list[str]:
+def _names_of(paths: Sequence[str]) -> list[str]:
     """Return a name for each policy: its file's without the suffix, or the path where two would be alike."""
     stems = [Path(path).stem for path in paths]
     return [stem if stems.count(stem) == 1 else path for stem, path in zip(stems, paths)]
@@ -182,50 +217,17 @@ def _workload(options: argparse.Namespace) -> Workload:
     return workload if options.begin is None else replace(workload, begin=options.begin)
 
 
-def _notes(
-    workload: Workload, setting: Setting, frame: Frame, options: argparse.Namespace, least: float
-) -> tuple[str, ...]:
+def _notes(name: str, workload: Workload, setting: Setting, least: float, policies: Sequence[Policy]) -> Iterator[str]:
     work = sum(seconds for _at, seconds in workload.tasks)
-    seed = "" if options.trace else f", seed {options.seed}"
-    return (
-        f"workload {workload.name}{seed}: {len(workload.tasks)} tasks of {work / len(workload.tasks):.3g} s on average "
-        f"within {format_duration(round(workload.horizon))}",
-        f"{frame.floor} to {frame.ceiling} workers that run {setting.slots} at once and start in "
-        f"{setting.start_seconds:g} s; a decision every {setting.poll_seconds:g} s",
-        f"least: {least / 3600:.2f} worker-hours, for a fleet that knows the future and starts at once",
+    yield (
+        f"workload {name}: {len(workload.tasks)} tasks of {work / len(workload.tasks):.3g} s on average "
+        f"within {format_duration(round(workload.horizon))}"
     )
-
-
-def _assumed(policies: Sequence[Policy]) -> tuple[str, ...]:
-    """Say what a policy looks at that tasks of a workload do not tell."""
+    yield (
+        f"{setting.floor} to {setting.ceiling} workers that run {setting.slots} at once and start in "
+        f"{setting.start_seconds:g} s; a decision every {setting.poll_seconds:g} s"
+    )
+    yield f"least: {least / 3600:.2f} worker-hours, for a fleet that knows the future and starts at once"
     rules = [policy.rules for policy in policies if isinstance(policy.rules, StepRules)]
-    if not any(c.metric == MEMORY for rule in rules for c in (*rule.up.conditions, *rule.down.conditions)):
-        return ()
-    return (f"memory: taken to be {MEMORY_PERCENT:g} % all the time, as tasks of a workload say nothing of it",)
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _interval(text: str) -> float:
-    seconds = _duration(text)
-    if seconds < 0.1:
-        raise argparse.ArgumentTypeError(f"{text} is too short: 0.1 s is the least")
-    return seconds
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000")
-    return int(text)
-
-
-def _instant(text: str) -> float:
-    try:
-        return instant_of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    if any(c.metric == MEMORY for rule in rules for c in (*rule.up.conditions, *rule.down.conditions)):
+        yield f"memory: taken to be {MEMORY_PERCENT:g} % all the time, as tasks of a workload say nothing of it"

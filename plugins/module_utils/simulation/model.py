@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
@@ -40,25 +40,40 @@ MEMORY_PERCENT = 20.0
 
 @dataclass(frozen=True)
 class Setting:
-    """What the workers are like: seconds until a new one consumes, tasks at once, seconds between two looks."""
+    """How a fleet is run, and what is asked of it.
 
-    start_seconds: float = 5.0
+    :param floor: the fewest workers, with which it begins.
+    :param ceiling: the most workers.
+    :param promise: for how long a task may wait, in seconds.
+    :param slots: tasks that a worker runs at once.
+    :param start_seconds: seconds until a new worker consumes.
+    :param poll_seconds: seconds between two looks.
+    :param of_processes: how many make one worker that is paid for, where processes of a pool are sized like workers.
+    """
+
+    floor: int = 2
+    ceiling: int = 20
+    promise: float = 30.0
     slots: int = 1
+    start_seconds: float = 5.0
     poll_seconds: float = 5.0
-    workers: int = 2
+    of_processes: int = 1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The fleet at an instant: seconds since the run began, tasks that wait, workers, the age of the oldest task.
+    """The fleet at an instant; None is what was not known then.
 
-    C(workers) are those that are paid for: consuming, starting and draining ones.
+    :param at: seconds since the run began.
+    :param waiting: tasks that wait.
+    :param workers: those that are paid for: consuming, starting and draining ones.
+    :param oldest: for how long the oldest task has waited, in seconds.
     """
 
     at: float
-    waiting: int
-    workers: float
-    oldest: float
+    waiting: int | None
+    workers: float | None
+    oldest: float | None
 
 
 @dataclass(frozen=True)
@@ -85,59 +100,57 @@ def simulate(
     return _Run(workload, controller, setting, sample_seconds).outcome()
 
 
-def least_cost(workload: Workload, promise: float, floor: int, slots: int = 1) -> float:
+def least_cost(workload: Workload, setting: Setting) -> float:
     """Return worker-seconds that no controller which keeps the promise gets far below.
 
     The floor is paid anyhow; each task it would start too late is served by a worker
     that needs no time to start and is paid for the task alone.
     """
-    free = [0.0] * (floor * slots)
+    free = [0.0] * (setting.floor * setting.slots)
     extra = 0.0
     for arrival, seconds in workload.tasks:
-        if free and free[0] - arrival <= promise:
+        if free and free[0] - arrival <= setting.promise:
             heapq.heapreplace(free, max(arrival, free[0]) + seconds)
         else:
             extra += seconds
-    return floor * max(workload.horizon, *free) + extra / slots if free else extra / slots
+    return setting.floor * max(workload.horizon, *free) + extra / setting.slots if free else extra / setting.slots
 
 
 class _Run:
     def __init__(self, workload: Workload, controller: Controller, setting: Setting, sample_seconds: float) -> None:
-        self.tasks: Sequence[tuple[float, float]] = workload.tasks
-        self.horizon = workload.horizon
-        self.begin = workload.begin
+        self.workload = workload
         self.controller = controller
         self.setting = setting
-        self.consuming = dict.fromkeys(range(setting.workers), 0)
-        self.starting: list[tuple[float, int]] = []
-        self.draining: dict[int, int] = {}
-        self.ends: list[tuple[float, int, float]] = []
-        self.queue: deque[tuple[float, float]] = deque()
-        self.free: deque[int] = deque(number for number in self.consuming for _slot in range(setting.slots))
-        self.next_number = setting.workers
-        self.next_task = 0
-        self.waits: list[float] = []
-        self.processed = 0
-        self.runtime = 0.0
-        self.cost = 0.0
-        self.changes = 0
         self.sample_seconds = sample_seconds
         self.next_sample = 0.0 if math.isfinite(sample_seconds) else math.inf
         self.timeline: list[Sample] = []
+        # Workers have numbers. Those that consume or drain have the number of their tasks.
+        self.consuming = dict.fromkeys(range(setting.floor), 0)
+        self.draining: dict[int, int] = {}
+        self.starting: deque[tuple[float, int]] = deque()
+        self.next_number = setting.floor
+        self.free = deque(number for number in self.consuming for _slot in range(setting.slots))
+        self.arrivals = deque(workload.tasks)
+        self.queue: deque[tuple[float, float]] = deque()
+        self.ends: list[tuple[float, int, float]] = []
+        self.waits: list[float] = []
+        self.runtime = 0.0
+        self.cost = 0.0
+        self.changes = 0
 
     def outcome(self) -> Outcome:
         now, look = 0.0, 0.0
         while True:
-            arrival = self.tasks[self.next_task][0] if self.next_task < len(self.tasks) else math.inf
+            arrival = self.arrivals[0][0] if self.arrivals else math.inf
             end = self.ends[0][0] if self.ends else math.inf
             start = self.starting[0][0] if self.starting else math.inf
             following = min(arrival, end, start, look)
             idle = arrival == end == math.inf and not self.queue
-            over = following >= self.horizon and (idle or following >= self.horizon + PATIENCE)
+            latest = self.workload.horizon if idle else self.workload.horizon + PATIENCE
+            over = following >= latest
             if over:
-                following = max(now, self.horizon if idle else self.horizon + PATIENCE)
-            if self.next_sample < following:
-                self._sample(following)
+                following = max(now, latest)
+            self._sample(following)
             self.cost += self._paid() * (following - now)
             now = following
             if over:
@@ -145,19 +158,18 @@ class _Run:
             if now == end:
                 self._end()
             elif now == start:
-                number = heapq.heappop(self.starting)[1]
+                number = self.starting.popleft()[1]
                 self.consuming[number] = 0
                 self.free.extend([number] * self.setting.slots)
             elif now == arrival:
-                self.queue.append(self.tasks[self.next_task])
-                self.next_task += 1
+                self.queue.append(self.arrivals.popleft())
             else:
                 look += self.setting.poll_seconds
                 self._decide(now)
-            if self.queue and self.free:
-                self._assign(now)
+            self._assign(now)
         self.waits.extend(now - arrival for arrival, _seconds in self.queue)
-        return Outcome(tuple(sorted(self.waits)), self.cost, self.changes, tuple(self.timeline))
+        cost = self.cost / self.setting.of_processes
+        return Outcome(tuple(sorted(self.waits)), cost, self.changes, tuple(self.timeline))
 
     def _paid(self) -> int:
         return len(self.consuming) + len(self.starting) + len(self.draining)
@@ -166,12 +178,12 @@ class _Run:
         """Note what is so from now to C(until), where nothing happens in between."""
         while self.next_sample < until:
             oldest = self.next_sample - self.queue[0][0] if self.queue else 0.0
-            self.timeline.append(Sample(self.next_sample, len(self.queue), self._paid(), oldest))
+            workers = self._paid() / self.setting.of_processes
+            self.timeline.append(Sample(self.next_sample, len(self.queue), workers, oldest))
             self.next_sample += self.sample_seconds
 
     def _end(self) -> None:
         _at, number, seconds = heapq.heappop(self.ends)
-        self.processed += 1
         self.runtime += seconds
         if number in self.consuming:
             self.consuming[number] -= 1
@@ -193,13 +205,13 @@ class _Run:
 
     def _decide(self, now: float) -> None:
         current = len(self.consuming) + len(self.starting)
-        running = sum(self.consuming.values()) + sum(self.draining.values())
+        running = len(self.ends)
         metrics = {
             QUEUE_DEPTH: float(len(self.queue)),
             # Nothing is prefetched here, and no task waits for its time.
             BACKLOG: float(len(self.queue) + running),
             WAIT_TIME: now - self.queue[0][0] if self.queue else 0.0,
-            PROCESSED_TOTAL: float(self.processed),
+            PROCESSED_TOTAL: float(len(self.waits) - running),
             RUNNING: float(running),
             RUNTIME_TOTAL: self.runtime,
             SCHEDULED: 0.0,
@@ -207,20 +219,18 @@ class _Run:
             MEMORY: MEMORY_PERCENT,
             CPU: min(100.0, 100.0 * running / max(1, len(self.consuming) * self.setting.slots)),
         }
-        wanted = self.controller(
-            Observation(self.begin + now, current, metrics, len(self.starting), len(self.draining))
-        )
+        at = self.workload.begin + now
+        wanted = self.controller(Observation(at, current, metrics, len(self.starting), len(self.draining)))
         self.changes += wanted != current
         for _more in range(wanted - current):
-            heapq.heappush(self.starting, (now + self.setting.start_seconds, self.next_number))
+            self.starting.append((now + self.setting.start_seconds, self.next_number))
             self.next_number += 1
         for _fewer in range(current - wanted):
             self._stop_one()
 
     def _stop_one(self) -> None:
         if self.starting:
-            self.starting.remove(max(self.starting))
-            heapq.heapify(self.starting)
+            self.starting.pop()
             return
         number = min(self.consuming, key=lambda one: (self.consuming[one], -one))
         tasks = self.consuming.pop(number)

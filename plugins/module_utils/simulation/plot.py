@@ -15,53 +15,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import FigureBase
 
 
 @dataclass(frozen=True)
 class Series:
-    """One contender over time. All sequences are of one length; None is what was not known then.
+    """One contender over time.
 
-    :param times: seconds since the beginning, ascending; 0 is the same instant for all contenders.
-    :param queue: waiting tasks.
-    :param workers: workers that are paid for.
-    :param waits: how long the oldest task has waited, in seconds.
+    :param line: samples in the order of time, which begins at the same instant for all contenders.
     :param summary: what it came to, as texts by the heading of their column.
     """
 
     name: str
-    times: Sequence[float]
-    queue: Sequence[float | None]
-    workers: Sequence[float | None]
-    waits: Sequence[float | None]
+    line: Sequence[Sample]
     summary: Mapping[str, str] = field(default_factory=dict)
 
 
 # Okabe and Ito's colours, which the colour-blind can tell apart too; the first contender has the strongest.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#7F3C8D", "#4B4B4B")
-_INK, _FAINT, _GRID, _OURS_BEHIND = "#222222", "#666666", "#E3E6EA", "#B4BCC6"
+_INK, _FAINT, _GRID, _FIRST_BEHIND, _PROMISED = "#222222", "#666666", "#E3E6EA", "#B4BCC6", "#C62828"
 _ACROSS = 4  # contenders side by side
 _POINTS = 500  # more are not seen in a panel of this width
 _OUTLIER = 2.0  # a contender whose peak is so many times that of the others is cut off rather than flattening them
 _OVERTIME = 1.25  # so much longer than the first contender's is drawn of the others
 
+# The panels of a contender, one below the other: which field of its samples, and the label of the axis.
+_PANELS = {"waiting": "tasks waiting", "workers": "workers", "oldest": "oldest wait (s)"}
 
-@dataclass(frozen=True)
-class _Row:
-    """One of the three things that are drawn: its axis, where it is found, the room above its highest point."""
-
-    label: str
-    of: str
-    stepped: bool = False
-
-
-_ROWS = (_Row("tasks waiting", "queue"), _Row("workers", "workers", stepped=True), _Row("oldest wait (s)", "waits"))
+_LOOK: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": _FAINT,
+    "axes.grid": True,
+    "axes.labelcolor": _INK,
+    "axes.labelsize": 10,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.08,
+    "font.size": 9,
+    "grid.color": _GRID,
+    # With it, and without a date, the same numbers give the same page.
+    "svg.hashsalt": "muejam.celery",
+    "xtick.color": _FAINT,
+    "xtick.labelsize": 9,
+    "xtick.major.size": 0,
+    "ytick.color": _FAINT,
+    "ytick.labelsize": 9,
+    "ytick.major.size": 0,
+}
 
 
 def write_report(
@@ -75,18 +86,20 @@ def write_report(
     """Write a self-contained page to C(path) and a picture of the same beside it; return where both are.
 
     :param path: of the page; the picture has its name with the suffix C(.png).
+    :param contenders: at least one.
     :param verdict: what to take away, in one line.
     :param notes: how it came about, a line each.
     :param promise: the promised wait in seconds, to draw it.
     :raises OperationError: when matplotlib is missing, or a file cannot be written.
     """
+    require_matplotlib()
+    import matplotlib
+
     page = Path(path)
     picture = page.with_suffix(".png")
-    if not contenders:
-        raise ValueError("a report needs a contender")
-    drawing = _drawing(contenders, promise)
-    text = _page(title, contenders, verdict, notes, drawing)
-    picture_bytes = _picture(title, contenders, verdict, notes, promise)
+    with matplotlib.rc_context(_LOOK):
+        text = _page(title, contenders, verdict, notes, _drawing(contenders, promise))
+        picture_bytes = _picture(title, contenders, verdict, notes, promise)
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
@@ -109,22 +122,12 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def _figure(width: float, height: float) -> Figure:
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _drawing(contenders: Sequence[Series], promise: float | None) -> str:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _drawing(contenders: Sequence[Series], promise: float | None) -> str:
-    width, height = _size(contenders)
-    figure = _figure(width, height)
-    _draw(figure.add_subfigure(figure.add_gridspec(1, 1)[0]), contenders, promise)
+    figure = Figure(figsize=_size(contenders), layout="constrained")
+    _draw(figure, contenders, promise)
     out = io.StringIO()
-    # Without a date the same numbers give the same page.
     figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue()
     return text[text.index("<svg") :]
@@ -133,146 +136,107 @@ def _drawing(contenders: Sequence[Series], promise: float | None) -> str:
 def _picture(
     title: str, contenders: Sequence[Series], verdict: str, notes: Sequence[str], promise: float | None
 ) -> bytes:
-    require_matplotlib()
-    from matplotlib.transforms import Bbox
+    from matplotlib.figure import Figure
 
     width, height = _size(contenders)
     said = textwrap.wrap(verdict, 150)
-    table = 0.3 * (len(contenders) + 1)
-    head = 0.95 + 0.24 * len(said) + table
     lines = [line for note in notes for line in textwrap.wrap(note, 180, subsequent_indent="    ")]
-    foot = 0.25 * max(1, len(lines))
-    figure = _figure(width, head + height + foot)
-    grid = figure.add_gridspec(3, 1, height_ratios=[head, height, foot])
-    top, middle, bottom = (figure.add_subfigure(grid[part]) for part in range(3))
-    top.text(0.012, 1 - 0.38 / head, title, fontsize=17, fontweight="bold", color=_INK, va="center")
-    top.text(0.012, 1 - 0.68 / head, "\n".join(said), fontsize=12, color=_COLOURS[0], va="top")
-    axes = top.add_axes((0.012, 0.02, 0.976, table / head))
-    axes.axis("off")
-    heading, *rows = _table(contenders)
-    widest = [max(len(cells[column]) for cells in (heading, *rows)) for column in range(len(heading))]
-    cells = axes.table(
-        cellText=rows,
-        colLabels=heading,
-        cellLoc="right",
-        colWidths=[(wide + 3) / sum(w + 3 for w in widest) for wide in widest],
-        bbox=Bbox.unit(),
-    )
-    cells.auto_set_font_size(False)
-    cells.set_fontsize(10)
-    for (row, column), cell in cells.get_celld().items():
-        cell.set_edgecolor(_GRID)
-        cell.set_linewidth(0.8)
-        cell.visible_edges = "B"
-        cell.get_text().set_color(_INK if row else _FAINT)
-        if column == 0:
-            cell.get_text().set_horizontalalignment("left")
-            if row:
-                cell.get_text().set_color(_colour(row - 1))
-                cell.get_text().set_fontweight("bold")
-    _draw(middle, contenders, promise)
-    for number, line in enumerate(lines):
-        bottom.text(0.012, 1 - (number + 0.4) / max(1, len(lines)), line, fontsize=9, color=_FAINT, va="center")
+    head = 0.3 * (len(contenders) + 1) + 0.25 * len(said)
+    figure = Figure(figsize=(width, 0.5 + head + height + 0.18 * len(lines)), layout="constrained")
+    at_left = {"x": 0.012, "horizontalalignment": "left"}
+    figure.suptitle(title, fontsize=17, fontweight="bold", color=_INK, **at_left)
+    figure.supxlabel("\n".join(lines), fontsize=9, color=_FAINT, linespacing=1.5, **at_left)
+    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[head, height])
+    top.suptitle("\n".join(said), fontsize=12, color=_COLOURS[0], **at_left)
+    _tabulate(top.subplots(), contenders)
+    _draw(bottom, contenders, promise)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 
+def _tabulate(axes: Axes, contenders: Sequence[Series]) -> None:
+    from matplotlib.transforms import Bbox
+
+    axes.axis("off")
+    heading, *rows = _table(contenders)
+    cells = axes.table(cellText=rows, colLabels=heading, cellLoc="right", edges="B", bbox=Bbox.unit())
+    cells.auto_set_column_width(range(len(heading)))
+    cells.auto_set_font_size(False)
+    cells.set_fontsize(10)
+    for (row, column), cell in cells.get_celld().items():
+        cell.set(edgecolor=_GRID, linewidth=0.8)
+        cell.set_text_props(color=_INK if row else _FAINT)
+        if row and not column:
+            cell.set_text_props(color=_colour(row - 1), fontweight="bold", horizontalalignment="left")
+
+
 def _size(contenders: Sequence[Series]) -> tuple[float, float]:
     """Return the width and height of the drawing, in inches."""
-    bands = math.ceil(len(contenders) / _across(contenders))
+    bands, _across = _arranged(contenders)
     return 14.0, 5.6 * bands + 0.3
 
 
-def _across(contenders: Sequence[Series]) -> int:
-    """Return how many stand side by side: as many in each band, or nearly so."""
-    return math.ceil(len(contenders) / math.ceil(len(contenders) / _ACROSS))
+def _arranged(contenders: Sequence[Series]) -> tuple[int, int]:
+    """Return how many bands there are, and how many stand side by side: as many in each band, or nearly so."""
+    bands = math.ceil(len(contenders) / _ACROSS)
+    return bands, math.ceil(len(contenders) / bands)
 
 
-def _draw(into: SubFigure, contenders: Sequence[Series], promise: float | None) -> None:
+def _draw(into: FigureBase, contenders: Sequence[Series], promise: float | None) -> None:
     """Draw each contender in a column of its own; columns that do not fit follow below."""
-    across = _across(contenders)
-    bands = [contenders[first : first + across] for first in range(0, len(contenders), across)]
-    panels: list[Sequence[Axes]] = []
-    grid = into.add_gridspec(len(bands), 1)
-    for number in range(len(bands)):
-        part = into.add_subfigure(grid[number])
-        panels.extend(part.subplots(len(_ROWS), across, sharex=True, squeeze=False))
+    bands, across = _arranged(contenders)
+    grid = into.subplots(bands * len(_PANELS), across, sharex=True, sharey="row", squeeze=False)
     end = _end(contenders)
     unit, seconds = _time_unit(end)
-    for row_number, row in enumerate(_ROWS):
-        highest = _highest(contenders, row, promise if row.of == "waits" else None)
-        for number, series in enumerate(contenders):
-            band, column = divmod(number, across)
-            axes: Axes = panels[band * len(_ROWS) + row_number][column]
-            _panel(axes, contenders, number, row, highest, seconds)
-            axes.set_xlim(0, end / seconds)
-            if row.of == "waits" and promise is not None:
-                axes.axhline(promise, color="#C62828", linewidth=1, linestyle=(0, (4, 3)), zorder=4)
-                axes.annotate(
-                    f"promised {promise:g} s",
-                    (1, promise),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(-3, 3),
-                    textcoords="offset points",
-                    ha="right",
-                    fontsize=8,
-                    color="#C62828",
-                )
-            if row_number == 0:
-                axes.set_title(series.name, fontsize=12, fontweight="bold", color=_colour(number), loc="left")
+    grid[0, 0].set_xlim(0, end / seconds)
+    highest = {key: _highest(contenders, key, promise if key == "oldest" else None) for key in _PANELS}
+    for number, series in enumerate(contenders):
+        colour = _COLOURS[number % len(_COLOURS)]
+        band, column = divmod(number, across)
+        panels = grid[band * len(_PANELS) : (band + 1) * len(_PANELS), column]
+        panels[0].set_title(series.name, color=colour)
+        panels[-1].set_xlabel(f"time ({unit})")
+        panels[-1].tick_params(labelbottom=True)
+        for axes, (key, label) in zip(panels, _PANELS.items()):
+            drawn, filled = ("steps-post", "post") if key == "workers" else ("default", None)
+            if number:
+                axes.plot(*_thinned(contenders[0], key, seconds), color=_FIRST_BEHIND, linewidth=1.2, drawstyle=drawn)
+            times, values = _thinned(series, key, seconds)
+            axes.plot(times, values, color=colour, linewidth=1.6, drawstyle=drawn)
+            axes.fill_between(times, values, step=filled, color=colour, alpha=0.13, linewidth=0)
+            axes.set_ylim(0, highest[key] * 1.12)
             if column == 0:
-                axes.set_ylabel(row.label, fontsize=10, color=_INK)
-            else:
-                axes.tick_params(labelleft=False)
-            if row_number == len(_ROWS) - 1:
-                axes.set_xlabel(f"time ({unit})", fontsize=10, color=_INK)
-                axes.tick_params(labelbottom=True)
-    for empty in range(len(contenders), len(bands) * across):
-        band, column = divmod(empty, across)
-        for row_number in range(len(_ROWS)):
-            panels[band * len(_ROWS) + row_number][column].axis("off")
+                axes.set_ylabel(label)
+            peak = _peak(series.line, key)
+            if peak > highest[key]:
+                axes.text(
+                    0.98, 0.93, f"up to {peak:,.0f}", transform=axes.transAxes, color=colour, ha="right", va="top"
+                )
+        if promise is not None:
+            panels[-1].axhline(promise, color=_PROMISED, linewidth=1, linestyle=(0, (4, 3)))
+            promised = f"promised {promise:g} s"
+            at_right = panels[-1].get_yaxis_transform()
+            panels[-1].text(0.98, promise, promised, transform=at_right, color=_PROMISED, ha="right", va="bottom")
+    for axes in grid[-len(_PANELS) :, (len(contenders) - 1) % across + 1 :].flat:
+        axes.axis("off")
     if len(contenders) > 1:
         into.supxlabel(f"grey: {contenders[0].name}, for comparison", fontsize=9, color=_FAINT)
-
-
-def _panel(axes: Axes, contenders: Sequence[Series], number: int, row: _Row, highest: float, seconds: float) -> None:
-    series, colour = contenders[number], _colour(number)
-    if number:
-        times, values = _thinned(contenders[0], row, seconds)
-        axes.plot(times, values, color=_OURS_BEHIND, linewidth=1.2, drawstyle=_style(row), zorder=2)
-    times, values = _thinned(series, row, seconds)
-    axes.plot(times, values, color=colour, linewidth=1.6, drawstyle=_style(row), zorder=3)
-    axes.fill_between(times, values, step="post" if row.stepped else None, color=colour, alpha=0.13, linewidth=0)
-    peak = max(_known(getattr(series, row.of)), default=0.0)
-    axes.set_ylim(0, highest * 1.12)
-    if peak > highest:
-        axes.annotate(
-            f"up to {peak:,.0f}", (0.98, 0.93), xycoords="axes fraction", ha="right", va="top", fontsize=9, color=colour
-        )
-    axes.grid(True, color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9, colors=_FAINT, length=0)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name == "bottom")
-        spine.set_color(_FAINT)
-
-
-def _style(row: _Row) -> str:
-    return "steps-post" if row.stepped else "default"
 
 
 def _colour(number: int) -> str:
     return _COLOURS[number % len(_COLOURS)]
 
 
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
+def _peak(line: Sequence[Sample], key: str, unknown: float = 0.0) -> float:
+    """Return the highest value of a field that is known of the samples, C(unknown) where none is."""
+    values = (getattr(sample, key) for sample in line)
+    return max((value for value in values if value is not None), default=unknown)
 
 
-def _highest(contenders: Sequence[Series], row: _Row, promise: float | None) -> float:
+def _highest(contenders: Sequence[Series], key: str, promise: float | None) -> float:
     """Return up to where the axis goes: to the highest of all, without those that would flatten the others."""
-    peaks = sorted(max(_known(getattr(series, row.of)), default=0.0) for series in contenders)
+    peaks = sorted(_peak(series.line, key) for series in contenders)
     while len(peaks) > 1 and peaks[-1] > _OUTLIER * max(peaks[-2], promise or 0.0, 1.0):
         peaks.pop()
     least = 1.3 * promise if promise else 1.0
@@ -281,20 +245,15 @@ def _highest(contenders: Sequence[Series], row: _Row, promise: float | None) -> 
 
 def _end(contenders: Sequence[Series]) -> float:
     """Return until when it is drawn, in seconds: some that never get done would squeeze the others."""
-    ends = [series.times[-1] if series.times else 0.0 for series in contenders]
+    ends = [series.line[-1].at if series.line else 0.0 for series in contenders]
     return min(max(ends), _OVERTIME * ends[0]) or 1.0
 
 
-def _thinned(series: Series, row: _Row, seconds: float) -> tuple[list[float], list[float]]:
+def _thinned(series: Series, key: str, seconds: float) -> tuple[list[float], list[float]]:
     """Return times in the unit and values to draw: the largest of each stretch, so that no peak is lost."""
-    values: Sequence[float | None] = getattr(series, row.of)
-    stretch = max(1, math.ceil(len(values) / _POINTS))
-    times, highest = [], []
-    for first in range(0, len(values), stretch):
-        known = _known(values[first : first + stretch])
-        times.append(series.times[first] / seconds)
-        highest.append(max(known) if known else math.nan)
-    return times, highest
+    stretch = max(1, math.ceil(len(series.line) / _POINTS))
+    parts = [series.line[first : first + stretch] for first in range(0, len(series.line), stretch)]
+    return [part[0].at / seconds for part in parts], [_peak(part, key, math.nan) for part in parts]
 
 
 def _time_unit(longest: float) -> tuple[str, float]:

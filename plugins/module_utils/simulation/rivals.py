@@ -13,43 +13,38 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State, decide
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Limits, Policy
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Controller
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import (
+    Controller,
+    Outcome,
+    Setting,
+    simulate,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to size a fleet, and how it is run.
+    """A way to size a fleet.
 
     :param controller: makes a controller that remembers nothing yet.
-    :param poll_seconds: time between two looks; None is that of the setting. C(start_seconds) likewise.
-    :param workers: how many there are in the beginning; None is the floor.
-    :param of_processes: it counts pool processes, of which a worker has several, not workers.
+    :param setting: how its fleet is run.
     """
 
     name: str
     controller: Callable[[], Controller]
-    poll_seconds: float | None = None
-    start_seconds: float | None = None
-    workers: int | None = None
-    of_processes: bool = False
+    setting: Setting
+
+    def play(self, workload: Workload, sample_seconds: float = math.inf) -> Outcome:
+        """Return what comes of C(workload); it has a timeline when the time between two samples is finite."""
+        return simulate(workload, self.controller(), self.setting, sample_seconds)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What rivals are told besides what they see: bounds, tasks that a worker runs at once, the promised wait in s."""
-
-    floor: int
-    ceiling: int
-    slots: int
-    promise: float
-
-
-def by_policy(name: str, policy: Policy) -> Contender:
+def by_policy(name: str, policy: Policy, setting: Setting) -> Contender:
     """Decide by a policy of this collection."""
 
     def controller() -> Controller:
@@ -62,12 +57,12 @@ def by_policy(name: str, policy: Policy) -> Contender:
 
         return control
 
-    return Contender(name, controller)
+    return Contender(name, controller, setting)
 
 
-def fixed(workers: int) -> Contender:
+def fixed(workers: int, setting: Setting) -> Contender:
     """Keep C(workers) workers from the beginning to the end."""
-    return Contender(f"fixed {workers}", lambda: lambda seen: workers, workers=workers)
+    return Contender(f"fixed {workers}", lambda: lambda seen: workers, replace(setting, floor=workers))
 
 
 # celery/worker/autoscale.py: the time between two looks of its thread, and the keepalive.
@@ -75,7 +70,7 @@ _CELERY_POLL = 1.0
 _CELERY_KEEPALIVE = 30.0
 
 
-def celery_autoscale(most: int, fewest: int, any_task_restarts_keepalive: bool = True) -> Contender:
+def celery_autoscale(most: int, fewest: int, setting: Setting, any_task_restarts_keepalive: bool = True) -> Contender:
     """Size the pool of one worker as C(--autoscale=MAX,MIN) does (celery/worker/autoscale.py, 5.3 to 5.7).
 
     Grows at once to the tasks it has received, which are at most MAX; shrinks to them when 30 s have passed since it
@@ -89,20 +84,23 @@ def celery_autoscale(most: int, fewest: int, any_task_restarts_keepalive: bool =
         def control(seen: Observation) -> int:
             nonlocal busy_until, received
             processes = seen.workers or 0
-            unfinished = (seen.value("queue_depth") or 0.0) + (seen.value("running") or 0.0)
-            so_far = unfinished + (seen.value("processed_total") or 0.0)
-            if any_task_restarts_keepalive and so_far > received:
+            unfinished = seen.metrics["queue_depth"] + seen.metrics["running"]
+            so_far = unfinished + seen.metrics["processed_total"]
+            wanted = min(most, max(fewest, int(unfinished)))
+            if wanted > processes or (any_task_restarts_keepalive and so_far > received):
                 busy_until = seen.at + _CELERY_KEEPALIVE
             received = so_far
-            wanted = min(most, max(fewest, int(unfinished)))
-            if wanted > processes:
-                busy_until = seen.at + _CELERY_KEEPALIVE
             return wanted if wanted > processes or seen.at > busy_until else processes
 
         return control
 
-    name = f"celery {most},{fewest}" if any_task_restarts_keepalive else f"celery 5.6 {most},{fewest}"
-    return Contender(name, controller, _CELERY_POLL, 0.0, fewest, of_processes=True)
+    return Contender(
+        f"celery {most},{fewest}" if any_task_restarts_keepalive else f"celery 5.6 {most},{fewest}",
+        controller,
+        replace(
+            setting, floor=fewest, slots=1, start_seconds=0.0, poll_seconds=_CELERY_POLL, of_processes=setting.slots
+        ),
+    )
 
 
 # Kubernetes' defaults: --horizontal-pod-autoscaler-sync-period, -tolerance, -downscale-stabilization, and the scale-up
@@ -114,7 +112,7 @@ _HPA_PODS = 4
 _HPA_FACTOR = 2
 
 
-def keda(length: int, frame: Frame) -> Contender:
+def keda(length: int, setting: Setting) -> Contender:
     """Keep C(length) waiting tasks for each pod, as KEDA's redis and rabbitmq triggers have the HPA do.
 
     desired = ceil(queue / length) unless queue / length is within 10 % of the pods there are; shrinks to the most that
@@ -128,7 +126,7 @@ def keda(length: int, frame: Frame) -> Contender:
             pods = seen.workers or 0
             if not desired:
                 desired.append((seen.at, pods))
-            pods_needed = (seen.value("queue_depth") or 0.0) / length
+            pods_needed = seen.metrics["queue_depth"] / length
             within = pods and abs(pods_needed / pods - 1) <= _HPA_TOLERANCE
             desired.append((seen.at, pods if within else math.ceil(pods_needed)))
             while desired[0][0] <= seen.at - _HPA_DOWN_WINDOW:
@@ -137,22 +135,23 @@ def keda(length: int, frame: Frame) -> Contender:
             if wanted < pods:
                 wanted = min(pods, max(number for _at, number in desired))
             wanted = min(wanted, max(pods + _HPA_PODS, pods * _HPA_FACTOR))
-            return min(frame.ceiling, max(frame.floor, wanted))
+            return min(setting.ceiling, max(setting.floor, wanted))
 
         return control
 
-    return Contender(f"keda {length}", controller, _HPA_SYNC)
+    return Contender(f"keda {length}", controller, replace(setting, poll_seconds=_HPA_SYNC))
 
 
 _RATE_WINDOW = 60.0
 
 
-def by_rate_and_backlog(frame: Frame) -> Contender:
+def by_rate_and_backlog(setting: Setting) -> Contender:
     """Take workers for what arrives, and for the backlog within the promise: (rate + waiting / promise) x run time.
 
     The first half is Little's law. Rate and run time are those of the last minute; it is told how many tasks a worker
-    runs at once.
+    runs at once. With a promise of 0 the backlog is to be done until the next look.
     """
+    within = setting.promise or setting.poll_seconds
 
     def controller() -> Controller:
         past: deque[tuple[float, float, float, float]] = deque()
@@ -160,46 +159,46 @@ def by_rate_and_backlog(frame: Frame) -> Contender:
 
         def control(seen: Observation) -> int:
             nonlocal run_time
-            waiting, processed = seen.value("queue_depth") or 0.0, seen.value("processed_total") or 0.0
-            arrived = waiting + (seen.value("running") or 0.0) + processed
-            past.append((seen.at, arrived, processed, seen.value("runtime_total") or 0.0))
+            waiting, processed = seen.metrics["queue_depth"], seen.metrics["processed_total"]
+            arrived = waiting + seen.metrics["running"] + processed
+            past.append((seen.at, arrived, processed, seen.metrics["runtime_total"]))
             while len(past) > 2 and past[1][0] <= seen.at - _RATE_WINDOW:
                 past.popleft()
             at, arrived_then, processed_then, runtime_then = past[0]
             rate = (arrived - arrived_then) / (seen.at - at) if seen.at > at else 0.0
             if processed > processed_then:
                 run_time = (past[-1][3] - runtime_then) / (processed - processed_then)
-            wanted = math.ceil((rate + waiting / frame.promise) * run_time / frame.slots)
-            return min(frame.ceiling, max(frame.floor, wanted))
+            wanted = math.ceil((rate + waiting / within) * run_time / setting.slots)
+            return min(setting.ceiling, max(setting.floor, wanted))
 
         return control
 
-    return Contender("rate + backlog", controller)
+    return Contender("rate + backlog", controller, setting)
 
 
 _FORMS = "fixed:N, celery:MAX,MIN, celery-5.6:MAX,MIN, keda:LENGTH, rate, default"
 
 
-def rivals(text: str, frame: Frame) -> list[Contender]:
+def rivals(text: str, setting: Setting) -> list[Contender]:
     """Return the rivals that C(text) names, such as C(fixed:2,celery:20,2,keda:50,rate,default).
 
     :raises ValueError: where it names something else.
     """
     # A comma ends a rival where a name follows: the one within celery:20,2 does not.
-    return [_rival(part.strip(), frame) for part in re.split(r",\s*(?=[a-z])", text) if part.strip()]
+    return [_rival(part.strip(), setting) for part in re.split(r",\s*(?=[a-z])", text) if part.strip()]
 
 
-def _rival(text: str, frame: Frame) -> Contender:
+def _rival(text: str, setting: Setting) -> Contender:
     name, _colon, rest = text.partition(":")
     numbers = [int(number) for number in rest.split(",")] if re.fullmatch(r"\d+(,\s*\d+)*", rest) else []
     if name == "fixed" and len(numbers) == 1:
-        return fixed(numbers[0])
+        return fixed(numbers[0], setting)
     if name in ("celery", "celery-5.6") and len(numbers) == 2 and numbers[0] >= numbers[1] and numbers[0]:
-        return celery_autoscale(numbers[0], numbers[1], any_task_restarts_keepalive=name == "celery")
+        return celery_autoscale(numbers[0], numbers[1], setting, any_task_restarts_keepalive=name == "celery")
     if name == "keda" and len(numbers) == 1 and numbers[0]:
-        return keda(numbers[0], frame)
+        return keda(numbers[0], setting)
     if text == "rate":
-        return by_rate_and_backlog(frame)
+        return by_rate_and_backlog(setting)
     if text == "default":
-        return by_policy("default steps", Policy(Limits(frame.floor, frame.ceiling)))
+        return by_policy("default steps", Policy(Limits(setting.floor, setting.ceiling)), setting)
     raise ValueError(f"{text!r} is no rival: name any of {_FORMS}")

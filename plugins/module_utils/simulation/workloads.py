@@ -10,16 +10,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+Tasks = tuple[tuple[float, float], ...]
+"""C((arrival, run time)) of each task, in seconds and in the order of arrival."""
+
 
 @dataclass(frozen=True)
 class Workload:
-    """Tasks as C((arrival, run time)), in seconds and in the order of arrival, over C(horizon) seconds.
+    """Tasks over C(horizon) seconds.
 
     C(begin) is the instant at which it begins, in seconds since the epoch: windows of a schedule go by it.
     """
 
     name: str
-    tasks: tuple[tuple[float, float], ...]
+    tasks: Tasks
     horizon: float
     begin: float = 0.0
 
@@ -30,61 +33,54 @@ class Kind:
 
     name: str
     about: str
-    made: Callable[[random.Random], tuple[tuple[float, float], ...]]
+    made: Callable[[random.Random, float], Tasks]
     horizon: float
 
     def workload(self, seed: int = 1) -> Workload:
         """Return the workload that C(seed) makes; it does not depend on what else was made before."""
-        return Workload(self.name, self.made(random.Random(f"{self.name} {seed}")), self.horizon)
+        return Workload(self.name, self.made(random.Random(f"{self.name} {seed}"), self.horizon), self.horizon)
 
 
-def workloads(seed: int = 1) -> list[Workload]:
-    """Return one workload of each kind."""
-    return [kind.workload(seed) for kind in KINDS]
-
-
-def _about(chance: random.Random, mean: float) -> float:
-    return chance.expovariate(1 / mean)
-
-
-def _burst(chance: random.Random) -> tuple[tuple[float, float], ...]:
+def _burst(chance: random.Random, horizon: float) -> Tasks:
     return ((60.0, 1.0),) * 600
 
 
-def _steady(chance: random.Random) -> tuple[tuple[float, float], ...]:
-    return poisson(chance, 1800, lambda at: 6, 6, lambda: _about(chance, 1))
+def _steady(chance: random.Random, horizon: float) -> Tasks:
+    return _poisson(chance, horizon, lambda at: 6, 6, lambda: chance.expovariate(1))
 
 
-def _day(chance: random.Random) -> tuple[tuple[float, float], ...]:
-    return poisson(chance, 7200, lambda at: 1 + 9 * math.sin(math.pi * at / 3600) ** 2, 10, lambda: _about(chance, 1))
+def _day(chance: random.Random, horizon: float) -> Tasks:
+    return _poisson(
+        chance, horizon, lambda at: 1 + 9 * math.sin(math.pi * at / 3600) ** 2, 10, lambda: chance.expovariate(1)
+    )
 
 
-def _crowds(chance: random.Random) -> tuple[tuple[float, float], ...]:
+def _crowds(chance: random.Random, horizon: float) -> Tasks:
     def rate(at: float) -> float:
         return 15 if any(begin <= at < begin + 120 for begin in (600, 1500, 2700)) else 1.5
 
-    return poisson(chance, 3600, rate, 15, lambda: _about(chance, 1))
+    return _poisson(chance, horizon, rate, 15, lambda: chance.expovariate(1))
 
 
-def _heavy_tail(chance: random.Random) -> tuple[tuple[float, float], ...]:
-    return poisson(chance, 3600, lambda at: 5, 5, lambda: min(120.0, 0.3 * chance.paretovariate(1.3)))
+def _heavy_tail(chance: random.Random, horizon: float) -> Tasks:
+    return _poisson(chance, horizon, lambda at: 5, 5, lambda: min(120.0, 0.3 * chance.paretovariate(1.3)))
 
 
-def _long_tasks(chance: random.Random) -> tuple[tuple[float, float], ...]:
-    return poisson(chance, 7200, lambda at: 0.2 + 0.15 * math.sin(at / 600), 0.35, lambda: chance.uniform(20, 60))
+def _long_tasks(chance: random.Random, horizon: float) -> Tasks:
+    return _poisson(chance, horizon, lambda at: 0.2 + 0.15 * math.sin(at / 600), 0.35, lambda: chance.uniform(20, 60))
 
 
-def _on_off(chance: random.Random) -> tuple[tuple[float, float], ...]:
-    return poisson(chance, 3600, lambda at: 0.2 if at // 300 % 2 else 12, 12, lambda: _about(chance, 0.8))
+def _on_off(chance: random.Random, horizon: float) -> Tasks:
+    return _poisson(chance, horizon, lambda at: 0.2 if at // 300 % 2 else 12, 12, lambda: chance.expovariate(1 / 0.8))
 
 
-def _ramp(chance: random.Random) -> tuple[tuple[float, float], ...]:
-    return poisson(chance, 3600, lambda at: 0.5 + 14 * at / 3600, 15, lambda: _about(chance, 1))
+def _ramp(chance: random.Random, horizon: float) -> Tasks:
+    return _poisson(chance, horizon, lambda at: 0.5 + 14 * at / 3600, 15, lambda: chance.expovariate(1))
 
 
-def poisson(
+def _poisson(
     chance: random.Random, horizon: float, rate: Callable[[float], float], peak: float, run_time: Callable[[], float]
-) -> tuple[tuple[float, float], ...]:
+) -> Tasks:
     """Return arrivals at a changing C(rate), by thinning those at the C(peak) rate (Lewis and Shedler, 1979)."""
     tasks: list[tuple[float, float]] = []
     at = chance.expovariate(peak)

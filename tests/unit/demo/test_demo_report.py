@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from muejam_demo import plan, recording, report
 
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Sample
+
 BEGIN = 1000.0
 
 
@@ -118,14 +120,14 @@ def test_the_inventory_has_a_sound_policy_of_steps():
     [([(0, 1), (1, 0), (2, 9), (3, None), (4, 0), (5, 1)], 4), ([(0, 1), (1, 9), (2, 8)], None), ([(0, 0)], 0)],
 )
 def test_a_queue_is_empty_after_its_longest(queue: list, when: float | None):
-    assert report.emptied(queue) == when
+    assert report.emptied([Sample(at, waiting, None, None) for at, waiting in queue]) == when
 
 
 @pytest.mark.parametrize(
     ("workers", "when"), [([(0, 2), (1, 5), (2, None), (3, 2)], 2), ([(0, 2)], 0.0), ([(0, 2), (1, 3)], None)]
 )
 def test_when_a_fleet_is_back(workers: list, when: float | None):
-    assert report.last_above(2, workers) == when
+    assert report.last_above(2, [Sample(at, None, number, None) for at, number in workers]) == when
 
 
 def found(recorded: recording.Recording) -> dict:

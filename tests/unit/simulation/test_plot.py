@@ -14,17 +14,17 @@ from xml.etree import ElementTree
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Sample
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import Series, write_report
 
 RECORDED = Series(
-    "really <run>", [0, 5, 10, 15], [0, 600, None, 0], [2, 2, 20, 2], [0.0, 1.5, None, 0.0], {"p95": "31.0 s"}
+    "really <run>",
+    [Sample(0, 0, 2, 0.0), Sample(5, 600, 2, 1.5), Sample(10, None, 20, None), Sample(15, 0, 2, 0.0)],
+    {"p95": "31.0 s"},
 )
 SIMULATED = Series(
     "fixed 2",
-    [float(second) for second in range(2000)],
-    [float(max(0, 600 - second)) for second in range(2000)],
-    [2.0] * 2000,
-    [float(second) for second in range(2000)],
+    [Sample(float(second), max(0, 600 - second), 2.0, float(second)) for second in range(2000)],
     {"p95": "284.0 s", "worker-hours": "0.33"},
 )
 
@@ -51,10 +51,13 @@ class Seen(HTMLParser):
             self.cells.append(data)
 
 
+def written(path: Path) -> tuple[Path, Path]:
+    return write_report(path, "A burst & more", [RECORDED, SIMULATED], "It is <kept>.", ["600 tasks"], promise=30)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    path = tmp_path_factory.mktemp("report") / "out" / "report.html"
-    return write_report(path, "A burst & more", [RECORDED, SIMULATED], "It is <kept>.", ["600 tasks"], promise=30)
+    return written(tmp_path_factory.mktemp("report") / "out" / "report.html")
 
 
 def test_the_page_needs_nothing_but_itself(report: tuple[Path, Path]) -> None:
@@ -84,6 +87,13 @@ def test_the_drawing_is_sound(report: tuple[Path, Path]) -> None:
     assert len(text) < 1_000_000
 
 
+def test_the_same_numbers_give_the_same_report(report: tuple[Path, Path], tmp_path: Path) -> None:
+    again = write_report(
+        tmp_path / "r.html", "A burst & more", [RECORDED, SIMULATED], "It is <kept>.", ["600 tasks"], 30
+    )
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in report]
+
+
 def test_the_picture_lies_beside_it(report: tuple[Path, Path]) -> None:
     page, picture = report
     assert picture == page.with_suffix(".png")
@@ -92,15 +102,15 @@ def test_the_picture_lies_beside_it(report: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize("contenders", [1, 5])
 def test_any_number_of_contenders_finds_room(tmp_path: Path, contenders: int) -> None:
-    given = [Series(f"fleet {number}", [0, 60], [0, 1], [2, 3], [0, 1]) for number in range(contenders)]
+    given = [Series(f"fleet {number}", [Sample(0, 0, 2, 0), Sample(60, 1, 3, 1)]) for number in range(contenders)]
     page, picture = write_report(tmp_path / "report.html", "t", given, "v")
     assert page.stat().st_size > 0
     assert picture.stat().st_size > 0
 
 
 def test_a_contender_of_whom_nothing_is_known_is_no_error(tmp_path: Path) -> None:
-    nothing = Series("unseen", [], [], [], [])
-    unknown = Series("unknown", [0, 5], [None, None], [None, None], [None, None])
+    nothing = Series("unseen", [])
+    unknown = Series("unknown", [Sample(0, None, None, None), Sample(5, None, None, None)])
     page, _picture = write_report(tmp_path / "report.html", "t", [nothing, unknown], "v")
     assert page.stat().st_size > 0
 

@@ -16,18 +16,18 @@ import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Setting
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import Frame, by_policy, fixed
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.simulate import (
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.comparison import (
     compare,
     table,
     verdict,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Setting
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import by_policy, fixed
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.traces import read_trace
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 PROGRAM = Path(__file__).resolve().parents[3] / "bin" / "celery-autoscaler"
-FRAME = Frame(floor=2, ceiling=20, slots=1, promise=30)
+SETTING = Setting(floor=2, ceiling=20, slots=1, promise=30)
 TEN_AT_ONCE = Workload("ten", ((0.0, 10.0),) * 10, 100)
 
 
@@ -44,7 +44,7 @@ def policy(tmp_path: Path) -> Path:
 
 
 def test_the_numbers_are_those_of_the_run() -> None:
-    two, five = compare(TEN_AT_ONCE, [fixed(2), fixed(5)], Setting(), FRAME)
+    two, five = compare(TEN_AT_ONCE, [fixed(2, SETTING), fixed(5, SETTING)], SETTING)
     assert two.as_json() == {
         "name": "fixed 2",
         "wait": {"p50": 20, "p95": 40, "p99": 40, "most": 40},
@@ -58,7 +58,7 @@ def test_the_numbers_are_those_of_the_run() -> None:
 
 
 def test_the_table_marks_who_broke_the_promise() -> None:
-    text = table(compare(TEN_AT_ONCE, [fixed(2), fixed(5)], Setting(), FRAME)).splitlines()
+    text = table(compare(TEN_AT_ONCE, [fixed(2, SETTING), fixed(5, SETTING)], SETTING)).splitlines()
     assert [line.endswith("promise broken") for line in text] == [False, True, False]
     assert "within 30 s" in text[0]
     assert "80.0 %" in text[1]
@@ -73,7 +73,7 @@ def test_the_table_marks_who_broke_the_promise() -> None:
     ],
 )
 def test_the_verdict_is_a_line(workers: tuple[int, ...], said: str) -> None:
-    text = verdict(compare(TEN_AT_ONCE, [fixed(number) for number in workers], Setting(), FRAME))
+    text = verdict(compare(TEN_AT_ONCE, [fixed(number, SETTING) for number in workers], SETTING))
     assert "\n" not in text
     assert re.search(said, text)
 
@@ -81,8 +81,8 @@ def test_the_verdict_is_a_line(workers: tuple[int, ...], said: str) -> None:
 def test_windows_go_by_the_calendar_of_the_workload() -> None:
     policy = parse_policy({"schedule": {"windows": [{"name": "noon", "time": "12:00-13:00", "min_workers": 7}]}})
     quiet = Workload("quiet", ((0.0, 1.0),), 60, begin=12 * 3600)
-    (result,) = compare(quiet, [by_policy("p", policy)], Setting(), FRAME, timeline=True)
-    assert result.series().workers[-1] == 7
+    (result,) = compare(quiet, [by_policy("p", policy, SETTING)], SETTING, timeline=True)
+    assert result.outcome.timeline[-1].workers == 7
 
 
 def test_a_trace_is_read_in_any_order() -> None:
@@ -107,7 +107,7 @@ def test_a_day_is_played_in_a_moment() -> None:
     busy = Workload("busy", tuple((n * 7200 / 50000, 0.7) for n in range(50000)), 7200)
     policy = parse_policy({"target": {"wait_time": 30}})
     begun = time.process_time()
-    compare(busy, [by_policy("p", policy)], Setting(), FRAME, timeline=True)
+    compare(busy, [by_policy("p", policy, SETTING)], SETTING, timeline=True)
     assert time.process_time() - begun < 3
 
 

@@ -8,17 +8,11 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import (
-    Outcome,
-    Setting,
-    least_cost,
-    simulate,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import Series
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import Contender, Frame
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Outcome, Setting, least_cost
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import Contender
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
 KEPT = 0.95
@@ -82,60 +76,27 @@ class Result:
             "changes": str(outcome.changes),
         }
 
-    def series(self) -> Series:
-        """Return it as something to draw."""
-        line = self.outcome.timeline
-        return Series(
-            self.name,
-            [sample.at for sample in line],
-            [sample.waiting for sample in line],
-            [sample.workers for sample in line],
-            [sample.oldest for sample in line],
-            self.summary(),
-        )
-
-
-def play(
-    contender: Contender, workload: Workload, setting: Setting, frame: Frame, sample_seconds: float = math.inf
-) -> Outcome:
-    """Return what came of C(workload) when C(contender) sized the fleet; its costs and samples are of whole workers."""
-    own = Setting(
-        start_seconds=setting.start_seconds if contender.start_seconds is None else contender.start_seconds,
-        slots=1 if contender.of_processes else setting.slots,
-        poll_seconds=setting.poll_seconds if contender.poll_seconds is None else contender.poll_seconds,
-        workers=frame.floor if contender.workers is None else contender.workers,
-    )
-    outcome = simulate(workload, contender.controller(), own, sample_seconds)
-    if not contender.of_processes or setting.slots == 1:
-        return outcome
-    line = tuple(replace(sample, workers=sample.workers / setting.slots) for sample in outcome.timeline)
-    return replace(outcome, worker_seconds=outcome.worker_seconds / setting.slots, timeline=line)
-
 
 def compare(
-    workload: Workload, contenders: Sequence[Contender], setting: Setting, frame: Frame, timeline: bool = False
+    workload: Workload, contenders: Sequence[Contender], setting: Setting, timeline: bool = False
 ) -> list[Result]:
-    """Return a result for each contender, with a timeline where one is asked for."""
-    least = least_cost(workload, frame.promise, frame.floor, frame.slots)
+    """Return a result for each contender, with a timeline where one is asked for.
+
+    :param setting: by which promise and least are reckoned, whatever contenders make of it.
+    """
+    least = least_cost(workload, setting)
     every = max(0.1, workload.horizon / _SAMPLES) if timeline else math.inf
-    return [
-        Result(contender.name, play(contender, workload, setting, frame, every), frame.promise, least)
-        for contender in contenders
-    ]
+    return [Result(one.name, one.play(workload, every), setting.promise, least) for one in contenders]
 
 
 def table(results: Sequence[Result]) -> str:
     """Return the results as a table of text, a mark where the promise was broken."""
-    summaries = [result.summary() for result in results]
-    rows = [["", *summaries[0]]]
-    rows += [[result.name, *cells.values()] for result, cells in zip(results, summaries)]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    marks = ["", *("" if result.kept else "  promise broken" for result in results)]
-    lines = []
-    for row, mark in zip(rows, marks):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
-        lines.append("  ".join(cells).rstrip() + mark)
-    return "\n".join(lines)
+    rows = [["", *results[0].summary(), ""]]
+    rows += [[one.name, *one.summary().values(), "" if one.kept else "promise broken"] for one in results]
+    first, *widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join([name.ljust(first), *map(str.rjust, cells, widths), mark]).rstrip() for name, *cells, mark in rows
+    )
 
 
 def verdict(results: Sequence[Result]) -> str:
