@@ -337,7 +337,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda import NotForKeda
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger import NotForKeda
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import secret_values
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
@@ -352,11 +352,11 @@ MANIFEST_OPTIONS: dict[str, dict[str, Any]] = {
     "name": {"type": "str"},
     "workload": {"type": "str", "default": DEFAULTS.workload},
     "namespace": {"type": "str", "default": DEFAULTS.namespace},
-    "broker_url": {"type": "str", "no_log": True},
+    "broker_url": {"type": "str"},
     "queues": {"type": "list", "elements": "str", "default": list(DEFAULTS.queues)},
-    "transport_options": {"type": "dict", "default": {}, "no_log": True},
-    "ssl": {"type": "raw", "no_log": True},
-    "management_url": {"type": "str", "no_log": True},
+    "transport_options": {"type": "dict", "default": {}},
+    "ssl": {"type": "raw"},
+    "management_url": {"type": "str"},
     "secret": {"type": "str", "no_log": False},
     "lists": {"type": "str", "choices": list(LISTS), "default": DEFAULTS.lists},
     "list_length": {"type": "int", "default": DEFAULTS.list_length},
@@ -426,7 +426,13 @@ def main() -> None:
         argument_spec={
             "policy": {"type": "dict", "required": True},
             "autoscaler": {"type": "str", "choices": list(AUTOSCALERS), "default": AUTOSCALERS[0]},
-            "manifest_options": {"type": "dict", "default": {}, "options": MANIFEST_OPTIONS, "apply_defaults": True},
+            "manifest_options": {
+                "type": "dict",
+                "default": {},
+                "options": MANIFEST_OPTIONS,
+                "apply_defaults": True,
+                "no_log": True,
+            },
             "at": {"type": "str"},
             "days": {"type": "int", "default": 7},
             "fail_on_problems": {"type": "bool", "default": False},

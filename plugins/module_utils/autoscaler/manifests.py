@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda import Backlog, Triggers
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq import keda as rabbitmq_keda
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.kind import RABBITMQ
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis import keda as redis_keda
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.kind import REDIS
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import keda
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger import Backlog
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import CPU, MEMORY
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation import fidelity, schedules
@@ -27,11 +23,6 @@ ODD_DAYS_FOR = 2 * 366 * 86400.0
 
 AUTOSCALERS = fidelity.AUTOSCALERS
 LISTS = ("all", "bare")
-
-_TRIGGERS: Mapping[str, Callable[[Backlog], Triggers]] = {
-    REDIS.name: redis_keda.triggers_of,
-    RABBITMQ.name: rabbitmq_keda.triggers_of,
-}
 
 
 @dataclass(frozen=True)
@@ -107,11 +98,9 @@ def translate(policy: Policy, autoscaler: str, options: ManifestOptions, at: flo
 def _keda(
     policy: Policy, options: ManifestOptions, odd: list[Any]
 ) -> tuple[list[dict[str, Any]], list[fidelity.Fidelity]]:
-    kind = kind_of(options.broker_url)
-    assert kind is not None, "the URL was checked before"
     whole = options.lists == "all"
     authentication = f"{options.scaler}-login"
-    triggers = _TRIGGERS[kind.name](
+    triggers = keda.triggers_of(
         Backlog(
             broker_url=options.broker_url,
             queues=options.queues,

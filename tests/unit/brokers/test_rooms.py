@@ -17,8 +17,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry imp
 PLUGINS = Path(__file__).parents[3] / "plugins"
 OURS = "ansible_collections.muejam.celery.plugins.module_utils."
 ROOMS = ("redis", "rabbitmq")
-DOORS = {"brokers/registry.py", "brokers/opening.py"}
-"""The two files that list the kinds of brokers."""
+DOORS = {"brokers/registry.py", "brokers/opening.py", "brokers/keda.py"}
+"""The files that list the kinds of brokers."""
 
 WITHOUT_OPENING = {"kind", "registry", "tls", "transport_options", "url"}
 """What is known of brokers without a library that speaks with them."""

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import ManifestOptions, translate
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda import NotForKeda
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger import NotForKeda
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import edges, floors, odd_edges

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.muejam.celery.plugins.module_utils.addresses import addresses
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda import (
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger import (
     LOGIN_KEYS,
     Backlog,
     NotForKeda,
