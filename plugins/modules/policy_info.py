@@ -335,13 +335,13 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests
     ManifestOptions,
     translate,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger import NotForKeda
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.options import secret_values
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.timestamps import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timetable import A_DAY, timetable
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.schedules import entries
 from ansible_collections.muejam.celery.plugins.module_utils.decide.written import as_mapping

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TextIO
+from io import TextIOWrapper
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None, add_verbs: AddVerbs = _add_simu
     :param add_verbs: adds verbs that are not of the autoscaler.
     """
     options = parser(add_verbs).parse_args(arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What it has no letters for, such as a name in a policy, is spelled out, as standard error always does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         for line in options.act(options):
             _tell(line)
@@ -140,8 +143,8 @@ def _lines(path: str) -> Iterator[str]:
 
 def _tell(line: str) -> None:
     try:
-        sys.stdout.write(_in_letters_of(sys.stdout, line) + "\n")
-        sys.stdout.flush()
+        # Much of it comes from files that somebody else wrote.
+        print(printable(line, keep="\n\t"), flush=True)
     except OSError as error:
         # What is left of the answer would be tried again at exit, and complained about.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -151,16 +154,7 @@ def _tell(line: str) -> None:
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(_in_letters_of(sys.stderr, line) + "\n")
-
-
-def _in_letters_of(stream: TextIO, line: str) -> str:
-    """Return the line with what the stream has no letters for, such as a name in a policy, spelled out.
-
-    So is what would be an order to a terminal: much of what is told comes from files that somebody else wrote.
-    """
-    encoding = stream.encoding or "utf-8"
-    return printable(line, keep="\n\t").encode(encoding, "backslashreplace").decode(encoding)
+    print(printable(line, keep="\n\t"), file=sys.stderr)
 
 
 if __name__ == "__main__":

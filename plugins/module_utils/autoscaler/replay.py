@@ -11,58 +11,19 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import (
-    Decision,
-    State,
-    decide,
-    withdrawn,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import decision_as_json
+from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import OBSERVED
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.timestamps import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d|)", re.ASCII)
 _MOST_WORKERS = 10**9
-
-# A day before the end of Python's calendar, so that every time zone still has a date for it.
-_LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One line of a recording.
-
-    :param follows: the line has no workers, so that the fleet follows the decisions.
-    :param fleet: whose it is; the empty text where it does not say.
-    :param withdrawn: the decision before could not be carried out.
-    :param restarted: whoever decided was restarted since the line before.
-    :param clock_stepped: seconds by which the clock was set since the line before.
-    :param state_lost: whoever decided began anew, as cautiously as after a change just now.
-    """
-
-    written_at: object
-    seen: Observation
-    follows: bool = False
-    fleet: str = ""
-    withdrawn: bool = False
-    restarted: bool = False
-    clock_stepped: float = 0.0
-    state_lost: bool = False
-
-    def remembered(self, before: State, after: State) -> State:
-        """Return the state to decide with, where C(before) led to C(after) at the line before."""
-        if self.state_lost:
-            return State(last_up=self.seen.at, last_down=self.seen.at)
-        state = withdrawn(before, after) if self.withdrawn else after
-        state = state.restarted() if self.restarted else state
-        return state.shifted(self.clock_stepped) if self.clock_stepped else state
 
 
 @dataclass
@@ -73,73 +34,12 @@ class Passed:
     decided: int = 0
 
 
-def read_line(line: str, number: int) -> Recorded | None:
-    """Return what line C(number) of a recording says, None where it is no observation.
-
-    That is an event in our log, and whatever else a journal has: what systemd says of the service, a traceback, a line
-    that was cut short, what another program wrote.
-
-    :raises OperationError: when the line is an observation and there is something wrong with it, with the reason.
-    """
-    raw = _object_in(line)
-    if raw is None:
-        return None
-    try:
-        metrics = {} if raw.get("metrics") is None else raw["metrics"]
-        if not isinstance(metrics, Mapping):
-            raise ValueError("metrics is not a JSON object")
-        values = {name: _number(metrics.get(name), f"metrics.{name}") for name in OBSERVED}
-        seen = Observation(
-            at=instant_of(raw.get("at")),
-            workers=_count(raw.get("workers"), "workers"),
-            starting=_count(raw.get("starting"), "starting") or 0,
-            draining=_draining(raw.get("draining")),
-            metrics={name: value for name, value in values.items() if value is not None},
-            unknown=_reasons(raw.get("unknown")),
-            bounds=_bounds(raw.get("bounds")),
-            blocked=str(raw.get("blocked") or ""),
-            down=_reasons(raw.get("down")),
-            room=_count(raw.get("room"), "room"),
-        )
-        return Recorded(
-            written_at=raw["at"],
-            seen=seen,
-            follows="workers" not in raw,
-            fleet=str(raw.get("fleet") or ""),
-            withdrawn=raw.get("withdrawn") is True,
-            restarted=raw.get("restarted") is True,
-            clock_stepped=_number(raw.get("clock_stepped"), "clock_stepped") or 0.0,
-            state_lost=raw.get("state_lost") is True,
-        )
-    except ValueError as error:
-        raise OperationError(
-            f"read line {number} of the observations",
-            error,
-            'A line is like {"at": 1767225600, "workers": 4, "metrics": {"queue_depth": 120, "cpu": 55}}.',
-        ) from error
-
-
-def _object_in(line: str) -> Mapping[str, Any] | None:
-    """Return the JSON object that is an observation, right or wrong, None where the line has none."""
-    text = line.strip()
-    try:
-        # Without "-o cat" journalctl writes date, host and program before it.
-        raw = json.loads(text if text[:1] in "[{" else text[text.index("{") :])
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(raw, Mapping) or "at" not in raw or not ("workers" in raw or "metrics" in raw):
-        return None
-    # Some events name workers, which is no number of them.
-    names = "event" in raw and not isinstance(raw.get("metrics"), Mapping) and not isinstance(raw.get("workers"), int)
-    return None if names else raw
-
-
 def replay(
     policy: Policy, lines: Iterable[str], fleet: str | None = None, passed: Passed | None = None
 ) -> Iterator[str]:
     """Yield one JSON line, without its end, for each observation in C(lines). What is none is passed over.
 
-    A line is answered before the next is read.
+    A line is answered before the next is read. Where it has no workers the fleet follows the decisions.
 
     :param fleet: the fleet whose lines are taken; None takes all, and they must be of one fleet.
     :param passed: counts the lines as they are read; empty ones and those of other fleets count for nothing.
@@ -153,18 +53,85 @@ def replay(
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        recorded = read_line(line, number)
-        passed.over += recorded is None
-        if recorded is None or (fleet is not None and recorded.fleet != fleet):
+        recorded = _object_in(line)
+        if recorded is None:
+            passed.over += 1
+            continue
+        try:
+            seen = _observation(recorded)
+            clock_stepped = _number(recorded.get("clock_stepped"), "clock_stepped") or 0.0
+        except ValueError as error:
+            raise OperationError(
+                f"read line {number} of the observations",
+                error,
+                'A line is like {"at": 1767225600, "workers": 4, "metrics": {"queue_depth": 120, "cpu": 55}}.',
+            ) from error
+        of_fleet = str(recorded.get("fleet") or "")
+        if fleet is not None and of_fleet != fleet:
             continue
         passed.decided += 1
-        only = _same_fleet(only, recorded.fleet, number)
-        seen = replace(recorded.seen, workers=workers) if recorded.follows else recorded.seen
-        before = recorded.remembered(before, state)
+        only = _same_fleet(only, of_fleet, number)
+        if "workers" not in recorded:
+            seen = replace(seen, workers=workers)
+        before = _remembered(recorded, before, state, seen.at, clock_stepped)
         decision, state = decide(policy, before, seen)
         if decision.after is not None:
             workers = decision.after
-        yield json.dumps(as_json(decision, recorded.written_at))
+        yield json.dumps({"at": recorded["at"], **decision_as_json(decision)})
+
+
+def _object_in(line: str) -> Mapping[str, Any] | None:
+    """Return the JSON object that is an observation, right or wrong, None where the line has none.
+
+    It has none where it is an event in our log, or whatever else a journal has: what systemd says of the service, a
+    traceback, a line that was cut short, what another program wrote.
+    """
+    text = line.strip()
+    try:
+        # Without "-o cat" journalctl writes date, host and program before it.
+        raw = json.loads(text if text[:1] in "[{" else text[text.index("{") :])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(raw, Mapping) or "at" not in raw or not ("workers" in raw or "metrics" in raw):
+        return None
+    # Some events name workers, which is no number of them.
+    names = "event" in raw and not isinstance(raw.get("metrics"), Mapping) and not isinstance(raw.get("workers"), int)
+    return None if names else raw
+
+
+def _observation(raw: Mapping[str, Any]) -> Observation:
+    """Return the observation in a line.
+
+    :raises ValueError: when there is something wrong with it, with the reason.
+    """
+    metrics, bounds = (_object({} if raw.get(key) is None else raw[key], key) for key in ("metrics", "bounds"))
+    values = {name: _number(metrics.get(name), f"metrics.{name}") for name in OBSERVED}
+    return Observation(
+        at=instant_of(raw.get("at")),
+        workers=_count(raw.get("workers"), "workers"),
+        starting=_count(raw.get("starting"), "starting") or 0,
+        draining=_draining(raw.get("draining")),
+        metrics={name: value for name, value in values.items() if value is not None},
+        unknown=_reasons(raw.get("unknown")),
+        bounds={str(name): _bounds(each, f"bounds.{name}") for name, each in bounds.items()},
+        blocked=str(raw.get("blocked") or ""),
+        down=_reasons(raw.get("down")),
+        room=_count(raw.get("room"), "room"),
+    )
+
+
+def _remembered(recorded: Mapping[str, Any], before: State, after: State, at: float, clock_stepped: float) -> State:
+    """Return the state to decide with, where C(before) led to C(after) at the line before.
+
+    A line says what else has changed the state since that line: C(withdrawn), the decision could not be carried out;
+    C(restarted), whoever decided was; C(clock_stepped), the clock was set by so many seconds; C(state_lost), whoever
+    decided began anew, as cautiously as after a change just now.
+    """
+    if recorded.get("state_lost") is True:
+        return State(last_up=at, last_down=at)
+    state = withdrawn(before, after) if recorded.get("withdrawn") is True else after
+    state = state.restarted() if recorded.get("restarted") is True else state
+    return state.shifted(clock_stepped) if clock_stepped else state
 
 
 def _same_fleet(only: str | None, fleet: str, number: int) -> str:
@@ -177,42 +144,6 @@ def _same_fleet(only: str | None, fleet: str, number: int) -> str:
             "Choose one by --fleet.",
         )
     return fleet
-
-
-def as_json(decision: Decision, at: object) -> dict[str, Any]:
-    """Return C(decision) as it is printed, with the instant in the form it was given in."""
-    return {
-        "at": at,
-        "action": decision.action.value,
-        "from": decision.before,
-        "to": decision.after,
-        "reasons": list(decision.reasons),
-    }
-
-
-def instant_of(written: object) -> float:
-    """Return seconds since the epoch for a number of them or a date and time of RFC 3339.
-
-    :raises ValueError: for anything else.
-    """
-    seconds = _of_rfc3339(written) if isinstance(written, str) else _number(written, "at")
-    if seconds is None:
-        raise ValueError("at is missing")
-    if not 0 <= seconds <= _LATEST:
-        raise ValueError(f"at is {written!r}, which is not in the years 1970 to 9998")
-    return seconds
-
-
-def _of_rfc3339(written: str) -> float:
-    found = _RFC3339.fullmatch(written.upper())
-    if not found:
-        raise ValueError(f"at is {written!r}, neither a number of seconds nor a time such as 2026-03-04T12:00:00Z")
-    date, time, second, fraction, zone = found.groups()
-    # Versions of Python differ in the fractions and zones that they read, and none knows a leap second.
-    leap = second == "60"
-    zone = "+00:00" if zone in ("", "Z") else zone
-    moment = datetime.fromisoformat(f"{date}T{time}:{'59' if leap else second}{zone}")
-    return moment.timestamp() + leap + float(fraction or 0)
 
 
 def _number(raw: object, name: str) -> float | None:
@@ -244,16 +175,13 @@ def _reasons(raw: object) -> dict[str, str]:
     return {str(name): str(why) for name, why in raw.items()} if isinstance(raw, Mapping) else {}
 
 
-def _bounds(raw: object) -> dict[str, Bounds]:
-    if raw is None:
-        return {}
+def _object(raw: object, name: str) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
-        raise ValueError("bounds is not a JSON object")
-    return {str(name): _bounds_of(each, f"bounds.{name}") for name, each in raw.items()}
+        raise ValueError(f"{name} is not a JSON object")
+    return raw
 
 
-def _bounds_of(raw: object, path: str) -> Bounds:
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"{path} is not a JSON object")
-    at_least, at_most = (_number(raw.get(key), f"{path}.{key}") for key in ("at_least", "at_most"))
-    return Bounds(at_least or 0.0, at_most, str(raw.get("why") or "no more is known"))
+def _bounds(raw: object, path: str) -> Bounds:
+    entries = _object(raw, path)
+    at_least, at_most = (_number(entries.get(key), f"{path}.{key}") for key in ("at_least", "at_most"))
+    return Bounds(at_least or 0.0, at_most, str(entries.get("why") or "no more is known"))

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import cli
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import MEMORY
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, StepRules, WaitTarget
+from ansible_collections.muejam.celery.plugins.module_utils.decide.timestamps import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.comparison import compare, table, verdict
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import MEMORY_PERCENT, Setting
@@ -61,6 +61,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return cli.main(arguments, _add_simulate)
 
 
+def _argument(read: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a type for argparse that says what is wrong in the words of C(read)."""
+
+    def convert(text: str) -> _T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+_duration = _argument(parse_duration)
+_instant = _argument(instant_of)
+
+
+@_argument
+def _interval(text: str) -> float:
+    seconds = parse_duration(text)
+    if seconds < 0.1:
+        raise ValueError(f"{text} is too short: 0.1 s is the least")
+    return seconds
+
+
+@_argument
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10000:
+        raise ValueError(f"{text!r} is not a number from 1 to 10000")
+    return int(text)
+
+
 def _add_simulate(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     verb = add_parser(
         "simulate",
@@ -75,59 +106,20 @@ def _add_simulate(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     load.add_argument("--trace", metavar="FILE", help="tasks that were recorded; see below")
     verb.add_argument("--against", default="", metavar="RIVALS", help="e.g. fixed:2,celery:20,2,keda:50; see below")
     verb.add_argument(
-        "--start-seconds",
-        type=_argument(parse_duration),
-        default=5.0,
-        metavar="TIME",
-        help="until a new worker consumes",
+        "--start-seconds", type=_duration, default=5.0, metavar="TIME", help="until a new worker consumes"
     )
+    verb.add_argument("--concurrency", type=_whole, default=1, metavar="N", help="tasks that a worker runs at once")
+    verb.add_argument("--interval", type=_interval, default=5.0, metavar="TIME", help="between two decisions (5s)")
     verb.add_argument(
-        "--concurrency", type=_argument(_whole), default=1, metavar="N", help="tasks that a worker runs at once"
-    )
-    verb.add_argument(
-        "--interval", type=_argument(_interval), default=5.0, metavar="TIME", help="between two decisions (5s)"
-    )
-    verb.add_argument(
-        "--promise",
-        type=_argument(parse_duration),
-        metavar="TIME",
-        help="the wait to judge by; the first policy's wait_time, or 30s",
+        "--promise", type=_duration, metavar="TIME", help="the wait to judge by; the first policy's wait_time, or 30s"
     )
     verb.add_argument("--seed", type=int, default=1, metavar="N", help="another one makes other tasks of the same kind")
     verb.add_argument(
-        "--begin",
-        type=_argument(instant_of),
-        metavar="INSTANT",
-        help="RFC 3339: when it begins, for policies with windows",
+        "--begin", type=_instant, metavar="INSTANT", help="RFC 3339: when it begins, for policies with windows"
     )
     verb.add_argument("--json", action="store_true", help="print the numbers as JSON")
     verb.add_argument("--plot", metavar="FILE.html", help="draw it: a page, and a picture (.png) beside it")
     verb.set_defaults(act=_simulate)
-
-
-def _argument(read: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return a type for argparse that says what is wrong in the words of C(read)."""
-
-    def convert(text: str) -> _T:
-        try:
-            return read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return convert
-
-
-def _interval(text: str) -> float:
-    seconds = parse_duration(text)
-    if seconds < 0.1:
-        raise ValueError(f"{text} is too short: 0.1 s is the least")
-    return seconds
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10000:
-        raise ValueError(f"{text!r} is not a number from 1 to 10000")
-    return int(text)
 
 
 def _simulate(options: argparse.Namespace) -> Iterator[str]:
@@ -139,11 +131,12 @@ def _simulate(options: argparse.Namespace) -> Iterator[str]:
     policies = [load_policy(path) for path in options.policy]
     if options.plot:
         require_matplotlib()
-    limits = policies[0].limits
+    limits, rules = policies[0].limits, policies[0].rules
+    promise = rules.wait_time if isinstance(rules, WaitTarget) else _PROMISE
     setting = Setting(
         floor=limits.min_workers,
         ceiling=limits.max_workers,
-        promise=_promise(options.promise, policies[0]),
+        promise=promise if options.promise is None else options.promise,
         slots=options.concurrency,
         start_seconds=options.start_seconds,
         poll_seconds=options.interval,
@@ -195,12 +188,6 @@ def _names_of(paths: Sequence[str]) -> list[str]:
     """Return a name for each policy: its file's without the suffix, or the path where two would be alike."""
     stems = [Path(path).stem for path in paths]
     return [stem if stems.count(stem) == 1 else path for stem, path in zip(stems, paths)]
-
-
-def _promise(promised: float | None, policy: Policy) -> float:
-    if promised is not None:
-        return promised
-    return policy.rules.wait_time if isinstance(policy.rules, WaitTarget) else _PROMISE
 
 
 def _workload(options: argparse.Namespace) -> Workload:

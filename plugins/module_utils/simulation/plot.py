@@ -50,16 +50,11 @@ _OVERTIME = 1.25  # so much longer than the first contender's is drawn of the ot
 _PANELS = {"waiting": "tasks waiting", "workers": "workers", "oldest": "oldest wait (s)"}
 
 _LOOK: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": _FAINT,
     "axes.grid": True,
-    "axes.labelcolor": _INK,
-    "axes.labelsize": 10,
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.08,
     "font.size": 9,
@@ -67,10 +62,8 @@ _LOOK: dict[Any, Any] = {
     # With it, and without a date, the same numbers give the same page.
     "svg.hashsalt": "muejam.celery",
     "xtick.color": _FAINT,
-    "xtick.labelsize": 9,
     "xtick.major.size": 0,
     "ytick.color": _FAINT,
-    "ytick.labelsize": 9,
     "ytick.major.size": 0,
 }
 
@@ -173,26 +166,20 @@ def _tabulate(axes: Axes, contenders: Sequence[Series]) -> None:
 
 def _size(contenders: Sequence[Series]) -> tuple[float, float]:
     """Return the width and height of the drawing, in inches."""
-    bands, _across = _arranged(contenders)
-    return 14.0, 5.6 * bands + 0.3
-
-
-def _arranged(contenders: Sequence[Series]) -> tuple[int, int]:
-    """Return how many bands there are, and how many stand side by side: as many in each band, or nearly so."""
-    bands = math.ceil(len(contenders) / _ACROSS)
-    return bands, math.ceil(len(contenders) / bands)
+    return 14.0, 5.6 * math.ceil(len(contenders) / _ACROSS) + 0.3
 
 
 def _draw(into: FigureBase, contenders: Sequence[Series], promise: float | None) -> None:
     """Draw each contender in a column of its own; columns that do not fit follow below."""
-    bands, across = _arranged(contenders)
+    bands = math.ceil(len(contenders) / _ACROSS)
+    across = math.ceil(len(contenders) / bands)  # as many in each band, or nearly so
     grid = into.subplots(bands * len(_PANELS), across, sharex=True, sharey="row", squeeze=False)
     end = _end(contenders)
     unit, seconds = _time_unit(end)
     grid[0, 0].set_xlim(0, end / seconds)
     highest = {key: _highest(contenders, key, promise if key == "oldest" else None) for key in _PANELS}
     for number, series in enumerate(contenders):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = _colour(number)
         band, column = divmod(number, across)
         panels = grid[band * len(_PANELS) : (band + 1) * len(_PANELS), column]
         panels[0].set_title(series.name, color=colour)

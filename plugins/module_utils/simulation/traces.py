@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import instant_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.timestamps import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 

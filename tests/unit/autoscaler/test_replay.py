@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, instant_of, replay
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, replay
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
@@ -148,30 +148,6 @@ def test_an_event_that_names_workers_is_none() -> None:
 def test_a_line_with_workers_is_answered_whatever_else_it_has() -> None:
     (answer,) = replay(parse_policy({}), ['{"at": 1, "workers": 4, "event": "x"}'])
     assert json.loads(answer)["from"] == 4
-
-
-@pytest.mark.parametrize(
-    ("written", "seconds"),
-    [
-        ("2026-01-01T00:00:00Z", 1767225600.0),
-        ("2026-01-01t00:00:00.5z", 1767225600.5),
-        ("2026-01-01T05:30:00.123456789+05:30", 1767225600.123456789),
-        ("2016-12-31T23:59:60Z", 1483228800.0),
-        ("2026-01-01 00:00:00", 1767225600.0),
-        (12.5, 12.5),
-    ],
-)
-def test_instants(written: object, seconds: float) -> None:
-    assert instant_of(written) == pytest.approx(seconds, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    "written",
-    ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-W01-1", "20260101T000000Z", "x", None, -1, 10**400],
-)
-def test_what_is_no_instant_is_refused(written: object) -> None:
-    with pytest.raises(ValueError, match=r"^at "):
-        instant_of(written)
 
 
 @pytest.mark.parametrize(
