@@ -25,7 +25,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import CONTROL_EXCHANGE
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_worker import (
@@ -111,8 +110,7 @@ def _run(options: argparse.Namespace, connect: Connect, ended: Callable[[], bool
     if options.action == "ready":
         queues = wait_until_consuming(connect, options.node, options.timeout, options.control_exchange, ended)
         return f"Worker {options.node} consumes from {', '.join(queues)}."
-    drained = drain(connect, options.node, options.timeout, options.control_exchange, ended)
-    if not drained.there:
+    if not drain(connect, options.node, options.timeout, options.control_exchange, ended):
         return f"The process of worker {options.node} has ended: nothing to drain."
     return f"Worker {options.node} has finished its tasks."
 
@@ -133,13 +131,11 @@ def _connector(environment: Mapping[str, str]) -> Connect:
 
     @contextmanager
     def connect(seconds: float) -> Iterator[Any]:
-        with open_broker(url, options, ssl, timeout=seconds) as broker:
-            try:
-                yield broker
-            except Exception as error:
-                broker.abort()
-                tried = f"speak with the worker through the broker {broker.url}"
-                raise explain(error, tried, opening=False, hide=broker.hide) from error
+        with (
+            open_broker(url, options, ssl, timeout=seconds) as broker,
+            broker.explaining(f"speak with the worker through the broker {broker.url}"),
+        ):
+            yield broker
 
     return connect
 

@@ -37,7 +37,7 @@ class Deaf:
         asked.nobody = True
         return asked
 
-    def is_there(self, _node: str, _seconds: float) -> bool:
+    def has_mailbox(self, _node: str) -> bool:
         return False
 
     def listen(self, _seconds: float) -> bool:
@@ -67,12 +67,12 @@ def test_a_process_that_runs_is_not_drained() -> None:
 
 
 def test_a_process_that_has_ended_has_nothing_to_drain() -> None:
-    assert remote_worker.drain(connect, "web-1@h", 0.05, ended=lambda: True).there is False
+    assert remote_worker.drain(connect, "web-1@h", 0.05, ended=lambda: True) is False
 
 
 def test_a_process_that_ends_meanwhile_has_nothing_to_drain() -> None:
     looks = iter([False, True])
-    assert remote_worker.drain(connect, "web-1@h", 60, ended=lambda: next(looks)).there is False
+    assert remote_worker.drain(connect, "web-1@h", 60, ended=lambda: next(looks)) is False
 
 
 def ended_process() -> str:

@@ -9,7 +9,7 @@ import contextlib
 import ssl as tls
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
@@ -74,7 +74,7 @@ class Broker(ABC):
         :raises OperationError: when the broker cannot be read; there is then no reading at all.
         """
         wanted = None if names is None else list(dict.fromkeys(names))
-        readings = self._in_time(
+        readings = self.in_time(
             lambda limit: self._read_queues(wanted, limit, self._masked(warn), marks),
             timeout,
             f"read the queues of the broker {self.url}",
@@ -95,7 +95,7 @@ class Broker(ABC):
         :param warn: called with a sentence, once for this connection, where this user may not ask.
         :raises OperationError: when the broker does not answer.
         """
-        return self._in_time(
+        return self.in_time(
             lambda _limit: self._publishers_blocked(names, self._masked(warn)),
             timeout,
             f"see whether the broker {self.url} takes tasks",
@@ -118,6 +118,27 @@ class Broker(ABC):
         :param names: those that are expected.
         :param deadline: instant of C(time.monotonic()) at which to give up waiting for answers.
         """
+
+    def in_time(self, work: Callable[[TimeLimit], T], timeout: float | None, tried: str) -> T:
+        """Return what C(work) does within so many seconds, by default the broker's.
+
+        :raises OperationError: when it fails or takes too long; the connection is then of no use any more.
+        """
+        limit = TimeLimit(self.timeout if timeout is None else timeout)
+        with self.explaining(tried):
+            return limit.run(lambda: work(limit))
+
+    @contextlib.contextmanager
+    def explaining(self, tried: str) -> Iterator[None]:
+        """Make an OperationError of whatever is raised inside, and drop the connection.
+
+        :param tried: what is attempted and on what, as the rest of "Could not ...".
+        """
+        try:
+            yield
+        except Exception as error:
+            self.abort()
+            raise explain(error, tried, opening=False, hide=self.hide) from error
 
     @property
     def skips_verification(self) -> bool:
@@ -155,14 +176,6 @@ class Broker(ABC):
     @abstractmethod
     def _cut_own(self) -> None:
         """Cut the connections that are read from, from whichever thread."""
-
-    def _in_time(self, work: Callable[[TimeLimit], T], timeout: float | None, tried: str) -> T:
-        limit = TimeLimit(self.timeout if timeout is None else timeout)
-        try:
-            return limit.run(lambda: work(limit))
-        except Exception as error:
-            self.abort()
-            raise explain(error, tried, opening=False, hide=self.hide) from error
 
     def _masked(self, warn: Warn) -> Warn:
         return lambda text: warn(self.hide(text))

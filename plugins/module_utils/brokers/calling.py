@@ -33,9 +33,28 @@ def listen_until(control: RemoteControl, deadline: float, finished: Callable[[bo
             heard_at = time.monotonic()
 
 
-def is_complete(asked: Round, name: str) -> bool:
+def is_complete(asked: Round, name: str, commands: Iterable[str] = COMMANDS) -> bool:
     """Whether a worker has answered everything that it was asked."""
-    return all(command in asked.answers.get(name, ()) for command in COMMANDS)
+    return all(command in asked.answers.get(name, ()) for command in commands)
+
+
+def is_there(control: RemoteControl, name: str, seconds: float) -> bool:
+    """Whether a worker is connected; a leftover name on Redis is told from it by calling everybody.
+
+    :param seconds: how long everybody may take to answer. When somebody does not, true is returned.
+    """
+    if not control.has_mailbox(name):
+        return False
+    listening = control.most_listeners()
+    if listening is None:
+        return True
+    everybody = control.ask(["ping"], seconds=seconds)
+
+    def settled(_quiet: bool) -> bool:
+        return name in everybody.answers or len(everybody.answers) >= listening
+
+    listen_until(control, time.monotonic() + seconds, settled)
+    return name in everybody.answers or not settled(True)
 
 
 def absent(control: RemoteControl, names: Iterable[str]) -> set[str]:

@@ -16,6 +16,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.plain_pickle import plain_unpickle
@@ -41,7 +42,10 @@ MAX_TICKETS = 1000
 ACCEPTED_CONTENT = ("json", "yaml", "msgpack")
 """Serializers whose answers are decoded by kombu. Pickled answers are read as plain values."""
 
+PICKLED = "application/x-python-serialize"
 
+
+@dataclass
 class Round:
     """Commands sent together, and the answers to them so far.
 
@@ -50,9 +54,8 @@ class Round:
     no worker at all hears us.
     """
 
-    def __init__(self) -> None:
-        self.answers: dict[str, dict[str, Any]] = {}
-        self.nobody = False
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    nobody: bool = False
 
 
 class RemoteControl(ABC):
@@ -104,7 +107,26 @@ class RemoteControl(ABC):
             self._rounds[ticket] = (asked, command)
             if len(self._rounds) > MAX_TICKETS:
                 del self._rounds[next(iter(self._rounds))]
-            self._send(ticket, command, dict(values), None if destination is None else list(destination), seconds)
+            self._producer.publish(
+                {
+                    "method": command,
+                    "arguments": dict(values),
+                    "destination": None if destination is None else list(destination),
+                    "pattern": None,
+                    "matcher": None,
+                    "ticket": ticket,
+                    "reply_to": {
+                        "exchange": self._mailbox.reply_exchange.name,
+                        "routing_key": self._reply_queue.routing_key,
+                    },
+                },
+                exchange=self._mailbox.exchange.name,
+                headers={"clock": 0, "ticket": ticket, "expires": time.time() + seconds},
+                serializer="json",
+                retry=False,
+                # RabbitMQ then hands back what nobody hears; Redis does not know of it.
+                mandatory=True,
+            )
         return asked
 
     def listen(self, seconds: float) -> bool:
@@ -126,31 +148,6 @@ class RemoteControl(ABC):
     @abstractmethod
     def _has_workers(self) -> bool:
         """Whether there is anything to speak with workers through; said before the first question."""
-
-    def _producer_options(self) -> dict[str, Any]:
-        return {}
-
-    def _publish_options(self) -> dict[str, Any]:
-        return {}
-
-    def is_there(self, node: str, seconds: float) -> bool:
-        """Whether the node is connected; a leftover name on Redis is told from it by calling everybody.
-
-        :param seconds: how long everybody may take to answer. When somebody does not, true is returned.
-        """
-        if not self.has_mailbox(node):
-            return False
-        listening = self.most_listeners()
-        if listening is None:
-            return True
-        everybody = self.ask(["ping"], seconds=seconds)
-        give_up = time.monotonic() + seconds
-        while node not in everybody.answers and len(everybody.answers) < listening:
-            left = give_up - time.monotonic()
-            if left <= 0:
-                return True
-            self.listen(left)
-        return node in everybody.answers
 
     def close(self) -> None:
         """Remove the reply queue."""
@@ -177,50 +174,19 @@ class RemoteControl(ABC):
             [self._reply_queue],
             no_ack=True,
             accept=ACCEPTED_CONTENT,
-            callbacks=[self._on_answer],
-            on_decode_error=self._on_undecoded,
+            on_message=self._take,
+            # What cannot be decompressed is no answer.
+            on_decode_error=lambda _message, _error: None,
         )
         self._consumer.consume()
-        self._producer = Producer(self._channel, auto_declare=False, **self._producer_options())
+        self._producer = Producer(self._channel, auto_declare=False)
 
-    def _send(
-        self, ticket: str, command: str, arguments: dict[str, Any], destination: list[str] | None, seconds: float
-    ) -> None:
-        message = {
-            "method": command,
-            "arguments": arguments,
-            "destination": destination,
-            "pattern": None,
-            "matcher": None,
-            "ticket": ticket,
-            "reply_to": {
-                "exchange": self._mailbox.reply_exchange.name,
-                "routing_key": self._reply_queue.routing_key,
-            },
-        }
-        self._producer.publish(
-            message,
-            exchange=self._mailbox.exchange.name,
-            headers={"clock": 0, "ticket": ticket, "expires": time.time() + seconds},
-            serializer="json",
-            retry=False,
-            **self._publish_options(),
-        )
-
-    def _on_answer(self, body: Any, message: Any) -> None:
-        self._take(message.headers.get("ticket"), body)
-
-    def _on_undecoded(self, message: Any, _error: Exception) -> None:
+    def _take(self, message: Any) -> None:
+        current, command = self._rounds.get(message.headers.get("ticket"), (None, ""))
         try:
-            body = plain_unpickle(message.body)
+            body = plain_unpickle(message.body) if message.content_type == PICKLED else message.decode()
         except Exception:
             return
-        self._take(message.headers.get("ticket"), body)
-
-    def _take(self, ticket: Any, body: Any) -> None:
-        asked = self._rounds.get(ticket)
-        if asked is None or not isinstance(body, dict):
-            return
-        current, command = asked
-        for node, value in body.items():
-            current.answers.setdefault(str(node), {})[command] = value
+        if current is not None and isinstance(body, dict):
+            for node, value in body.items():
+                current.answers.setdefault(str(node), {})[command] = value

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.calling import is_complete, is_there, listen_until
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import (
     CONTROL_EXCHANGE,
     RemoteControl,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Worker, worker_from_answers
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 T = TypeVar("T")
@@ -49,23 +50,9 @@ UNHEARD_SECONDS = 5.0
 UNREACHABLE_SECONDS = 15.0
 """How long a drain waits for a broker that is gone: a worker without a broker is not given tasks either."""
 
-_LISTEN_SECONDS = 0.2
-
 
 class WorkerEnded(OperationError):
     """The worker that is waited for is no more: waiting on is of no use."""
-
-
-@dataclass(frozen=True)
-class Drained:
-    """How a drain ended.
-
-    :ivar there: false when there was no such worker.
-    :ivar queues: from which the worker stopped consuming.
-    """
-
-    there: bool
-    queues: tuple[str, ...] = ()
 
 
 def wait_until_consuming(
@@ -99,7 +86,7 @@ def wait_until_consuming(
         while True:
             check()
             answers = _ask(control, node, ["active_queues"], deadline)
-            queues = _names(answers.get("active_queues"))
+            queues = worker_from_answers(node, answers).queues
             if queues:
                 return queues
             answered = answered or bool(answers)
@@ -125,8 +112,8 @@ def drain(
     timeout: float,
     exchange: str = CONTROL_EXCHANGE,
     ended: Callable[[], bool] = lambda: False,
-) -> Drained:
-    """Make a worker stop consuming and return when it has finished all it had received.
+) -> bool:
+    """Make a worker stop consuming, and return when it has finished all it had received; false where there was none.
 
     Tasks with a later start time stay with the worker; the broker gets them back when it stops.
 
@@ -137,19 +124,18 @@ def drain(
     """
     deadline = time.monotonic() + timeout
     unheard_until: float | None = None
-    cancelled: set[str] = set()
+    cancelled = False
     commands = ("active_queues", "active", "reserved")
 
-    def empty(control: RemoteControl) -> Drained:
-        nonlocal unheard_until
+    def empty(control: RemoteControl) -> bool:
+        nonlocal unheard_until, cancelled
         idle = 0
-        held: tuple[int | None, int | None] = (None, None)
-        answered = False
+        last: Worker | None = None
         while True:
             answers = _ask(control, node, commands, deadline)
-            if not answers and not control.is_there(node, min(ANSWER_SECONDS, deadline - time.monotonic())):
+            if not answers and not is_there(control, node, min(ANSWER_SECONDS, deadline - time.monotonic())):
                 if ended():
-                    return Drained(there=bool(cancelled), queues=tuple(sorted(cancelled)))
+                    return cancelled
                 unheard_until = unheard_until or min(deadline, time.monotonic() + UNHEARD_SECONDS)
                 if time.monotonic() >= unheard_until:
                     raise OperationError(
@@ -161,24 +147,24 @@ def drain(
                 _pause(control, unheard_until)
                 continue
             unheard_until = None
-            queues = _names(answers.get("active_queues"))
-            for queue in queues:
-                cancelled.add(queue)
+            worker = worker_from_answers(node, answers)
+            for queue in worker.queues or ():
+                cancelled = True
                 control.ask({"cancel_consumer": {"queue": queue}}, [node])
-            if _all_in(answers, commands):
-                answered = True
-                held = _held(answers)
+            complete = len(answers) == len(commands)
+            if complete:
+                last = worker
             # Twice, as a pool of threads ends a task and acknowledges it in two steps.
-            idle = idle + 1 if _all_in(answers, commands) and held == (0, 0) and not queues else 0
+            idle = idle + 1 if complete and not worker.queues and worker.active == worker.reserved == 0 else 0
             if idle == 2:
-                return Drained(there=True, queues=tuple(sorted(cancelled)))
+                return True
             if time.monotonic() >= deadline:
                 raise OperationError(
                     f"drain worker {node}",
-                    _why_not_drained(answered, held, timeout),
+                    _why_not_drained(last, timeout),
                     "Give it longer, or find out what its tasks wait for.",
-                    active=held[0],
-                    reserved=held[1],
+                    active=last and last.active,
+                    reserved=last and last.reserved,
                 )
             _pause(control, deadline)
 
@@ -215,16 +201,8 @@ def _ask(control: RemoteControl, node: str, commands: Sequence[str], deadline: f
     """Return the worker's answers; without some or all of them when they do not come soon."""
     asked = control.ask(commands, [node], ANSWER_SECONDS)
     give_up = min(deadline, time.monotonic() + ANSWER_SECONDS)
-    while not asked.nobody and not _all_in(asked.answers.get(node, {}), commands):
-        left = give_up - time.monotonic()
-        if left <= 0:
-            break
-        control.listen(min(left, _LISTEN_SECONDS))
+    listen_until(control, give_up, lambda _quiet: asked.nobody or is_complete(asked, node, commands))
     return asked.answers.get(node, {})
-
-
-def _all_in(answers: Mapping[str, Any], commands: Sequence[str]) -> bool:
-    return all(command in answers for command in commands)
 
 
 def _pause(control: RemoteControl, deadline: float) -> None:
@@ -233,23 +211,8 @@ def _pause(control: RemoteControl, deadline: float) -> None:
         control.listen(left)
 
 
-def _names(answer: Any) -> tuple[str, ...]:
-    if not isinstance(answer, list):
-        return ()
-    return tuple(sorted(str(queue["name"]) for queue in answer if isinstance(queue, dict) and queue.get("name")))
-
-
-def _held(answers: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Tasks that run and tasks received but not started, as far as told."""
-    active, reserved = answers.get("active"), answers.get("reserved")
-    return (
-        len(active) if isinstance(active, list) else None,
-        len(reserved) if isinstance(reserved, list) else None,
-    )
-
-
-def _why_not_drained(answered: bool, held: tuple[int | None, int | None], timeout: float) -> str:
-    if not answered:
+def _why_not_drained(last: Worker | None, timeout: float) -> str:
+    if last is None:
         return f"it is connected to the broker and has not answered within {timeout:g} s"
-    active, reserved = ("unknown" if count is None else str(count) for count in held)
+    active, reserved = ("unknown" if count is None else str(count) for count in (last.active, last.reserved))
     return f"after {timeout:g} s it is still at work (running: {active}, received and not started: {reserved})"

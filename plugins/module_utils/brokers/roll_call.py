@@ -19,7 +19,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.calling impo
     listen_until,
     workers_in,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.errors import explain
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import (
     CONTROL_EXCHANGE,
     RemoteControl,
@@ -77,13 +76,14 @@ def read_workers(
     only_names = bool(names) and len(names) == len(set(wanted))
     # What is left at the end is for the last questions to the broker, which show that it is not the one who is silent.
     deadline = time.monotonic() + timeout - min(CLOSING_SECONDS, timeout * CLOSING_PART)
-    try:
-        found = TimeLimit(timeout).run(
-            lambda: _call(broker, deadline, names, only_names, control_exchange, event_exchange)
-        )
-    except Exception as error:
-        broker.abort()
-        raise explain(error, f"read the workers of the broker {broker.url}", opening=False, hide=broker.hide) from error
+
+    def call(_limit: TimeLimit) -> Found:
+        if not only_names:
+            return broker.call_everybody(names, control_exchange, event_exchange, deadline)
+        with broker.remote_control(control_exchange) as control:
+            return _call_by_name(control, names, deadline)
+
+    found = broker.in_time(call, timeout, f"read the workers of the broker {broker.url}")
     by_name = {name: Worker(name=name, state=SILENT) for name in names}
     by_name.update((worker.name or "", worker) for worker in found.workers)
     workers = [by_name[name] for name in sorted(by_name) if matches(name, wanted)]
@@ -92,20 +92,6 @@ def read_workers(
         workers += [Worker(name=None, state=SILENT)] * found.nameless
     nobody = not found.workers and not found.nameless
     return RollCall(tuple(workers), (*found.warnings, NOBODY) if nobody else found.warnings)
-
-
-def _call(
-    broker: Broker,
-    deadline: float,
-    names: Collection[str],
-    only_names: bool,
-    control_exchange: str,
-    event_exchange: str,
-) -> Found:
-    if not only_names:
-        return broker.call_everybody(names, control_exchange, event_exchange, deadline)
-    with broker.remote_control(control_exchange) as control:
-        return _call_by_name(control, names, deadline)
 
 
 def _call_by_name(control: RemoteControl, names: Collection[str], deadline: float) -> Found:

@@ -14,6 +14,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_contr
 class RabbitmqRemoteControl(RemoteControl):
     """A conversation with the workers of a RabbitMQ."""
 
+    def __init__(self, connection: Any, exchange: str) -> None:
+        super().__init__(connection, exchange)
+        self._channel.events["basic_return"].add(self._on_return)
+
     def has_mailbox(self, node: str) -> bool:
         name = f"{node}.{self._mailbox.namespace}.pidbox"
         with self._connection.channel() as channel:
@@ -26,12 +30,6 @@ class RabbitmqRemoteControl(RemoteControl):
 
     def _has_workers(self) -> bool:
         return has_exchange(self._connection, self._mailbox.exchange.name, "fanout")
-
-    def _producer_options(self) -> dict[str, Any]:
-        return {"on_return": self._on_return}
-
-    def _publish_options(self) -> dict[str, Any]:
-        return {"mandatory": True}
 
     def _on_return(self, _error: object, _exchange: str, _routing_key: str, message: Any) -> None:
         # RabbitMQ hands a broadcast back when not one mailbox is bound.
