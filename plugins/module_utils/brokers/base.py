@@ -37,6 +37,15 @@ class EventSink(Protocol):
         """Take messages, what makes events of them, and how many were too large."""
 
 
+class Queues(Protocol):
+    """The queues of an open broker."""
+
+    def read(
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
+    ) -> list[QueueReading]:
+        """Read queues, or all there are when C(names) is None."""
+
+
 class Broker(ABC):
     """An open connection to a broker, made by C(open_broker). Nothing here changes anything at the broker.
 
@@ -45,6 +54,7 @@ class Broker(ABC):
     """
 
     kind: ClassVar[Kind]
+    _queues: Queues
 
     def __init__(self, connection: Any, url: str, timeout: float, hide: Hide, management_url: str | None) -> None:
         self.connection = connection
@@ -75,7 +85,7 @@ class Broker(ABC):
         """
         wanted = None if names is None else list(dict.fromkeys(names))
         readings = self.in_time(
-            lambda limit: self._read_queues(wanted, limit, self._masked(warn), marks),
+            lambda limit: self._queues.read(wanted, limit, self._masked(warn), marks),
             timeout,
             f"read the queues of the broker {self.url}",
         )
@@ -159,12 +169,6 @@ class Broker(ABC):
         self._cut_own()
         with contextlib.suppress(Exception):
             TimeLimit(CLOSE_SECONDS).run(lambda: self.connection.collect(socket_timeout=CLOSE_SECONDS))
-
-    @abstractmethod
-    def _read_queues(
-        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
-    ) -> list[QueueReading]:
-        """Read queues, or all there are when C(names) is None."""
 
     @abstractmethod
     def _publishers_blocked(self, names: Sequence[str], warn: Warn) -> str:

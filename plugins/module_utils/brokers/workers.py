@@ -92,7 +92,7 @@ def worker_from_answers(name: str, answers: Mapping[str, Any]) -> Worker:
         reserved=_length(answers.get("reserved")),
         processed=sum(totals.values()) if isinstance(totals, Mapping) else None,
         queues=queues,
-        pid=_integer(stats.get("pid")),
+        pid=integer(stats.get("pid")),
         uptime=uptime if isinstance(uptime, (int, float)) else None,
     )
 
@@ -111,7 +111,7 @@ def _concurrency(pool: Mapping[str, Any]) -> int | None:
     processes = pool.get("processes")
     if isinstance(processes, (list, tuple)) and processes:
         return len(processes)
-    return _integer(pool.get("max-concurrency"))
+    return integer(pool.get("max-concurrency"))
 
 
 def _queue_names(answer: Any) -> tuple[str, ...] | None:
@@ -128,5 +128,6 @@ def _length(answer: Any) -> int | None:
     return len(answer) if isinstance(answer, (list, tuple)) else None
 
 
-def _integer(value: Any) -> int | None:
+def integer(value: Any) -> int | None:
+    """The whole number that a worker tells; else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None

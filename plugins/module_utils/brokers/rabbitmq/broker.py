@@ -11,16 +11,14 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker, EventSink
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading, Warn
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import Warn
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.alarm import AmqpAlarm
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.events import follow
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.kind import RABBITMQ
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.queues import AmqpQueues
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.remote_control import RabbitmqRemoteControl
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.roll_call import call_everybody
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Found
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 
@@ -47,11 +45,6 @@ class RabbitmqBroker(Broker):
     ) -> Found:
         with self.remote_control(control_exchange) as control:
             return call_everybody(control, self.connection, event_exchange, names, deadline)
-
-    def _read_queues(
-        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
-    ) -> list[QueueReading]:
-        return self._queues.read(names, limit, warn, marks)
 
     def _publishers_blocked(self, _names: Sequence[str], warn: Warn) -> str:
         return self._alarm.blocked(warn)

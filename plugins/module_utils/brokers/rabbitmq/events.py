@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import socket
 import threading
-import uuid
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import EventSink
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.event_messages import body_of_amqp_message
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import has_exchange
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import consume, has_exchange
 
 try:
-    from kombu import Consumer, Exchange, Queue
+    from kombu import Exchange
 except ImportError:
     # Whoever opened the connection given to us has said what is missing.
-    Consumer = Exchange = Queue = None
+    Exchange = None
 
-MESSAGE_TTL = 5.0
-QUEUE_EXPIRES = 60.0
-"""Seconds, as Celery's C(event_queue_ttl) and C(event_queue_expires)."""
+BOUNDS = {"message_ttl": 5.0, "expires": 60.0, "max_length": 50_000, "max_length_bytes": 64 * 1024 * 1024}
+"""What the broker keeps for us; it drops the oldest beyond, and the count of missed starts shows it.
 
-MESSAGES_MAX = 50_000
-BYTES_MAX = 64 * 1024 * 1024
-"""What the broker keeps for us; it drops the oldest beyond, and the count of missed starts shows it."""
+Seconds are as Celery's C(event_queue_ttl) and C(event_queue_expires).
+"""
 
 BATCH = 64
 """Messages between two moments in which other threads have a turn."""
@@ -47,21 +44,8 @@ def follow(connection: Any, exchange: str, sink: EventSink, stop: threading.Even
         # No worker has made it yet. It is made as Celery does.
         with connection.channel() as made:
             Exchange(exchange, type="topic")(made).declare()
-    channel = connection.channel()
-    queue = Queue(
-        f"{exchange}.{uuid.uuid4()}",
-        exchange=Exchange(exchange, type="topic", passive=True),
-        routing_key="#",
-        durable=False,
-        exclusive=True,
-        auto_delete=True,
-        message_ttl=MESSAGE_TTL,
-        expires=QUEUE_EXPIRES,
-        max_length=MESSAGES_MAX,
-        max_length_bytes=BYTES_MAX,
-    )
     messages: list[Any] = []
-    Consumer(channel, [queue], no_ack=True, on_message=messages.append).consume()
+    consume(connection.channel(), exchange, "#", BOUNDS, on_message=messages.append)
     sink.joined()
     while not stop.is_set():
         connection.heartbeat_check()

@@ -5,17 +5,11 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import has_exchange
-
-try:
-    from kombu import Consumer, Exchange, Queue
-except ImportError:
-    # Whoever opened the connection given to us has said what is missing.
-    Consumer = Exchange = Queue = None
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import consume, has_exchange
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import integer
 
 HEARTBEAT_SECONDS = 2.0
 """Celery's default interval between two heartbeats of a worker."""
@@ -46,8 +40,8 @@ def heartbeats_in(body: Any) -> dict[str, Heartbeat | None]:
             found[node] = None
         elif event.get("type") in ("worker-online", "worker-heartbeat"):
             found[node] = Heartbeat(
-                active=_count(event.get("active")),
-                processed=_count(event.get("processed")),
+                active=integer(event.get("active")),
+                processed=integer(event.get("processed")),
                 interval=float(event.get("freq") or HEARTBEAT_SECONDS),
             )
     return found
@@ -66,16 +60,7 @@ class HeartbeatListener:
         # Made by the workers' first events.
         if not has_exchange(connection, exchange, "topic"):
             return
-        name = f"{exchange}.{uuid.uuid4()}"
-        queue = Queue(
-            name,
-            exchange=Exchange(exchange, type="topic", passive=True),
-            routing_key="worker.#",
-            durable=False,
-            exclusive=True,
-            auto_delete=True,
-        )
-        Consumer(connection.channel(), [queue], no_ack=True, accept=["json"], callbacks=[self._on_event]).consume()
+        consume(connection.channel(), exchange, "worker.#", {}, accept=["json"], callbacks=[self._on_event])
         self.listening = True
 
     @property
@@ -89,7 +74,3 @@ class HeartbeatListener:
                 self.heard.pop(node, None)
             else:
                 self.heard[node] = beat
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

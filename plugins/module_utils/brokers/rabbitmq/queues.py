@@ -44,7 +44,7 @@ class AmqpQueues:
         self._ask_again_at = 0.0
 
     def read(
-        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None = None
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
     ) -> list[QueueReading]:
         """Read queues, or all of the virtual host when C(names) is None."""
         if names is None and not self._management_url:
@@ -54,7 +54,6 @@ class AmqpQueues:
                 "Name them in queues, or give management_url (the plugin rabbitmq_management must be enabled).",
             )
         managed: Mapping[str, ManagedQueue] = {}
-        uncounted = self._uncounted
         if self._management_url or (marks is not None and time.monotonic() >= self._ask_again_at):
             try:
                 share = 1.0 if self._management_url else SHARE_OF_COUNTS
@@ -67,15 +66,15 @@ class AmqpQueues:
                 else:
                     # Nobody has said that it is there.
                     self._ask_again_at = time.monotonic() + ASK_AGAIN_AFTER
-                uncounted = self._uncounted = str(error)
+                self._uncounted = str(error)
             else:
-                uncounted = self._uncounted = ""
+                self._uncounted = ""
         if names is None:
             names = sorted(name for name in managed if not is_bookkeeping(name))
         readings = self._read(names, managed, limit, warn)
         if marks is None:
             return readings
-        return [self._with_deliveries(each, managed, uncounted, limit) for each in readings]
+        return [self._with_deliveries(each, managed, limit) for each in readings]
 
     def _read(
         self, names: Sequence[str], managed: Mapping[str, ManagedQueue], limit: TimeLimit, warn: Warn
@@ -124,11 +123,12 @@ class AmqpQueues:
         raise error
 
     def _with_deliveries(
-        self, reading: QueueReading, managed: Mapping[str, ManagedQueue], uncounted: str, limit: TimeLimit
+        self, reading: QueueReading, managed: Mapping[str, ManagedQueue], limit: TimeLimit
     ) -> QueueReading:
         delivered = managed[reading.name].delivered if reading.name in managed else None
-        if reading.exists is False and not uncounted and self._management.counts(limit):
+        if reading.exists is False and not self._uncounted and self._management.counts(limit):
             delivered = 0
-        if delivered is None and not uncounted:
-            uncounted = "RabbitMQ's management API does not tell what is delivered"
-        return dataclasses.replace(reading, delivered=delivered, uncounted="" if delivered is not None else uncounted)
+        if delivered is not None:
+            return dataclasses.replace(reading, delivered=delivered)
+        uncounted = self._uncounted or "RabbitMQ's management API does not tell what is delivered"
+        return dataclasses.replace(reading, uncounted=uncounted)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker, EventSink, addresses_in
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import QueueReading, Warn
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import Warn
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.events import follow
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.kind import REDIS
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.link import link_of
@@ -18,10 +18,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.queues
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.remote_control import RedisRemoteControl
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.roll_call import call_everybody
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.writes import RedisWrites
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import Found
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import Hide
 
 try:
@@ -87,11 +85,6 @@ class RedisBroker(Broker):
     ) -> Found:
         with self.remote_control(control_exchange) as control:
             return call_everybody(control, deadline)
-
-    def _read_queues(
-        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
-    ) -> list[QueueReading]:
-        return self._queues.read(names, limit, warn, marks)
 
     def _publishers_blocked(self, names: Sequence[str], warn: Warn) -> str:
         with link_of(self._pool) as link:

@@ -81,7 +81,7 @@ class RedisQueues:
         self._uncounted = ""
 
     def read(
-        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None = None
+        self, names: Sequence[str] | None, limit: TimeLimit, warn: Warn, marks: Marks | None
     ) -> list[QueueReading]:
         """Read queues, or all there are when C(names) is None."""
         with link_of(self._pool) as link:
