@@ -16,12 +16,12 @@ class Scheme:
 
     :ivar port: where brokers listen by default; None leads to a file.
     :ivar options: what kombu knows behind the C(?) of such a URL.
-    :ivar told_as: the scheme under which people know the place that it leads to; none is itself.
+    :ivar known_as: the scheme under which people know the place that it leads to; none is itself.
     """
 
     port: int | None
     options: tuple[str, ...]
-    told_as: str = ""
+    known_as: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,9 @@ def kind_of(url: object) -> Kind | None:
 
 
 def known_schemes() -> dict[str, tuple[str, int | None, str]]:
-    """Return for each scheme how it is told, its port and its database: for programs that run without this tree."""
+    """Return for each scheme the one it is known as, its port and its database: for programs that run without this tree."""
     return {
-        name: (scheme.told_as or name, scheme.port, kind.database)
+        name: (scheme.known_as or name, scheme.port, kind.database)
         for kind in KINDS
         for name, scheme in kind.schemes.items()
     }

@@ -54,9 +54,9 @@ def _requirements() -> tuple[str, ...]:
 
 def _packages() -> list[str]:
     packages: set[str] = set(_variables("_common")["__celery_common_platforms"]["systemd"]["Debian"]["packages"])
-    brokers = _variables("broker")["__celery_broker_platforms"]["Debian"]
+    brokers = _variables("broker")["__celery_broker_packages"]["Debian"]
     for broker in ("redis", "rabbitmq"):
-        packages.update([brokers[broker]["package"], *brokers[broker].get("libraries", [])])
+        packages.update(brokers[broker])
     return sorted(packages)
 
 

@@ -15,8 +15,8 @@ RABBITMQ = Kind(
     name="RabbitMQ",
     schemes={
         "amqp": Scheme(5672, _OPTIONS),
-        "amqps": Scheme(5671, _OPTIONS, told_as="amqp"),
-        "pyamqp": Scheme(5672, _OPTIONS, told_as="amqp"),
+        "amqps": Scheme(5671, _OPTIONS, known_as="amqp"),
+        "pyamqp": Scheme(5672, _OPTIONS, known_as="amqp"),
     },
     database="/",
     databases_are_numbers=False,

@@ -19,7 +19,7 @@ REDIS = Kind(
     name="Redis",
     schemes={
         "redis": Scheme(6379, _OPTIONS),
-        "rediss": Scheme(6379, _OPTIONS, told_as="redis"),
+        "rediss": Scheme(6379, _OPTIONS, known_as="redis"),
         "redis+socket": Scheme(None, ("virtual_host", "client_name", "credential_provider")),
         "sentinel": Scheme(26379, _OPTIONS),
     },
