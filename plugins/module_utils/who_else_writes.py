@@ -67,10 +67,10 @@ def place_of_others(path: Path) -> str:
 
 def main() -> None:
     """Print what others can change, and where."""
-    for given in sys.argv[1:]:
-        place = place_of_others(Path(given))
+    for path in sys.argv[1:]:
+        place = place_of_others(Path(path))
         if place:
-            sys.stdout.write(f"{given} ({place})\n")
+            sys.stdout.write(f"{path} ({place})\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl as tls
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -56,12 +55,11 @@ class Broker(ABC):
     kind: ClassVar[Kind]
     _queues: Queues
 
-    def __init__(self, connection: Any, url: str, timeout: float, hide: Hide, management_url: str | None) -> None:
+    def __init__(self, connection: Any, url: str, timeout: float, hide: Hide, _management_url: str | None) -> None:
         self.connection = connection
         self.url = shown(url)
         self.hide = hide
         self.timeout = timeout
-        self.management_url = management_url
 
     @classmethod
     def prepare(cls, url: str, options: dict[str, Any], timeout: float) -> int:
@@ -150,36 +148,24 @@ class Broker(ABC):
             self.abort()
             raise explain(error, tried, opening=False, hide=self.hide) from error
 
-    @property
-    def skips_verification(self) -> bool:
-        """Whether TLS is on and any certificate is accepted."""
-        settings = self.connection.ssl
-        return isinstance(settings, dict) and settings.get(f"{self.kind.tls_prefix}cert_reqs") == tls.CERT_NONE
-
     def close(self) -> None:
         """Close the connection, within a second even where the broker does not answer."""
-        self._close_own()
         with contextlib.suppress(Exception):
             TimeLimit(CLOSE_SECONDS).run(self.connection.release)
             return
         self.abort()
 
     def abort(self) -> None:
-        """Drop the connection without a word, which also ends a read that waits in another thread."""
-        self._cut_own()
+        """Drop the connection without a word, which also ends a read that waits in another thread.
+
+        Connections beside kombu's are those of the kind, which cuts them first.
+        """
         with contextlib.suppress(Exception):
             TimeLimit(CLOSE_SECONDS).run(lambda: self.connection.collect(socket_timeout=CLOSE_SECONDS))
 
     @abstractmethod
     def _publishers_blocked(self, names: Sequence[str], warn: Warn) -> str:
         """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
-
-    def _close_own(self) -> None:  # noqa: B027  (a broker that has none of its own does nothing)
-        """Be done with connections beside kombu's."""
-
-    @abstractmethod
-    def _cut_own(self) -> None:
-        """Cut the connections that are read from, from whichever thread."""
 
     def _masked(self, warn: Warn) -> Warn:
         return lambda text: warn(self.hide(text))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from ssl import CERT_NONE
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import CLOSE_SECONDS, Broker, addresses_in
@@ -71,11 +72,12 @@ def open_broker(
     try:
         broker = limit.run(
             lambda: _connect(of_kind, normal(url), options, ssl, timeout, management_url, hide),
-            undo=Broker.close,
+            undo=lambda late: late.close(),
         )
     except Exception as error:
         raise explain(error, tried, opening=True, hide=hide) from error
-    if ssl is None and broker.skips_verification:
+    tls = broker.connection.ssl
+    if ssl is None and isinstance(tls, dict) and tls.get(f"{broker.kind.tls_prefix}cert_reqs") == CERT_NONE:
         warn(
             "The broker's certificate is not verified, as is kombu's default for rediss://. Set ssl to true, or give "
             "ca_certs in it, so that nobody can pose as the broker."

@@ -17,6 +17,8 @@ Warn = Callable[[str], None]
 BOOKKEEPING_EXCHANGES = (".pidbox", "celeryev")
 """Ends of the names of exchanges that carry remote control and events, not tasks."""
 
+_RETURNED = ("name", "exists", "waiting", "waiting_by_priority", "unacknowledged", "consumers")
+
 _BOOKKEEPING_QUEUE_START = "celeryev."
 _BOOKKEEPING_QUEUE_END = ".pidbox"
 
@@ -46,14 +48,7 @@ class QueueReading:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the reading as a module returns it."""
-        return {
-            "name": self.name,
-            "exists": self.exists,
-            "waiting": self.waiting,
-            "waiting_by_priority": None if self.waiting_by_priority is None else dict(self.waiting_by_priority),
-            "unacknowledged": self.unacknowledged,
-            "consumers": self.consumers,
-        }
+        return {name: getattr(self, name) for name in _RETURNED}
 
 
 def is_bookkeeping(queue: str) -> bool:

@@ -20,7 +20,7 @@ def kind_of(url: object) -> Kind | None:
 
 
 def known_schemes() -> dict[str, tuple[str, int | None, str]]:
-    """Return for each scheme the one it is known as, its port and its database: for programs that run without this tree."""
+    """Return what each scheme is known as, its port and its database: for programs that run without this tree."""
     return {
         name: (scheme.known_as or name, scheme.port, kind.database)
         for kind in KINDS

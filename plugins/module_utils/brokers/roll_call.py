@@ -12,13 +12,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import calling
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.calling import (
-    absent,
-    is_complete,
-    listen_until,
-    workers_in,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import (
     CONTROL_EXCHANGE,
     RemoteControl,
@@ -102,9 +97,9 @@ def _call_by_name(control: RemoteControl, names: Collection[str], deadline: floa
 
     def finished(quiet: bool) -> bool:
         nonlocal everybody, listening
-        waiting.difference_update(name for name in names if is_complete(asked, name))
+        waiting.difference_update(name for name in names if calling.is_complete(asked, name))
         if waiting and quiet:
-            waiting.difference_update(absent(control, waiting - set(asked.answers)))
+            waiting.difference_update(calling.absent(control, waiting - set(asked.answers)))
             most = control.most_listeners() if waiting and everybody is None else None
             if most is not None:
                 # When all who listen have answered, who is still missing is but a name left behind.
@@ -116,5 +111,5 @@ def _call_by_name(control: RemoteControl, names: Collection[str], deadline: floa
         # An answer on its way while the reply queue goes away would stay on Redis for good.
         return asked.nobody or (not waiting and (all_called or quiet))
 
-    listen_until(control, deadline, finished)
-    return Found(workers_in(asked))
+    calling.listen_until(control, deadline, finished)
+    return Found(calling.workers_in(asked))

@@ -49,12 +49,12 @@ def tls_settings(ssl: bool | str | Mapping[str, Any] | None, kind: Kind) -> bool
 
     :raises ValueError: on a C(cert_reqs) that does not exist, or a value of the wrong kind.
     """
-    given = BOOLEAN_OR_MAPPING.plain(ssl)
-    if ssl is None or given is False or ssl == "":
+    settings = BOOLEAN_OR_MAPPING.plain(ssl)
+    if ssl is None or settings is False or ssl == "":
         return None
-    if given is None:
+    if settings is None:
         raise ValueError(f"ssl is true, false or a dictionary, not {ssl!r}")
-    plain = _plain(given, kind) if isinstance(given, Mapping) else {}
+    plain = _plain(settings, kind) if isinstance(settings, Mapping) else {}
     if not plain and ssl:
         # kombu's Redis transport takes true without a word for no TLS at all.
         return {f"{kind.tls_prefix}cert_reqs": _CERT_REQS["required"]} if kind.tls_prefix else True

@@ -39,8 +39,8 @@ def faults(options: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _plain(options: Mapping[Any, Any]) -> dict[str, Any]:
-    given = {str(name): value for name, value in options.items() if value is not None}
-    return {name: _OPTIONS[name].plain(value) if name in _OPTIONS else value for name, value in given.items()}
+    named = {str(name): value for name, value in options.items() if value is not None}
+    return {name: _OPTIONS[name].plain(value) if name in _OPTIONS else value for name, value in named.items()}
 
 
 def _nested(value: object) -> dict[str, Any] | None:
@@ -84,10 +84,10 @@ def _steps(value: object) -> list[int] | None:
 
 
 def _socket_numbers(value: object) -> dict[int, int] | None:
-    given = value if isinstance(value, Mapping) else {None: None}
-    options = {checks.whole_number(key): checks.whole_number(one) for key, one in given.items()}
-    known = {key: one for key, one in options.items() if key is not None and one is not None}
-    return known if len(known) == len(given) else None
+    options = value if isinstance(value, Mapping) else {None: None}
+    numbers = {checks.whole_number(key): checks.whole_number(one) for key, one in options.items()}
+    known = {key: one for key, one in numbers.items() if key is not None and one is not None}
+    return known if len(known) == len(options) else None
 
 
 _ORDERS = ("round_robin", "priority", "sorted")

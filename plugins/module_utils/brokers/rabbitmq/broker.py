@@ -49,10 +49,12 @@ class RabbitmqBroker(Broker):
     def _publishers_blocked(self, _names: Sequence[str], warn: Warn) -> str:
         return self._alarm.blocked(warn)
 
-    def _close_own(self) -> None:
+    def close(self) -> None:
         self._alarm.close()
+        super().close()
 
-    def _cut_own(self) -> None:
+    def abort(self) -> None:
         self._alarm.close()
         with contextlib.suppress(Exception):
             self._amqp.collect()
+        super().abort()

@@ -21,6 +21,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 _COLUMNS = "name,messages_unacknowledged,message_stats.deliver_get,message_stats.redeliver"
+_NEXT_STEPS = {
+    401: "Check user and password in management_url; the user needs the tag monitoring or management.",
+    404: "Check the virtual host at the end of broker_url and that management_url is that of the same broker.",
+}
 _USUAL_PORTS = {"http": 15672, "https": 15671}
 
 
@@ -88,9 +92,8 @@ class Management:
                 )
                 answer = connection.getresponse()
                 if answer.status != 200:
-                    raise OperationError(
-                        self._tried, f"it answered {answer.status} {answer.reason}", _next_step_of_status(answer.status)
-                    )
+                    next_step = _NEXT_STEPS.get(answer.status, "See the broker's log for the other side of this.")
+                    raise OperationError(self._tried, f"it answered {answer.status} {answer.reason}", next_step)
                 return json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._failed(error) from error
@@ -121,11 +124,3 @@ def _managed(row: Mapping[str, Any], counts: bool) -> ManagedQueue:
     stats = row.get("message_stats") or {}
     delivered = stats.get("deliver_get", 0) - stats.get("redeliver", 0) if counts else None
     return ManagedQueue(row.get("messages_unacknowledged"), delivered)
-
-
-def _next_step_of_status(status: int) -> str:
-    if status == 401:
-        return "Check user and password in management_url; the user needs the tag monitoring or management."
-    if status == 404:
-        return "Check the virtual host at the end of broker_url and that management_url is that of the same broker."
-    return "See the broker's log for the other side of this."

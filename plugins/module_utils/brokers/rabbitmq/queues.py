@@ -15,15 +15,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_readin
     Warn,
     is_bookkeeping,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.exchanges import NOT_FOUND
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.management import ManagedQueue, Management
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.time_limit import TimeLimit, TookTooLong
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import Marks
 
-# Reply codes of AMQP 0-9-1.
-_ACCESS_REFUSED = 403
-_NOT_FOUND = 404
-_RESOURCE_LOCKED = 405
+# Access to it refused, not found, locked by another connection.
+_EXISTS = {403: None, NOT_FOUND: None, 405: True}
+"""Whether a queue exists, by the reply code of AMQP 0-9-1 with which its declaration was refused."""
 
 # The API may sit behind a firewall that does not answer, and what waits is worth more than what was counted.
 SHARE_OF_COUNTS = 0.3
@@ -112,15 +112,10 @@ class AmqpQueues:
     def _what_error_says(error: Exception) -> bool | None:
         """Tell whether the queue exists by the error of its passive declaration; raise what is not about the queue."""
         code = getattr(error, "reply_code", None)
-        text = str(getattr(error, "reply_text", ""))
-        if code == _NOT_FOUND:
-            # "home node of durable queue is down or inaccessible" comes with the same code.
-            return False if "no queue" in text else None
-        if code == _RESOURCE_LOCKED:
-            return True
-        if code == _ACCESS_REFUSED:
-            return None
-        raise error
+        if code not in _EXISTS:
+            raise error
+        # "home node of durable queue is down or inaccessible" comes with the same code as "no queue".
+        return False if code == NOT_FOUND and "no queue" in str(getattr(error, "reply_text", "")) else _EXISTS[code]
 
     def _with_deliveries(
         self, reading: QueueReading, managed: Mapping[str, ManagedQueue], limit: TimeLimit

@@ -13,12 +13,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.calling import (
-    absent,
-    is_complete,
-    listen_until,
-    workers_in,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import calling
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.heartbeats import HeartbeatListener
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.remote_control import RemoteControl
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import COMMANDS, SILENT, Found, Worker
@@ -45,14 +40,14 @@ def call_everybody(
     def finished(quiet: bool) -> bool:
         waiting.difference_update(asked.answers)
         if quiet:
-            waiting.difference_update(absent(control, waiting))
+            waiting.difference_update(calling.absent(control, waiting))
         heard_all = time.monotonic() >= begin + heartbeats.interval * HEARTBEAT_MARGIN
         expected = set() if asked.nobody else {*asked.answers, *heartbeats.heard, *waiting}
-        complete = all(is_complete(asked, name) for name in expected)
+        complete = all(calling.is_complete(asked, name) for name in expected)
         return complete and (heard_all if heartbeats.listening else quiet)
 
-    listen_until(control, deadline, finished)
-    workers = workers_in(asked)
+    calling.listen_until(control, deadline, finished)
+    workers = calling.workers_in(asked)
     silent = tuple(
         Worker(name=name, state=SILENT, active=beat.active, processed=beat.processed)
         for name, beat in heartbeats.heard.items()

@@ -90,8 +90,9 @@ class RedisBroker(Broker):
         with link_of(self._pool) as link:
             return self._writes.refused(link, f"{self._prefix}{names[0] if names else ''}{self._sep}", warn)
 
-    def _cut_own(self) -> None:
+    def abort(self) -> None:
         self._pool.disconnect()
+        super().abort()
 
 
 def _asked_once(options: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -8,11 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.brokers.calling import (
-    is_complete,
-    listen_until,
-    workers_in,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.brokers import calling
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.remote_control import RedisRemoteControl
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers import COMMANDS, SILENT, Found, Worker
 
@@ -65,10 +61,10 @@ def call_everybody(control: RedisRemoteControl, deadline: float) -> Found:
             # Somebody who left meanwhile will not answer, and somebody who came was not asked.
             listening = min(listening, control.listeners())
         everybody = len(answered()) >= (listening if quiet else max(listening, most))
-        complete = all(is_complete(asked, name) and name in roll.answers for name in asked.answers)
+        complete = all(calling.is_complete(asked, name) and name in roll.answers for name in asked.answers)
         return everybody and complete and (quiet or set(roll.answers) <= set(asked.answers))
 
-    listen_until(control, deadline, finished)
+    calling.listen_until(control, deadline, finished)
     silence = silence_among(listening, answered(), control.bound_nodes())
     warnings = []
     if silence.sure < len(silence.names):
@@ -78,4 +74,4 @@ def call_everybody(control: RedisRemoteControl, deadline: float) -> Found:
             f"behind; Redis does not tell which is which: {', '.join(silence.names)}"
         )
     silent = tuple(Worker(name=name, state=SILENT) for name in silence.names)
-    return Found((*silent, *workers_in(asked)), silence.nameless, tuple(warnings))
+    return Found((*silent, *calling.workers_in(asked)), silence.nameless, tuple(warnings))
