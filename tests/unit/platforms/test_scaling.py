@@ -52,6 +52,14 @@ def test_a_number_that_is_right_changes_nothing() -> None:
     assert platform.manager.calls == []
 
 
+def test_a_number_that_is_right_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = FakePlatform(1, 2)
+    read, reads = platform.manager.read_fleet, []
+    monkeypatch.setattr(platform.manager, "read_fleet", lambda fleet: reads.append(fleet) or read(fleet))
+    scaled(platform, 2)
+    assert reads == ["web"]
+
+
 def test_the_least_busy_goes_and_one_that_does_not_tell_goes_before() -> None:
     platform = FakePlatform(1, 2, 3, 4)
     platform.manager.tasks = {1: 0, 2: 3, 3: 1}
