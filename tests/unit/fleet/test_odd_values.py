@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +54,13 @@ NOT_FOR_PEOPLE = re.compile(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _collections() -> None:
+def _collections() -> Iterator[None]:
+    finders, hooks = sys.meta_path[:], sys.path_hooks[:]
     init_plugin_loader()
+    yield
+    # Ansible's way to find collections does not go on where Python's has begun: it is for these tests alone.
+    sys.meta_path[:], sys.path_hooks[:] = finders, hooks
+    sys.path_importer_cache.clear()
 
 
 FILTERS = {
