@@ -27,6 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     spec,
     systemd_text,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import PLATFORMS
 from ansible_collections.muejam.celery.plugins.plugin_utils import templated
 
 _FLEETS = "celery_worker_fleets"
@@ -48,14 +49,15 @@ def resolve_fleets(fleets: object, defaults: object = None) -> list[spec.Fleet]:
 
 
 @templated.takes_undefined
-def fleet_problems(fleets: object, defaults: object = None, host_memory_mb: object = None) -> list[str]:
+def fleet_problems(
+    fleets: object, defaults: object = None, host_memory_mb: object = None, platform: str = PLATFORMS[0]
+) -> list[str]:
     """Every fault of the fleets, each with its path."""
     fleets, undefined = templated.plain(fleets, _FLEETS)
     defaults, more = templated.plain(defaults, _DEFAULTS)
     memory = checks.whole_number(templated.plain(host_memory_mb, "memtotal_mb")[0])
-    return problems.find(
-        fleets, defaults, host_memory=memory * 1024**2 if memory else None, undefined=[*undefined, *more]
-    )
+    host_memory = memory * 1024**2 if memory else None
+    return problems.find(fleets, defaults, host_memory, undefined=[*undefined, *more], platform=platform)
 
 
 def fleet_service(fleet: spec.Fleet, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
-    beats,
-    rules,
-    spec,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import beats, rules, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 _LEFT_OUT = {
@@ -34,12 +30,14 @@ def find(
     label: str = "celery_worker_fleets",
     defaults_label: str = "celery_worker_fleet_defaults",
     undefined: Sequence[str] = (),
+    platform: str = PLATFORMS[0],
 ) -> list[str]:
     """All faults as sentences such as `celery_worker_fleets[1].autoscale.min: 5 is more than ...`.
 
     :param host_memory: bytes of memory of the host; `None` leaves the memory limits unchecked.
     :param label: the variable that `fleets` came from; every path begins with it.
     :param undefined: faults of what is undefined, and therefore not among what is given.
+    :param platform: what runs the workers. Defaults may serve several, so keys of others are no fault among them.
     """
     if defaults is None:
         defaults = {}
@@ -49,7 +47,7 @@ def find(
         return list(undefined)
     if not isinstance(fleets, Sequence) or isinstance(fleets, (str, bytes)):
         return [f"{label}: must be a list of fleets, is {checks.shown(fleets)}"]
-    found = [*undefined, *_faults(defaults, defaults_label, is_defaults=True)]
+    found = [*undefined, *_faults(defaults, defaults_label, platform, is_defaults=True)]
     faulty_defaults = _faulty_keys(found, defaults_label)
     sound_defaults = _without(defaults, faulty_defaults)
     whole: list[tuple[str, spec.Fleet]] = []
@@ -60,7 +58,7 @@ def find(
                 found.append(f"{path}: must be a dictionary, is {checks.shown(own)}")
             continue
         unknown = _faulty_keys(undefined, path)
-        faults = [fault for fault in _faults(own, path) if not _faulty_keys([fault], path) & unknown]
+        faults = [fault for fault in _faults(own, path, platform) if not _faulty_keys([fault], path) & unknown]
         found += faults
         # Rules see the sound values alone: a bad one would make each rule about it repeat the fault in other words.
         faulty = _faulty_keys(faults, path) | unknown
@@ -83,13 +81,18 @@ def _faulty_keys(faults: Sequence[str], path: str) -> set[str]:
     return {found[1] for found in starts if found}
 
 
-def _without(given: Mapping[Any, Any], keys: set[str]) -> dict[str, Any]:
+def _without(given: Mapping[Any, Any], keys: Container[str]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in keys}
 
 
-def _faults(given: Mapping[Any, Any], path: str, is_defaults: bool = False) -> Iterator[str]:
-    misplaced = {name for name in given if is_defaults and name in KEYS and not KEYS[name].inherits}
-    yield from (f"{path}.{name}: cannot be a default, give it to each fleet" for name in sorted(misplaced))
+def _faults(given: Mapping[Any, Any], path: str, platform: str, is_defaults: bool = False) -> Iterator[str]:
+    misplaced = {}
+    for name, key in sorted(KEYS.items()):
+        if is_defaults and name in given and not key.inherits:
+            misplaced[name] = "cannot be a default, give it to each fleet"
+        elif not is_defaults and given.get(name) is not None and platform not in key.platforms:
+            misplaced[name] = f"has no meaning on {platform}, only on {' and '.join(key.platforms)}: remove it"
+    yield from (f"{path}.{name}: {fault}" for name, fault in misplaced.items())
     yield from checks.of_mapping(KEYS, _without(given, misplaced), path, partly=is_defaults)
 
 

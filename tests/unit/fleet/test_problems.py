@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.muejam.celery.plugins.module_utils.checks import TEXT
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, spec
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import registry
 
 GIB = 1024**3
 BASE: dict[str, Any] = {"broker_url": "redis://10.0.0.5/0", "virtualenv": "/srv/venv"}
@@ -75,6 +77,21 @@ def faults_of(**given: Any) -> list[str]:
 )
 def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
     assert faults_of(**given) == []
+
+
+def test_a_key_is_refused_where_it_has_no_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KEYS, "image", Key(TEXT, platforms=("docker", "kubernetes")))
+    [fault] = faults_of(image="shop:1", virtualenv="/srv/venv")
+    assert fault == (
+        "celery_worker_fleets[0].image: has no meaning on systemd, only on docker and kubernetes: remove it"
+    )
+    # Defaults may serve hosts of several platforms.
+    assert problems.find([fleet()], {**BASE, "image": "shop:1"}) == []
+    assert problems.find([fleet()], {**BASE, "image": 5})[0].startswith("celery_worker_fleet_defaults.image: ")
+
+
+def test_the_table_of_keys_knows_every_platform() -> None:
+    assert set(PLATFORMS) == set(registry.PLATFORMS)
 
 
 @pytest.mark.parametrize(
