@@ -121,12 +121,10 @@ def _place_fault(address: Address) -> Fault | None:
 
 def _host_fault(host: str) -> Fault | None:
     found = _HOST.fullmatch(host)
-    if not found:
+    port = (found["port"] or "") if found else ""
+    if not found or ":" in port:
         return Fault("names no host", "write an IPv6 address in brackets, as in redis://[::1]:6379/0")
-    port = found["port"]
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        if ":" in port:
-            return Fault("names no host", "write an IPv6 address in brackets, as in redis://[::1]:6379/0")
         return Fault(
             "has no port number behind the host's ':'",
             "write 1 to 65535 there; a password stands before the host and its '@', and what is special in it is "

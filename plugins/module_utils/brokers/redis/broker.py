@@ -55,10 +55,8 @@ class RedisBroker(Broker):
     def prepare(cls, url: str, options: dict[str, Any], timeout: float) -> int:
         addresses = addresses_in(url)
         options.update(
-            socket_timeout=min(timeout, float(options.get("socket_timeout") or timeout)),
-            socket_connect_timeout=min(
-                timeout / addresses, float(options.get("socket_connect_timeout") or timeout / addresses)
-            ),
+            socket_timeout=_at_most(timeout, options.get("socket_timeout")),
+            socket_connect_timeout=_at_most(timeout / addresses, options.get("socket_connect_timeout")),
         )
         if not url.startswith("sentinel://"):
             return addresses
@@ -95,11 +93,13 @@ class RedisBroker(Broker):
         super().abort()
 
 
+def _at_most(seconds: float, wanted: Any) -> float:
+    return min(seconds, float(wanted or seconds))
+
+
 def _asked_once(options: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """Return how to connect with a sentinel: redis-py tries again with pauses, for which nobody here has the time."""
     # redis-py takes those of the master where there are none.
     own = options.get("sentinel_kwargs", {name: options[name] for name in _SOCKET if name in options})
-    limits = {
-        name: min(seconds, float(own.get(name) or seconds)) for name in ("socket_timeout", "socket_connect_timeout")
-    }
+    limits = {name: _at_most(seconds, own.get(name)) for name in ("socket_timeout", "socket_connect_timeout")}
     return {**own, **limits, "retry": Retry(NoBackoff(), 0)}
