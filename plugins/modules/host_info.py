@@ -192,13 +192,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 
 def answers(asked: dict[str, Any]) -> dict[str, Any]:
     """What is there, for the options of the module."""
-    accounts = looking.missing_accounts(asked["users"], asked["groups"])
     return {
         "texts": {path: looking.text_of(path) for path in asked["texts"]},
         "paths": [looking.path_facts(path) for path in asked["paths"]],
         "others_write": looking.others_write(asked["guarded"]),
-        "missing_users": accounts["users"],
-        "missing_groups": accounts["groups"],
+        "missing_users": looking.missing_users(asked["users"]),
+        "missing_groups": looking.missing_groups(asked["groups"]),
         "missing_packages": looking.missing_packages(asked["packages"]) if asked["packages"] else [],
         "python": looking.python_facts(asked["python"]) if asked["python"] else {},
         "virtualenvs": {path: looking.virtualenv_facts(path, wanted) for path, wanted in asked["virtualenvs"].items()},

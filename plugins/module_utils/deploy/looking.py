@@ -19,8 +19,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import place_of_others
 
-"""Seconds that a command has to answer."""
-
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of a file above which it is told without a checksum."""
 
@@ -67,10 +65,10 @@ def missing_packages(packages: Sequence[str]) -> list[str]:
     ):
         try:
             # What is not known is no failure here.
-            told = run([*command, *packages])
+            answer = run([*command, *packages])
         except FileNotFoundError:
             continue
-        installed = {line[3:].strip() for line in told.stdout.splitlines() if line.startswith("ii")}
+        installed = {line[3:].strip() for line in answer.stdout.splitlines() if line.startswith("ii")}
         return [package for package in packages if package not in installed]
     return list(packages)
 
@@ -79,12 +77,12 @@ def python_facts(interpreter: str) -> dict[str, str]:
     """The version of a Python, and why it cannot make virtual environments, empty where it can."""
     question = "import ensurepip, venv, sys; print('%d.%d' % sys.version_info[:2])"
     try:
-        told = run([interpreter, "-I", "-c", question])
+        answer = run([interpreter, "-I", "-c", question])
     except OSError as error:
         return {"version": "", "problem": str(error)}
-    if told.returncode != 0:
-        return {"version": "", "problem": told.stderr.strip() or f"it ended with {told.returncode}"}
-    return {"version": told.stdout.strip(), "problem": ""}
+    if answer.returncode != 0:
+        return {"version": "", "problem": answer.stderr.strip() or f"it ended with {answer.returncode}"}
+    return {"version": answer.stdout.strip(), "problem": ""}
 
 
 def virtualenv_facts(path: str, requirements: Sequence[str]) -> dict[str, Any]:
@@ -95,12 +93,14 @@ def virtualenv_facts(path: str, requirements: Sequence[str]) -> dict[str, Any]:
     return {"exists": there, "unmet": unmet(Path(path), requirements) if readable else list(requirements)}
 
 
-def missing_accounts(users: Sequence[str], groups: Sequence[str]) -> dict[str, list[str]]:
-    """Those users and groups that the host does not know."""
-    return {
-        "users": [name for name in users if not _known(pwd.getpwnam, name)],
-        "groups": [name for name in groups if not _known(grp.getgrnam, name)],
-    }
+def missing_users(users: Sequence[str]) -> list[str]:
+    """Those users that the host does not know."""
+    return [name for name in users if not _known(pwd.getpwnam, name)]
+
+
+def missing_groups(groups: Sequence[str]) -> list[str]:
+    """Those groups that the host does not know."""
+    return [name for name in groups if not _known(grp.getgrnam, name)]
 
 
 def others_write(paths: Sequence[str]) -> dict[str, str]:
@@ -131,13 +131,13 @@ def unit_facts(units: Sequence[str]) -> dict[str, Mapping[str, str]]:
     """
     tried = f"ask systemd about {', '.join(units)}"
     try:
-        told = run(["systemctl", "show", f"--property={','.join(UNIT_PROPERTIES)}", "--", *units])
+        answer = run(["systemctl", "show", f"--property={','.join(UNIT_PROPERTIES)}", "--", *units])
     except OSError as error:
         raise OperationError(tried, error, "Check that systemd runs this host.") from None
-    if told.returncode != 0:
-        raise OperationError(tried, told.stderr.strip(), "Check that systemd answers: systemctl status.")
+    if answer.returncode != 0:
+        raise OperationError(tried, answer.stderr.strip(), "Check that systemd answers: systemctl status.")
     blocks = (
-        dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in told.stdout.split("\n\n")
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in answer.stdout.split("\n\n")
     )
     return {block["Id"]: block for block in blocks if "Id" in block}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ def unmet(virtualenv: Path, requirements: Sequence[str]) -> list[str]:
     repository, counts as unmet: pip knows.
     """
     parse = _parser()
-    installed = {_normal(name): path for name, path in _installed(virtualenv)}
+    found = virtualenv.glob("lib/python3*/site-packages/*.dist-info")
+    installed = {_normal(_name_and_version(path)[0]): path for path in found}
     if parse is None or not installed:
         return list(requirements)
     judge = _Judge(parse, installed, _python(virtualenv))
@@ -34,7 +35,7 @@ class _Judge:
         self._python = python
         self._seen: set[tuple[str, str]] = set()
 
-    def meets(self, text: str, extras_of_owner: Sequence[str] = ("",)) -> bool:
+    def meets(self, text: str, extras_of_owner: Collection[str] = ("",)) -> bool:
         try:
             wanted = self._parse(text)
         except Exception:  # of a class that differs by where the parser comes from
@@ -48,21 +49,15 @@ class _Judge:
             return False
         if not wanted.specifier.contains(_name_and_version(path)[1], prereleases=True):
             return False
-        return all(self._extra_met(path, extra, extras) for extra, extras in _extras(wanted.extras))
+        return all(self._extra_met(path, extra) for extra in ("", *sorted(wanted.extras)))
 
-    def _extra_met(self, path: Path, extra: str, extras: Sequence[str]) -> bool:
+    def _extra_met(self, path: Path, extra: str) -> bool:
         key = (path.name, extra)
         if key in self._seen:
             return True
         self._seen.add(key)
         required = importlib.metadata.Distribution.at(path).requires or []
-        return all(self.meets(one, extras) for one in required)
-
-
-def _extras(wanted: Any) -> Iterator[tuple[str, Sequence[str]]]:
-    yield "", ("",)
-    for extra in sorted(wanted):
-        yield extra, ("", extra)
+        return all(self.meets(one, {"", extra}) for one in required)
 
 
 def _parser() -> Any:
@@ -73,11 +68,6 @@ def _parser() -> Any:
         except ImportError:
             continue
     return None
-
-
-def _installed(virtualenv: Path) -> Iterator[tuple[str, Path]]:
-    for path in virtualenv.glob("lib/python3*/site-packages/*.dist-info"):
-        yield _name_and_version(path)[0], path
 
 
 def _name_and_version(path: Path) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Trees of files that the collection puts on hosts: what one holds, and what is to be written and removed."""
+"""Trees of files that the collection puts on hosts: what one holds."""
 
 from __future__ import annotations
 
@@ -23,9 +23,3 @@ def texts(root: Path) -> dict[str, str]:
 def digest(files: Mapping[str, str]) -> str:
     """One text that stands for all files of a tree, so that a whole one need not travel to be compared."""
     return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
-
-
-def differences(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The paths to write, and those to remove."""
-    write = [path for path, text in wanted.items() if present.get(path) != text]
-    return sorted(write), sorted(present.keys() - wanted.keys())

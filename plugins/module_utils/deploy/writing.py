@@ -8,7 +8,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +20,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.deploy.commands impo
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 from ansible_collections.muejam.celery.plugins.module_utils.whole_files import write_whole
-
-"""Seconds that a check of a file may take."""
 
 HIDDEN = "(secret, not shown)\n"
 
@@ -80,8 +77,8 @@ def put(
 
     :raises OperationError: when a text is refused, or something cannot be written.
     """
-    differing = [one for one in files if _text_on_disk(one) != one.text]
-    refused = list(_refused(differing, check))
+    present = [_text_on_disk(one.path) for one in files]
+    refused = list(_refused([one for one, before in zip(files, present) if before != one.text], check))
     if refused:
         raise OperationError("write files", "; ".join(refused), "Nothing was written.", refused=refused)
     written = Written()
@@ -89,24 +86,26 @@ def put(
         _put_directory(place, written, check)
     for directory, wanted in trees.items():
         _put_tree(Path(directory), wanted, written, check)
-    for one in files:
-        _put_file(one, one in differing, written, check)
+    for one, before in zip(files, present):
+        _put_file(one, before, written, check)
     return written
 
 
 def _put_directory(place: Place, written: Written, check: bool) -> None:
     path = Path(place.path)
     if not path.is_dir():
-        written.note(place.path, "", f"directory {_shown(place)}\n")
+        written.note(place.path, "", f"directory of {place.owner}:{place.group}, mode {place.mode:04o}\n")
         if not check:
             _tried(place.path, lambda: path.mkdir(mode=0o700, parents=True))
             _give(place, path)
-        return
-    _correct(place, path, written, check)
+    else:
+        _correct(place, path, written, check)
 
 
 def _put_tree(root: Path, wanted: Mapping[str, str], written: Written, check: bool) -> None:
-    write, remove = tree.differences(tree.texts(root), wanted)
+    present = tree.texts(root)
+    write = sorted(path for path, text in wanted.items() if present.get(path) != text)
+    remove = sorted(present.keys() - wanted.keys())
     lines = [*(f"write {path}\n" for path in write), *(f"remove {path}\n" for path in remove)]
     if not lines:
         return
@@ -126,16 +125,14 @@ def _put_tree(root: Path, wanted: Mapping[str, str], written: Written, check: bo
         write_whole(place, wanted[path], 0o644)
 
 
-def _put_file(wanted: File, differs: bool, written: Written, check: bool) -> None:
-    path = Path(wanted.path)
-    if not differs:
+def _put_file(wanted: File, before: str | None, written: Written, check: bool) -> None:
+    path, after = Path(wanted.path), wanted.text
+    if before == after:
         _correct(wanted, path, written, check)
         return
-    before = _text_on_disk(wanted)
-    shown = HIDDEN if before is not None else ""
-    written.note(wanted.path, shown if wanted.secret else before or "", HIDDEN if wanted.secret else wanted.text)
-    if wanted.secret and before is not None:
-        written.diff[-1]["after"] = "(another secret, not shown)\n"
+    if wanted.secret:
+        before, after = ("", HIDDEN) if before is None else (HIDDEN, "(another secret, not shown)\n")
+    written.note(wanted.path, before or "", after)
     if not check:
         _tried(wanted.path, lambda: write_whole(path, wanted.text, wanted.mode, _ids(wanted)))
 
@@ -170,17 +167,11 @@ def _ids(place: Place) -> tuple[int, int]:
         raise OperationError(f"give {place.path} its owner", error, "Create the user and the group first.") from None
 
 
-def _shown(place: Place) -> str:
-    return f"of {place.owner}:{place.group}, mode {place.mode:04o}"
-
-
-def _text_on_disk(wanted: File) -> str | None:
+def _text_on_disk(path: str) -> str | None:
     """What is there, none where there is no plain file: a link is replaced, and what it points to is left alone."""
-    path = Path(wanted.path)
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return None
-        return path.read_text(encoding="utf-8", errors="replace")
+        plain = stat.S_ISREG(os.lstat(path).st_mode)
+        return Path(path).read_text(encoding="utf-8", errors="replace") if plain else None
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -193,18 +184,15 @@ def _tried(path: str, act: Any) -> None:
 
 
 def _refused(files: Sequence[File], check: bool) -> Iterator[str]:
-    units = [one for one in files if one.unit]
-    if not units and not any(one.validate for one in files):
+    if not any(one.unit or one.validate for one in files):
         return
-    scratch = Path(tempfile.mkdtemp(prefix="muejam-celery-"))
-    try:
-        yield from _refused_units(units, scratch)
+    # Nobody else can look into it: the texts may be secret.
+    with tempfile.TemporaryDirectory(prefix="muejam-celery-") as scratch:
+        yield from _refused_units([one for one in files if one.unit], Path(scratch))
         for number, one in enumerate(files):
             # In a rehearsal the program on the host may be missing, or an older one than would try it.
             if one.validate and not check:
-                yield from _refused_by_command(one, scratch / str(number))
-    finally:
-        shutil.rmtree(scratch)
+                yield from _refused_by_command(one, Path(scratch, str(number)))
 
 
 def _refused_units(files: Sequence[File], scratch: Path) -> Iterator[str]:
@@ -214,12 +202,12 @@ def _refused_units(files: Sequence[File], scratch: Path) -> Iterator[str]:
     for one in files:
         (scratch / one.unit).write_text(one.text, encoding="utf-8")
     try:
-        told = run(["systemd-analyze", "verify", *(str(scratch / one.unit) for one in files)])
+        checked = run(["systemd-analyze", "verify", *(str(scratch / one.unit) for one in files)])
     except FileNotFoundError as error:
         raise OperationError(
             "check units with systemd-analyze", error, "Install it: it comes with the package systemd."
         ) from None
-    for line in (told.stdout + told.stderr).splitlines():
+    for line in (checked.stdout + checked.stderr).splitlines():
         for one in files:
             # It speaks of other units of the host, too.
             _before, found, fault = line.partition(f"{scratch}/{one.unit}:")
@@ -228,14 +216,12 @@ def _refused_units(files: Sequence[File], scratch: Path) -> Iterator[str]:
 
 
 def _refused_by_command(wanted: File, path: Path) -> Iterator[str]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(wanted.text)
+    path.write_text(wanted.text, encoding="utf-8")
     try:
-        told = run([str(path) if word == "%s" else word for word in wanted.validate])
+        checked = run([str(path) if word == "%s" else word for word in wanted.validate])
     except FileNotFoundError:
         yield f"{wanted.label}: it cannot be checked, there is no program {wanted.validate[0]}"
         return
-    if told.returncode != 0:
-        said = redact(told.stderr.strip() or told.stdout.strip()).replace(str(path), wanted.path)
-        yield f"{wanted.label}: {said or f'{wanted.validate[0]} ended with {told.returncode}'}"
+    if checked.returncode != 0:
+        said = redact(checked.stderr.strip() or checked.stdout.strip()).replace(str(path), wanted.path)
+        yield f"{wanted.label}: {said or f'{wanted.validate[0]} ended with {checked.returncode}'}"

@@ -58,10 +58,8 @@ def test_a_python_tells_its_version_or_what_is_wrong_with_it() -> None:
 
 def test_accounts_that_are_missing() -> None:
     me = getpass.getuser()
-    assert looking.missing_accounts([me, "nobody-of-us"], ["nobody-of-us"]) == {
-        "users": ["nobody-of-us"],
-        "groups": ["nobody-of-us"],
-    }
+    assert looking.missing_users([me, "nobody-of-us"]) == ["nobody-of-us"]
+    assert looking.missing_groups(["nobody-of-us"]) == ["nobody-of-us"]
 
 
 def test_packages_that_are_missing() -> None:
