@@ -132,7 +132,7 @@ def status(workers: list[dict[str, Any]] | None, template: str = "status.txt.j2"
         **more,
     }
     hosts = {"ansible_play_hosts": ["a"], "ansible_play_hosts_all": ["a"], "hostvars": {"a": here}}
-    variables = {**here, **hosts, "status_fleets": ["web"], "status_described": here["celery_worker_fleets"]}
+    variables = {**here, **hosts, "status_described": here["celery_worker_fleets"]}
     templar = Templar(DataLoader(), variables=variables)
     environment = templar.environment if hasattr(templar, "environment") else templar._engine.environment
     for name, function in fleet_filters.FilterModule().filters().items():
