@@ -1,18 +1,13 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who but root could change a directory, or what root is about to run.
-
-As a program, which the role worker runs on a host before anything of the collection is there: arguments are paths of
-virtualenvs, which need not be there yet, and of programs; it prints a line for each that somebody else can change.
-"""
+"""Who but root could change a directory, or what root is about to run."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import sys
 from pathlib import Path
 
 _RUN_BY_ROOT = ("bin", "bin/python", "bin/pip")
@@ -63,15 +58,3 @@ def place_of_others(path: Path) -> str:
     """Return where another user can change what is, or will be, at a path that root runs something from; or nothing."""
     parts = [path, *(path / part for part in _RUN_BY_ROOT if os.path.lexists(path / part))]
     return next(filter(None, (who_else_writes(part, missing=True) for part in parts)), "")
-
-
-def main() -> None:
-    """Print what others can change, and where."""
-    for path in sys.argv[1:]:
-        place = place_of_others(Path(path))
-        if place:
-            sys.stdout.write(f"{path} ({place})\n")
-
-
-if __name__ == "__main__":
-    main()

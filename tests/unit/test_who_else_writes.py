@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils import who_else_writes as program
 from ansible_collections.muejam.celery.plugins.module_utils.who_else_writes import place_of_others, who_else_writes
 
 
@@ -105,18 +102,6 @@ def test_programs_in_a_virtualenv(tmp_path: Path) -> None:
     assert place_of_others(tmp_path) == ""
     pip.chmod(0o777)
     assert place_of_others(tmp_path) == str(pip)
-
-
-def test_the_role_runs_it_as_a_text(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    text = Path(program.__file__).read_text(encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", text, "/usr/bin", str(tmp_path / "venv")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"{tmp_path / 'venv'} ({tmp_path})\n"
 
 
 @pytest.mark.parametrize("where", ["/tmp", "/var/tmp", "/dev/shm"])
