@@ -90,3 +90,21 @@ def test_environment_files_are_read_with_a_message_bus_and_a_failure_is_told() -
     assert "stderr" in telling["ansible.builtin.debug"]["msg"]
     assert "no_log" not in telling
     assert telling["failed_when"] == "not ansible_check_mode"
+
+
+def test_every_name_of_the_roles_own_is_defined_where_it_is_used() -> None:
+    """A name that is gone would go unnoticed before a default filter."""
+    texts = [
+        path.read_text(encoding="utf-8")
+        for role in ("_common", "worker", "autoscaler", "broker")
+        for path in (ROLE.parent / role).rglob("*")
+        if path.suffix in (".yml", ".j2")
+    ]
+    own = r"__celery_\w+"
+    defined = {
+        name[0] or name[1]
+        for text in texts
+        for name in re.findall(rf"^[ -]*({own})(?=:)|(?:register|loop_var|index_var): ({own})", text, re.M)
+    }
+    used = {name for text in texts for name in re.findall(own, text)}
+    assert sorted(used - defined) == []
