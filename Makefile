@@ -17,7 +17,7 @@ WITH_COLLECTION = collections=$$($(PY) tests/bed/collections_path.py) && \
 	PATH="$(BIN):$$PATH" PYTHONPATH="$$collections" ANSIBLE_COLLECTIONS_PATH="$$collections"
 
 # Its packages are no installed ones to mypy: it would look for their stubs.
-TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:molecule/shared/python"
+TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:molecule/shared/python:demo:roles/worker/files"
 
 # Molecule looks elsewhere in a collection unless it is told.
 export MOLECULE_GLOB := molecule/*/molecule.yml
@@ -60,10 +60,8 @@ soak: venv prepared ## What takes long: exactly once five times on each broker, 
 lint: venv ## Style, types, Ansible's production rules, and the built collection with its documentation
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
-	@$(TYPED) $(BIN)/mypy --no-error-summary -p ansible_collections.muejam.celery.plugins
-	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/conftest.py tests/host/conftest.py molecule/conftest.py
-	@$(TYPED):demo $(BIN)/mypy --no-error-summary demo
-	@$(TYPED):roles/worker/files $(BIN)/mypy --no-error-summary -p muejam_celery_lifecycle
+	@$(TYPED) $(BIN)/mypy --no-error-summary -p ansible_collections.muejam.celery.plugins -p muejam_celery_lifecycle
+	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/conftest.py tests/host/conftest.py molecule/conftest.py demo
 	@$(BIN)/yamllint --strict .
 	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog lint
 	@$(WITH_COLLECTION) $(BIN)/ansible-lint --offline -q
