@@ -347,6 +347,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
     OneCycle,
+    Outcome,
     counts,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
@@ -366,11 +367,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_readin
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
-    FleetReading,
-    Marks,
-    QueuesReading,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading, Marks, QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     Platform,
@@ -381,20 +378,20 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
-def faults(given: dict[str, Any]) -> list[str]:
+def faults(params: dict[str, Any]) -> list[str]:
     """What is wrong with the options, the policy aside."""
-    found = list(options.faults(given))
-    if not given["queues"] or "" in given["queues"]:
+    found = list(options.faults(params))
+    if not params["queues"] or "" in params["queues"]:
         found.append("queues: name every queue that the fleet consumes from, none of them empty")
-    if given["timeout"] <= 0:
-        found.append(f"timeout: {given['timeout']:g} is not more than 0 seconds")
+    if params["timeout"] <= 0:
+        found.append(f"timeout: {params['timeout']:g} is not more than 0 seconds")
     try:
-        parse_duration(given["forget_after"])
+        parse_duration(params["forget_after"])
     except ValueError as error:
         found.append(f"forget_after: {error}")
-    if given["hosts"] is not None and not given["hosts"]:
+    if params["hosts"] is not None and not params["hosts"]:
         found.append("hosts: is empty; leave it out for a fleet of the host where the module runs")
-    found.extend(capacities_of(given["capacities"], given["hosts"] or {})[1])
+    found.extend(capacities_of(params["capacities"], params["hosts"] or {})[1])
     return found
 
 
@@ -409,7 +406,7 @@ def read_here(fleet: str, platform: Platform) -> FleetReading:
     return reading
 
 
-def read_given(answers: dict[str, Any], at: float) -> tuple[FleetReading, ...]:
+def readings_from(answers: dict[str, Any], at: float) -> tuple[FleetReading, ...]:
     """Read the workers of all hosts from what they told.
 
     :raises OperationError: when none of them has the fleet, or an answer makes no sense.
@@ -425,91 +422,91 @@ def read_given(answers: dict[str, Any], at: float) -> tuple[FleetReading, ...]:
     return readings
 
 
-def read_queues(given: dict[str, Any], marks: Marks, warn: Warn) -> QueuesReading:
+def read_queues(params: dict[str, Any], marks: Marks, warn: Warn) -> QueuesReading:
     """Read the queues, and what came since the last run's marks; what came in the way is part of the reading."""
-    link = BrokerLink(given["broker_url"], given["transport_options"], given["ssl"], given["timeout"], warn=warn)
+    link = BrokerLink(params["broker_url"], params["transport_options"], params["ssl"], params["timeout"], warn=warn)
     try:
-        return link.read(given["queues"], marks)
+        return link.read(params["queues"], marks)
     finally:
         link.close()
 
 
-def cycle_here(asked: OneCycle, given: dict[str, Any], warn: Warn) -> tuple[QueuesReading, dict[str, Any]]:
-    """Run the cycle for the fleet of this host, and return what was read of its queues and what to tell of it."""
+def cycle_here(asked: OneCycle, params: dict[str, Any], warn: Warn) -> tuple[QueuesReading, dict[str, Any]]:
+    """Run the cycle for the fleet of this host, and return what was read of its queues and what to say of it."""
     at = time.time()
-    platform = open_platform(given["platform"])
+    platform = open_platform(params["platform"])
     # The workers first: what they have taken may be older than what waits, never newer (see observe/flow.py).
-    reading = read_here(given["fleet"], platform)
-    queues = read_queues(given, asked.file.marks(), warn)
+    reading = read_here(params["fleet"], platform)
+    queues = read_queues(params, asked.file.marks(), warn)
 
     def act(workers: int, expected: int) -> ScaleResult:
         request = ScaleRequest(
-            fleet=given["fleet"],
+            fleet=params["fleet"],
             workers=workers,
             expected_workers=expected,
-            wait=given["wait"],
-            wait_timeout=given["wait_timeout"],
-            drain_timeout=given["drain_timeout"],
+            wait=params["wait"],
+            wait_timeout=params["wait_timeout"],
+            drain_timeout=params["drain_timeout"],
         )
         return platform.scale(request, check=asked.check_mode)
 
     outcome = asked.run(at, (reading,), queues, act)
-    told: dict[str, Any] = {
-        "changed": outcome.scaled is not None and outcome.scaled.changed,
-        "observation": observation_as_json(outcome.cycle.seen),
-        "decision": decision_as_json(outcome.decision),
-        "log_line": outcome.log_line,
-        "warnings": [*outcome.warnings, *(outcome.scaled.warnings if outcome.scaled else ())],
-    }
+    result = decided(outcome)
     if asked.apply:
-        told.update(counts(outcome, reading))
-    if outcome.scaled and outcome.scaled.changed:
-        told["diff"] = outcome.scaled.diff()
-    return queues, told
+        result.update(counts(outcome, reading))
+    if outcome.scaled:
+        result["warnings"].extend(outcome.scaled.warnings)
+        if outcome.scaled.changed:
+            result.update(changed=True, diff=outcome.scaled.diff())
+    return queues, result
 
 
-def cycle_of_all(asked: OneCycle, given: dict[str, Any], warn: Warn) -> tuple[QueuesReading, dict[str, Any]]:
-    """Run the cycle for a fleet over several hosts, and return what was read of its queues and what to tell of it."""
+def cycle_of_all(asked: OneCycle, params: dict[str, Any], warn: Warn) -> tuple[QueuesReading, dict[str, Any]]:
+    """Run the cycle for a fleet over several hosts, and return what was read of its queues and what to say of it."""
     at = time.time()
-    readings = read_given(given["hosts"], at)
-    queues = read_queues(given, asked.file.marks(), warn)
-    capacities = capacities_of(given["capacities"], given["hosts"])[0]
+    readings = readings_from(params["hosts"], at)
+    queues = read_queues(params, asked.file.marks(), warn)
+    capacities = capacities_of(params["capacities"], params["hosts"])[0]
     outcome = asked.run(at, readings, queues, room=room_on(readings, capacities))
     placement = place(outcome.cycle, readings, capacities)
-    left_over = outcome.cycle.left_over
-    warnings = list(outcome.warnings)
-    if left_over > 0:
-        warnings.append(f"{left_over} workers are wanted that no host has room for by capacities.")
+    result = decided(outcome)
+    if outcome.cycle.left_over > 0:
+        text = f"{outcome.cycle.left_over} workers are wanted that no host has room for by capacities."
+        result["warnings"].append(text)
+    again = outcome.started_again
     return queues, {
+        **result,
+        "placement": dict(placement.workers),
+        "current": dict(placement.current),
+        "left_over": outcome.cycle.left_over,
+        "start_again": [host.host for host in readings if any(worker.name in again for worker in host.workers or ())],
+    }
+
+
+def decided(outcome: Outcome) -> dict[str, Any]:
+    """What there is to say of every cycle."""
+    return {
         "changed": False,
         "observation": observation_as_json(outcome.cycle.seen),
         "decision": decision_as_json(outcome.decision),
-        "placement": dict(placement.workers),
-        "current": dict(placement.current),
-        "left_over": left_over,
-        "start_again": [
-            reading.host
-            for reading in readings
-            if any(worker.name in outcome.started_again for worker in reading.workers or ())
-        ],
         "log_line": outcome.log_line,
-        "warnings": warnings,
+        "warnings": list(outcome.warnings),
     }
 
 
-def refuse_where_the_daemon_does_it(given: dict[str, Any]) -> None:
+def refuse_where_the_daemon_does_it(params: dict[str, Any]) -> None:
     """Return when no daemon sizes the fleet, or nothing will be carried out.
 
     :raises OperationError: when one does.
     """
-    if not given["apply"]:
+    if not params["apply"]:
         return
-    if given["hosts"] is not None:
-        where = ", ".join(owned_by_daemon(given["hosts"]))
+    if params["hosts"] is not None:
+        where = ", ".join(owned_by_daemon(params["hosts"]))
     else:
-        where = "this host" if daemon_sizes(given["fleet"]) else ""
+        where = "this host" if daemon_sizes(params["fleet"]) else ""
     if where:
-        raise refuse_second_owner(given["fleet"], where)
+        raise refuse_second_owner(params["fleet"], where)
 
 
 def main() -> None:
@@ -531,10 +528,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.no_log_values = set(secret_values(module.params))
-    given = module.params
-    wrong = faults(given)
+    params = module.params
+    wrong = faults(params)
     try:
-        policy = parse_policy(given["policy"])
+        policy = parse_policy(params["policy"])
     except PolicyError as error:
         module.fail_json(
             msg=f"Nothing was changed, the policy is wrong: {'; '.join([*map(str, error.faults), *wrong])}.",
@@ -543,24 +540,24 @@ def main() -> None:
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {'; '.join(wrong)}.")
     require_libraries(module, missing_required_lib, respawn)
-    several = given["hosts"] is not None
-    file = FleetFile(given["state_path"] or default_path(given["fleet"]), given["fleet"])
-    asked = OneCycle(file, policy, given["apply"], module.check_mode, parse_duration(given["forget_after"]))
+    several = params["hosts"] is not None
+    file = FleetFile(params["state_path"] or default_path(params["fleet"]), params["fleet"])
+    asked = OneCycle(file, policy, params["apply"], module.check_mode, parse_duration(params["forget_after"]))
     try:
         if not several:
-            open_platform(given["platform"]).require_access(f"autoscale fleet {given['fleet']}")
-        refuse_where_the_daemon_does_it(given)
+            open_platform(params["platform"]).require_access(f"autoscale fleet {params['fleet']}")
+        refuse_where_the_daemon_does_it(params)
         with contextlib.nullcontext() if module.check_mode else file.alone():
-            queues, told = (cycle_of_all if several else cycle_here)(asked, given, module.warn)
+            queues, result = (cycle_of_all if several else cycle_here)(asked, params, module.warn)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
-    for warning in [queues.problem, *told.pop("warnings")]:
+    for warning in [queues.problem, *result.pop("warnings")]:
         if warning:
             module.warn(warning)
     if module.check_mode:
-        del told["log_line"]
+        del result["log_line"]
     # Ansible takes an asynchronous result with a key "started" and none "finished" for one that still runs.
-    module.exit_json(finished=True, **told)
+    module.exit_json(finished=True, **result)
 
 
 if __name__ == "__main__":

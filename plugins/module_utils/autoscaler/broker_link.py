@@ -41,7 +41,7 @@ class BrokerLink:
         self._timeout = timeout
         self._clock = clock
         self._warn = warn
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._management_url = management_url
         self._open = contextlib.ExitStack()
         self._broker: Broker | None = None
@@ -69,8 +69,8 @@ class BrokerLink:
 
     def _tell_once(self, text: str) -> None:
         # Each new connection finds it out again.
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._warned:
+            self._warned.add(text)
             self._warn(text)
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ def _together(at: float, readings: Sequence[QueueReading]) -> QueuesReading:
     unknown = [reading.name for reading in readings if reading.waiting is None and reading.exists is not False]
     if unknown:
         return QueuesReading(at, None, problem=f"the broker did not tell how many tasks wait in {', '.join(unknown)}")
-    untold = [reading for reading in readings if reading.lists is None and reading.delivered is None]
+    without_counts = [reading for reading in readings if reading.lists is None and reading.delivered is None]
     unacknowledged = [reading.unacknowledged for reading in readings]
     return QueuesReading(
         at,
@@ -97,5 +97,5 @@ def _together(at: float, readings: Sequence[QueueReading]) -> QueuesReading:
         },
         lists={reading.name: reading.lists for reading in readings if reading.lists is not None},
         delivered={reading.name: reading.delivered for reading in readings if reading.delivered is not None},
-        uncounted=next((reading.uncounted for reading in untold if reading.uncounted), ""),
+        uncounted=next((reading.uncounted for reading in without_counts if reading.uncounted), ""),
     )

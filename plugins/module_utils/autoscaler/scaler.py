@@ -205,15 +205,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scaler", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE")
     parser.add_argument("--check", action="store_true", help="only say whether the configuration is sound")
-    given = parser.parse_args(arguments)
-    if given.check:
-        return _check(given.config)
+    options = parser.parse_args(arguments)
+    if options.check:
+        return _check(options.config)
     try:
         line = read_line(sys.stdin.fileno())
     except Refused as refusal:
         line, said = b"", {"ok": False, "error": f"refused, nothing was changed: {refusal}"}
     else:
-        said = answer(line, lambda: load_trusted(given.config), open_platform())
+        said = answer(line, lambda: load_trusted(options.config), open_platform())
     text = json.dumps(said)
     # The journal keeps who asked for what: systemd names the instance after the caller's process and user.
     sys.stderr.write(f"{_shown(line.decode('utf-8', 'replace'), 300)} -> {text}\n")

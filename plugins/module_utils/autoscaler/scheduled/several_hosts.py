@@ -15,7 +15,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import DRAINING, FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import is_down
 
-_TOLD = tuple(field.name for field in fields(FleetReading))
+_FIELDS = tuple(field.name for field in fields(FleetReading))
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def _reading_of(host: str, answer: object, at: float) -> FleetReading | None:
         return FleetReading(host, at, None, problem=f"it told nothing: {why}")
     if answer.get("exists") is False:
         return None
-    told = {name: answer[name] for name in _TOLD if name in answer}
-    reading = from_json(FleetReading, told, path)
+    values = {name: answer[name] for name in _FIELDS if name in answer}
+    reading = from_json(FleetReading, values, path)
     if reading.host == host or reading.workers is None:
         return replace(reading, host=host)
     # Two hosts may call themselves alike, and so their workers. In an inventory they have names of their own.

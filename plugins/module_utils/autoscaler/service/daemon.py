@@ -261,20 +261,20 @@ class Daemon:
         return replace(self._platform.read(fleet), at=self._steady.time_of_day())
 
     def _save(self) -> None:
-        problem = ""
-        try:
-            save_state(self.configuration.state, {name: watch.remembered for name, watch in self.watches.items()})
-        except OperationError as error:
-            problem = str(error)
-        self.log.problem("state_not_saved", problem)
+        memories = {name: watch.remembered for name, watch in self.watches.items()}
+        self._write("state_not_saved", lambda: save_state(self.configuration.state, memories))
 
     def _show(self) -> None:
+        self._write("status_not_written", lambda: write_status(self.configuration.status, self.status()))
+
+    def _write(self, event: str, write: Callable[[], None]) -> None:
+        """Write a file; C(event) tells where that fails, and goes on failing."""
         problem = ""
         try:
-            write_status(self.configuration.status, self.status())
-        except OSError as error:
+            write()
+        except (OSError, OperationError) as error:
             problem = str(error)
-        self.log.problem("status_not_written", problem)
+        self.log.problem(event, problem)
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know of all fleets."""

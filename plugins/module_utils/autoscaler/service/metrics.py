@@ -49,10 +49,8 @@ class FleetMetrics:
 
     def _service(self, watches: Iterable[FleetWatch]) -> Iterator[Any]:
         now = self._daemon.monotonic()
-        age = _gauge(
-            "celery_autoscaler_observation_age_seconds", "Seconds since the fleet was last looked at.", "fleet"
-        )
-        errors = _counter("celery_autoscaler_errors", "What was decided and could not be done.", "fleet", "what")
+        age = gauge("celery_autoscaler_observation_age_seconds", "Seconds since the fleet was last looked at.", "fleet")
+        errors = counter("celery_autoscaler_errors", "What was decided and could not be done.", "fleet", "what")
         for watch in watches:
             if watch.last:
                 age.add_metric([watch.fleet.name], now - watch.last.monotonic)
@@ -60,37 +58,39 @@ class FleetMetrics:
                 errors.add_metric([watch.fleet.name, what], watch.errors[what])
         yield age
         yield errors
-        events = _counter("celery_autoscaler_events", "What happened to the service itself, as in its log.", "event")
+        events = counter("celery_autoscaler_events", "What happened to the service itself, as in its log.", "event")
         for event, count in sorted(self._daemon.log.counts.items()):
             events.add_metric([event], count)
         yield events
-        refused = _gauge("celery_autoscaler_reload_failed", "1 while the last configuration given was refused.")
+        refused = gauge("celery_autoscaler_reload_failed", "1 while the last configuration given was refused.")
         refused.add_metric([], float(self._daemon.reload_failed))
         yield refused
 
 
-def _gauge(name: str, text: str, *labels: str) -> Any:
+def gauge(name: str, text: str, *labels: str) -> Any:
+    """A family of numbers that go up and down."""
     return GaugeMetricFamily(name, text, labels=labels)
 
 
-def _counter(name: str, text: str, *labels: str) -> Any:
+def counter(name: str, text: str, *labels: str) -> Any:
+    """A family of numbers that only grow."""
     return CounterMetricFamily(name, text, labels=labels)
 
 
 def _queues(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
-    length = _gauge("celery_queue_length", "Tasks that wait in a queue, all priorities together.", "queue", "broker")
-    by_priority = _gauge(
+    length = gauge("celery_queue_length", "Tasks that wait in a queue, all priorities together.", "queue", "broker")
+    by_priority = gauge(
         "celery_queue_priority_length", "Tasks that wait in a queue, by priority.", "queue", "broker", "priority"
     )
-    taken = _gauge("celery_tasks_unacknowledged", "Tasks delivered to workers and not acknowledged.", "fleet")
-    told = set()
+    taken = gauge("celery_tasks_unacknowledged", "Tasks delivered to workers and not acknowledged.", "fleet")
+    shown = set()
     for watch, look in looks:
         broker = place_of(watch.fleet.broker_url)
         for queue, waiting in (look.queues.waiting or {}).items():
             # Two fleets may share a queue; it is one queue all the same.
-            if (broker, queue) in told:
+            if (broker, queue) in shown:
                 continue
-            told.add((broker, queue))
+            shown.add((broker, queue))
             length.add_metric([queue, broker], waiting)
             for priority, count in look.queues.by_priority.get(queue, {}).items():
                 by_priority.add_metric([queue, broker, priority], count)
@@ -100,13 +100,13 @@ def _queues(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
 
 
 def _workers(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
-    active = _gauge("celery_workers_active", "Workers that run at least one task.", "fleet")
-    idle = _gauge("celery_workers_idle", "Workers that consume and run no task.", "fleet")
-    silent = _gauge("celery_workers_unknown", "Workers of which it is not known what they do.", "fleet")
-    by_state = _gauge("celery_workers", "Workers by state; draining ones are on their way out.", "fleet", "state")
-    stuck = _gauge("celery_workers_stuck", "Workers that idle while tasks wait, for too long.", "fleet")
-    ended = _counter("celery_workers_ended", "Workers that ended without having been told to.", "fleet")
-    again = _counter("celery_workers_started_again", "Workers that were wanted and down, and started again.", "fleet")
+    active = gauge("celery_workers_active", "Workers that run at least one task.", "fleet")
+    idle = gauge("celery_workers_idle", "Workers that consume and run no task.", "fleet")
+    silent = gauge("celery_workers_unknown", "Workers of which it is not known what they do.", "fleet")
+    by_state = gauge("celery_workers", "Workers by state; draining ones are on their way out.", "fleet", "state")
+    stuck = gauge("celery_workers_stuck", "Workers that idle while tasks wait, for too long.", "fleet")
+    ended = counter("celery_workers_ended", "Workers that ended without having been told to.", "fleet")
+    again = counter("celery_workers_started_again", "Workers that were wanted and down, and started again.", "fleet")
     for watch, look in looks:
         name = watch.fleet.name
         ended.add_metric([name], watch.ended)
@@ -125,12 +125,12 @@ def _workers(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
 
 def _each_worker(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     labels = ("fleet", "worker")
-    active = _gauge("celery_worker_tasks_active", "Tasks that a worker runs.", *labels)
-    reserved = _gauge("celery_worker_tasks_reserved", "Tasks that a worker has received and not started.", *labels)
-    scheduled = _gauge("celery_worker_tasks_scheduled", "Tasks that a worker holds until their time comes.", *labels)
-    done = _counter("celery_worker_tasks_processed", "Tasks that a worker has finished since it started.", *labels)
-    cpu = _counter("celery_worker_cpu_seconds", "CPU time of a worker and its children.", *labels)
-    memory = _gauge("celery_worker_memory_bytes", "Memory of a worker and its children.", *labels)
+    active = gauge("celery_worker_tasks_active", "Tasks that a worker runs.", *labels)
+    reserved = gauge("celery_worker_tasks_reserved", "Tasks that a worker has received and not started.", *labels)
+    scheduled = gauge("celery_worker_tasks_scheduled", "Tasks that a worker holds until their time comes.", *labels)
+    done = counter("celery_worker_tasks_processed", "Tasks that a worker has finished since it started.", *labels)
+    cpu = counter("celery_worker_cpu_seconds", "CPU time of a worker and its children.", *labels)
+    memory = gauge("celery_worker_memory_bytes", "Memory of a worker and its children.", *labels)
     for watch, look in looks:
         for worker in look.workers:
             named = [watch.fleet.name, worker.name]
@@ -152,24 +152,22 @@ def _finished(worker: WorkerReading) -> int | None:
 
 
 def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
-    wanted = _gauge("celery_autoscaler_desired_workers", "Workers that the last decision wants.", "fleet")
-    current = _gauge("celery_autoscaler_current_workers", "Workers there are, draining ones not among them.", "fleet")
-    floor = _gauge("celery_autoscaler_min_workers", "The floor in force.", "fleet")
-    ceiling = _gauge("celery_autoscaler_max_workers", "The ceiling in force.", "fleet")
-    seen = _gauge(
-        "celery_autoscaler_metric", "What a decision is made on, in the metric's own unit.", "fleet", "metric"
-    )
-    unknown = _gauge("celery_autoscaler_metric_unknown", "1 for a metric that is not known.", "fleet", "metric")
-    bound = _gauge(
+    wanted = gauge("celery_autoscaler_desired_workers", "Workers that the last decision wants.", "fleet")
+    current = gauge("celery_autoscaler_current_workers", "Workers there are, draining ones not among them.", "fleet")
+    floor = gauge("celery_autoscaler_min_workers", "The floor in force.", "fleet")
+    ceiling = gauge("celery_autoscaler_max_workers", "The ceiling in force.", "fleet")
+    seen = gauge("celery_autoscaler_metric", "What a decision is made on, in the metric's own unit.", "fleet", "metric")
+    unknown = gauge("celery_autoscaler_metric_unknown", "1 for a metric that is not known.", "fleet", "metric")
+    bound = gauge(
         "celery_autoscaler_metric_bound",
         "What is sure of a metric that is not known exactly: it is at_least this, at_most that.",
         "fleet",
         "metric",
         "side",
     )
-    blocked = _gauge("celery_autoscaler_broker_blocked", "1 while the fleet's broker takes no tasks.", "fleet")
-    wait = _gauge("celery_task_wait_seconds", "How long the task waits by now that waits longest.", "fleet")
-    decisions = _counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
+    blocked = gauge("celery_autoscaler_broker_blocked", "1 while the fleet's broker takes no tasks.", "fleet")
+    wait = gauge("celery_task_wait_seconds", "How long the task waits by now that waits longest.", "fleet")
+    decisions = counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
     for watch, look in looks:
         name, observation = watch.fleet.name, look.cycle.seen
         if observation.workers is not None:

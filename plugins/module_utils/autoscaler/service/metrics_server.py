@@ -102,10 +102,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         server: _Server = kind((place[0], port), _Handler)
         return server
 
-    def __init__(self, *given: Any) -> None:
+    def __init__(self, *arguments: Any) -> None:
         self._connections: dict[socket.socket, _Connection] = {}
         self._changed = threading.Condition()
-        super().__init__(*given)
+        super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin with a new connection, if there is room or can be made."""

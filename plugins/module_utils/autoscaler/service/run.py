@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics, metrics_server
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import Tell
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.streams import Streams
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.task_metrics import TaskMetrics
@@ -31,13 +32,12 @@ def run(path: str, out: TextIO | None = None) -> None:
     :param out: where the log goes, by default standard output.
     :raises OperationError: when it cannot begin.
     """
-    stream = out or sys.stdout
     platform = RemotePlatform(load_configuration(path).scaler, open_platform())
     streams = Streams(platform.fleet_of)
     daemon = Daemon(
         load=lambda: load_configuration(path),
         platform=platform,
-        tell=_for_people(stream) if stream.isatty() else _for_programs(stream),
+        tell=_writes_to(out or sys.stdout),
         notifier=Notifier(),
         listener=streams,
     )
@@ -64,17 +64,9 @@ def _serve_metrics(daemon: Daemon, streams: Streams) -> None:
     daemon.log.event("metrics_served", address=at.address, port=port)
 
 
-def _for_programs(stream: TextIO) -> Any:
+def _writes_to(stream: TextIO) -> Tell:
     def tell(line: Mapping[str, Any]) -> None:
-        stream.write(json.dumps(line) + "\n")
-        stream.flush()
-
-    return tell
-
-
-def _for_people(stream: TextIO) -> Any:
-    def tell(line: Mapping[str, Any]) -> None:
-        stream.write(in_words(line) + "\n")
+        stream.write((in_words(line) if stream.isatty() else json.dumps(line)) + "\n")
         stream.flush()
 
     return tell

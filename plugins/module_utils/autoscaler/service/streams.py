@@ -78,10 +78,6 @@ class Streams:
         for place, stream in list(self._streams.items()):
             yield self._name_of.get(place, ""), stream.snapshot().health
 
-    def stop(self) -> None:
-        """Stop listening."""
-        self.watch(())
-
 
 def _place(fleet: WatchedFleet) -> _Place:
     # What else options say does not change where one connects, or what is heard there.

@@ -10,15 +10,16 @@ from itertools import accumulate
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.metrics import counter, gauge
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.streams import Streams
 from ansible_collections.muejam.celery.plugins.module_utils.observe.events.values import BUCKETS, TaskCounts
 
 try:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+    from prometheus_client.core import HistogramMetricFamily
     from prometheus_client.utils import floatToGoString
 except ImportError:
     # The caller says what is missing before it asks for anything here.
-    CounterMetricFamily = GaugeMetricFamily = HistogramMetricFamily = floatToGoString = None
+    HistogramMetricFamily = floatToGoString = None
 
 _LABELS = ("fleet", "task", "queue")
 
@@ -36,23 +37,23 @@ class TaskMetrics:
         yield from self._health()
 
     def _tasks(self) -> Iterator[Any]:
-        total = _counter("celery_tasks", "Runs of tasks that ended, well or not.")
-        failed = _counter("celery_tasks_failed", "Runs that ended with an exception, exceeded time limits among them.")
+        total = counter("celery_tasks", "Runs of tasks that ended, well or not.", *_LABELS)
+        failed = counter(
+            "celery_tasks_failed", "Runs that ended with an exception, exceeded time limits among them.", *_LABELS
+        )
         others = {
-            "started": _counter("celery_tasks_started", "Runs that began."),
-            "succeeded": _counter("celery_tasks_succeeded", "Runs that returned."),
-            "retried": _counter("celery_tasks_retried", "Runs that asked to be run again later."),
-            "timeouts": _counter("celery_tasks_timed_out", "Runs that failed by their time limit."),
-            "revoked": _counter("celery_tasks_revoked", "Tasks that were revoked."),
-            "rejected": _counter("celery_tasks_rejected", "Tasks that a worker rejected."),
-            "received": _counter("celery_tasks_received", "Tasks that workers took from their queue."),
+            "started": counter("celery_tasks_started", "Runs that began.", *_LABELS),
+            "succeeded": counter("celery_tasks_succeeded", "Runs that returned.", *_LABELS),
+            "retried": counter("celery_tasks_retried", "Runs that asked to be run again later.", *_LABELS),
+            "timeouts": counter("celery_tasks_timed_out", "Runs that failed by their time limit.", *_LABELS),
+            "revoked": counter("celery_tasks_revoked", "Tasks that were revoked.", *_LABELS),
+            "rejected": counter("celery_tasks_rejected", "Tasks that a worker rejected.", *_LABELS),
+            "received": counter("celery_tasks_received", "Tasks that workers took from their queue.", *_LABELS),
         }
         duration = HistogramMetricFamily(
             "celery_task_duration_seconds", "How long runs that returned took.", labels=_LABELS
         )
-        missed = CounterMetricFamily(
-            "celery_task_events_missed", "Runs that workers counted and no event told of.", labels=("fleet",)
-        )
+        missed = counter("celery_task_events_missed", "Runs that workers counted and no event told of.", "fleet")
         for name, watch in list(self._daemon.watches.items()):
             heard = self._streams.events(name)
             if watch.fleet.task_events:
@@ -68,35 +69,23 @@ class TaskMetrics:
         yield from (total, failed, *others.values(), duration, missed)
 
     def _health(self) -> Iterator[Any]:
-        connected = _gauge("celery_autoscaler_events_connected", "1 while the broker's events are heard.")
-        gaps = _by_broker("celery_autoscaler_event_gaps", "How often the event stream was lost.")
-        seconds = _by_broker("celery_autoscaler_event_gap_seconds", "Seconds in which no event could be heard.")
-        events = _by_broker("celery_autoscaler_events_heard", "Events heard.")
-        garbage = _by_broker("celery_autoscaler_events_not_understood", "Messages that were no event.")
-        told = set()
+        connected = gauge("celery_autoscaler_events_connected", "1 while the broker's events are heard.", "broker")
+        gaps = counter("celery_autoscaler_event_gaps", "How often the event stream was lost.", "broker")
+        seconds = counter("celery_autoscaler_event_gap_seconds", "Seconds in which no event could be heard.", "broker")
+        events = counter("celery_autoscaler_events_heard", "Events heard.", "broker")
+        garbage = counter("celery_autoscaler_events_not_understood", "Messages that were no event.", "broker")
+        shown = set()
         for broker, health in self._streams.health():
             # One broker with two logins is one to a reader, and a series may be there once only.
-            if broker in told:
+            if broker in shown:
                 continue
-            told.add(broker)
+            shown.add(broker)
             connected.add_metric([broker], float(health.connected))
             gaps.add_metric([broker], health.gaps)
             seconds.add_metric([broker], health.gap_seconds)
             events.add_metric([broker], health.events)
             garbage.add_metric([broker], health.garbage)
         yield from (connected, gaps, seconds, events, garbage)
-
-
-def _counter(name: str, text: str) -> Any:
-    return CounterMetricFamily(name, text, labels=_LABELS)
-
-
-def _by_broker(name: str, text: str) -> Any:
-    return CounterMetricFamily(name, text, labels=("broker",))
-
-
-def _gauge(name: str, text: str) -> Any:
-    return GaugeMetricFamily(name, text, labels=("broker",))
 
 
 def _buckets(counts: TaskCounts) -> list[tuple[str, float]]:

@@ -94,13 +94,13 @@ def _twins_in_yaml(yaml: Any, loader: Any, node: Any, path: str, visited: set[in
         return
     visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
-        seen, told = set(), set()
+        seen, twins = set(), set()
         for key_node, value_node in node.value:
             # Others stand for something else, such as << for what is merged in.
             if key_node.tag in _PLAIN_KEYS:
                 key = loader.construct_object(key_node)
-                if key in seen and key not in told:
-                    told.add(key)
+                if key in seen and key not in twins:
+                    twins.add(key)
                     yield _place(path, key)
                 seen.add(key)
             yield from _twins_in_yaml(yaml, loader, value_node, _place(path, key_node.value), visited)
