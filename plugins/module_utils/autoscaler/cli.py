@@ -144,7 +144,8 @@ def _lines(path: str) -> Iterator[str]:
 def _tell(line: str) -> None:
     try:
         # Much of it comes from files that somebody else wrote.
-        print(printable(line, keep="\n\t"), flush=True)
+        sys.stdout.write(printable(line, keep="\n\t") + "\n")
+        sys.stdout.flush()
     except OSError as error:
         # What is left of the answer would be tried again at exit, and complained about.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -154,7 +155,7 @@ def _tell(line: str) -> None:
 
 
 def _complain(line: str) -> None:
-    print(printable(line, keep="\n\t"), file=sys.stderr)
+    sys.stderr.write(printable(line, keep="\n\t") + "\n")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def listen_until(control: RemoteControl, deadline: float, finished: Callable[[bo
             heard_at = time.monotonic()
 
 
-def is_complete(asked: Round, name: str, commands: Iterable[str] = COMMANDS) -> bool:
+def is_complete(asked: Round, name: str, commands: Iterable[str] = tuple(COMMANDS)) -> bool:
     """Whether a worker has answered everything that it was asked."""
     return all(command in asked.answers.get(name, ()) for command in commands)
 

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.muejam.celery.plugins.module_utils.addresses import addresses
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger import (
     LOGIN_KEYS,
@@ -68,10 +71,8 @@ def triggers_of(backlog: Backlog) -> Triggers:
     return Triggers(found, parameters, ("all priorities but one", "messages that are not acknowledged"))
 
 
-def _lists(backlog: Backlog, options: dict[str, object]) -> list[str]:
+def _lists(backlog: Backlog, options: Mapping[str, Any]) -> list[str]:
     """Return the names of the lists of all queues: one for each step, the bare name for step 0."""
-    prefix, sep = str(options["global_keyprefix"]), str(options["sep"])
-    steps = options["priority_steps"]
-    assert isinstance(steps, (list, tuple))
-    wanted = sorted(steps) if backlog.whole else [0]
-    return [f"{prefix}{queue}{f'{sep}{step}' if step else ''}" for queue in backlog.queues for step in wanted]
+    prefix, sep = options["global_keyprefix"], options["sep"]
+    steps = sorted(options["priority_steps"]) if backlog.whole else [0]
+    return [f"{prefix}{queue}{f'{sep}{step}' if step else ''}" for queue in backlog.queues for step in steps]
