@@ -36,6 +36,10 @@ class Cycle:
     left_over: int = 0
     ceiling: int | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what was seen and decided with the keys of a line of the log."""
+        return {**observation_as_json(self.seen), **decision_as_json(self.decision)}
+
     @property
     def due(self) -> list[str]:
         """The names of the workers that are down and that it is time to start again; none where nobody decides."""

@@ -91,8 +91,7 @@ class OneCycle:
             "at": at,
             "fleet": self.file.fleet,
             "mode": ACT if self.apply else ADVISE,
-            **observation_as_json(cycle.seen),
-            **decision_as_json(decision),
+            **cycle.as_json(),
             **recalled.changes,
         }
         changes = decision.after is not None and decision.after != decision.before

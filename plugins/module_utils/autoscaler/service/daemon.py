@@ -11,10 +11,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
-    decision_as_json,
-    observation_as_json,
-)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.acting import Acting
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import EventLog, Tell
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
@@ -222,8 +218,7 @@ class Daemon:
         before = watch.last
         look = watch.look(self.configuration.mode, *now, self._read_workers, heartbeats)
         cycle = look.cycle
-        line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **observation_as_json(cycle.seen)}
-        line.update(decision_as_json(cycle.decision))
+        line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **cycle.as_json()}
         if watch.state_lost:
             line["state_lost"] = True
         elif watch.fresh:

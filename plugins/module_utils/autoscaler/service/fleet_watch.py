@@ -10,12 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import (
-    Cycle,
-    decision_as_json,
-    observation_as_json,
-    run_cycle,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle, run_cycle
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
@@ -142,10 +137,7 @@ class FleetWatch:
             "errors": dict(self.errors),
         }
         if self.last:
-            status.update(observation_as_json(self.last.cycle.seen))
-            status.update(decision_as_json(self.last.cycle.decision))
-            status["stuck"] = self.last.stuck
-            status["queues"] = self.last.queues.waiting
+            status.update(self.last.cycle.as_json(), stuck=self.last.stuck, queues=self.last.queues.waiting)
         return status
 
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +64,24 @@ def read_document(path: str, what: str) -> tuple[object, list[str]]:
         raise OperationError(tried, f"it is not YAML: {error}", "Mend the file at the place named.") from error
 
 
+class _Pairs(tuple[tuple[str, Any], ...]):
+    """The keys and values of a mapping, as they stand there."""
+
+
 def _json(text: str) -> tuple[object, list[str]]:
-    # Each mapping is complete before what it stands in is known, and so before its place is.
-    with_twins: list[tuple[dict[str, Any], str]] = []
-
-    def mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _value in pairs]
-            with_twins.extend((found, name) for name in found if names.count(name) > 1)
-        return found
-
-    document = json.loads(text, object_pairs_hook=mapping)
-    return document, list(_twins_in_json(document, "", with_twins)) if with_twins else []
+    twins: list[str] = []
+    return _plain(json.loads(text, object_pairs_hook=_Pairs), "", twins), twins
 
 
-def _twins_in_json(value: object, path: str, with_twins: Sequence[tuple[dict[str, Any], str]]) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from (_place(path, name) for found, name in with_twins if found is value)
-        for name, each in value.items():
-            yield from _twins_in_json(each, _place(path, name), with_twins)
-    elif isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from _twins_in_json(each, f"{path}[{number}]", with_twins)
+def _plain(value: Any, path: str, twins: list[str]) -> Any:
+    """Return the value in Python's own types, and add the places of keys that stand twice to C(twins)."""
+    if isinstance(value, _Pairs):
+        counts = Counter(name for name, _each in value)
+        twins += [_place(path, name) for name, count in counts.items() if count > 1]
+        return {name: _plain(each, _place(path, name), twins) for name, each in value}
+    if isinstance(value, list):
+        return [_plain(each, f"{path}[{number}]", twins) for number, each in enumerate(value)]
+    return value
 
 
 def _twins_in_yaml(yaml: Any, loader: Any, node: Any, path: str, visited: set[int]) -> Iterator[str]:
