@@ -8,6 +8,8 @@ SHELL := /bin/sh
 
 PYTHON ?= python3
 export PYTHON
+# Images of Python often set it. Hundreds of processes would compile the same files again.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PY := $(BIN)/python
