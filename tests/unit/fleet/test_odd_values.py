@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,20 @@ FILTERS = {
 }
 
 
+@cache
+def templates() -> Templar:
+    """Ansible's templates with the filters of this collection. To make them takes most of the time."""
+    templar = Templar(loader=DataLoader())
+    environment = templar.environment if hasattr(templar, "environment") else templar._engine.environment
+    for name, function in FILTERS.items():
+        environment.filters[name] = function
+    return templar
+
+
 def told(filter_name: str, variable: object, *more: object) -> list[Any]:
     """What a filter says of a variable that comes out of a template."""
-    variables = {"GOOD": GOOD, "variable": variable, "more": list(more)}
-    templar = Templar(loader=DataLoader(), variables=variables)
-    environment = templar.environment if hasattr(templar, "environment") else templar._engine.environment
-    environment.filters[filter_name] = FILTERS[filter_name]
+    templar = templates()
+    templar.available_variables = {"GOOD": GOOD, "variable": variable, "more": list(more)}
     arguments = ", ".join(f"more[{index}]" for index in range(len(more)))
     found: list[Any] = templar.template(trust_as_template("{{ variable | " + f"{filter_name}({arguments})" + " }}"))
     return list(found)
