@@ -55,8 +55,8 @@ quick: venv ## Lint and unit tests, side by side; no host, no broker
 	@$(PY) tests/bed/stages.py -- lint -- unit
 
 .PHONY: soak
-soak: venv prepared ## What takes long: exactly once five times on each broker, then the default policy; before a release
-	@$(PY) tests/bed/stages.py exactly-once brief
+soak: venv prepared ## What takes long: many examples of rules, exactly once five times on each broker, the default policy
+	@$(PY) tests/bed/stages.py examples exactly-once brief
 
 .PHONY: lint
 lint: venv ## Style, types, Ansible's production rules, and the built collection with its documentation
@@ -76,6 +76,10 @@ sanity: venv ## ansible-test sanity, nothing ignored
 .PHONY: unit
 unit: venv ## Unit tests
 	@$(PY) $(PYTEST) tests/unit --numprocesses $(PROCESSES) $(ARGS)
+
+.PHONY: examples
+examples: venv ## The unit tests with many more examples of what rules are to hold for
+	@$(PY) $(PYTEST) tests/unit --numprocesses $(PROCESSES) --hypothesis-profile many $(ARGS)
 
 .PHONY: broker
 broker: venv servers ## Tests with real brokers

@@ -1,22 +1,24 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""celery-autoscaler as a user runs it: a program, files, a pipe."""
+"""celery-autoscaler as a user calls it, and where that matters as a program with files and a pipe."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 PROGRAM = Path(__file__).resolve().parents[3] / "bin" / "celery-autoscaler"
+Autoscaler = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def autoscaler(*arguments: str | Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def program(*arguments: str | Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROGRAM), *map(str, arguments)]
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, check=False, timeout=60, env=environment
@@ -35,11 +37,11 @@ def line(at: object, **rest: Any) -> str:
 
 
 def test_a_sound_policy_passes(policy: Path) -> None:
-    done = autoscaler("check", "--policy", policy)
+    done = program("check", "--policy", policy)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_advice_is_no_fault(policy: Path) -> None:
+def test_advice_is_no_fault(autoscaler: Autoscaler, policy: Path) -> None:
     policy.write_text("limits: {cooldown_down: 0}\n", encoding="utf-8")
     done = autoscaler("check", "--policy", policy)
     assert (done.returncode, done.stderr) == (0, "")
@@ -47,7 +49,7 @@ def test_advice_is_no_fault(policy: Path) -> None:
     assert "advice: limits.cooldown_down: 0s lets every look" in done.stdout
 
 
-def test_every_fault_is_listed(policy: Path) -> None:
+def test_every_fault_is_listed(autoscaler: Autoscaler, policy: Path) -> None:
     policy.write_text("limits: {min_workers: 9, max_workers: 8, extra: 1}\n", encoding="utf-8")
     done = autoscaler("check", "--policy", policy)
     assert done.returncode == 1
@@ -56,7 +58,9 @@ def test_every_fault_is_listed(policy: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["limits: [", None])
-def test_a_file_that_cannot_be_read_is_an_error_without_a_traceback(policy: Path, content: str | None) -> None:
+def test_a_file_that_cannot_be_read_is_an_error_without_a_traceback(
+    autoscaler: Autoscaler, policy: Path, content: str | None
+) -> None:
     if content is None:
         policy.unlink()
     else:
@@ -67,7 +71,7 @@ def test_a_file_that_cannot_be_read_is_an_error_without_a_traceback(policy: Path
     assert "Traceback" not in done.stderr
 
 
-def test_replay_answers_every_line(policy: Path, tmp_path: Path) -> None:
+def test_replay_answers_every_line(autoscaler: Autoscaler, policy: Path, tmp_path: Path) -> None:
     recording = tmp_path / "observations.jsonl"
     moments = ["2026-03-04T12:00:00Z", "2026-03-04T12:00:30+00:00", "2026-03-04T12:01:00Z"]
     lines = [line(at, workers=4, metrics={"queue_depth": 500}) for at in moments]
@@ -90,7 +94,7 @@ def test_the_fleet_follows_only_where_a_line_has_no_workers(policy: Path) -> Non
         line(120, workers=None, metrics=busy),
         line(180, metrics=busy),
     ]
-    done = autoscaler("replay", "--policy", policy, "--observations", "-", stdin="\n".join(lines))
+    done = program("replay", "--policy", policy, "--observations", "-", stdin="\n".join(lines))
     answers = [json.loads(answer) for answer in done.stdout.splitlines()]
     assert [(a["from"], a["to"]) for a in answers] == [(4, 6), (6, 9), (None, None), (9, 14)]
 
@@ -113,7 +117,7 @@ def test_a_line_is_answered_before_the_next_is_read(policy: Path) -> None:
     ['{"at": "noon", "workers": 1}', '{"at": 1, "workers": 2.5}', '{"at": 1, "metrics": {"cpu": "x"}}'],
 )
 def test_a_bad_line_is_named(policy: Path, bad: str) -> None:
-    done = autoscaler("replay", "--policy", policy, "--observations", "-", stdin=line(0, workers=2) + "\n" + bad)
+    done = program("replay", "--policy", policy, "--observations", "-", stdin=line(0, workers=2) + "\n" + bad)
     assert done.returncode == 2
     assert "line 2" in done.stderr
     assert "Traceback" not in done.stderr
@@ -134,7 +138,7 @@ def test_a_journal_is_replayed_as_it_is(policy: Path) -> None:
         "celery-autoscaler.service: Deactivated successfully.",
         "",
     ]
-    done = autoscaler("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="\n".join(journal))
+    done = program("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="\n".join(journal))
     answers = [json.loads(answer) for answer in done.stdout.splitlines()]
     assert [(a["at"], a["action"], a["from"], a["to"]) for a in answers] == [(0, "up", 4, 6), (5, "hold", 6, 6)]
     assert (done.returncode, done.stderr) == (0, "8 lines are no observation and passed over.\n")
@@ -158,7 +162,7 @@ def test_a_byte_that_is_no_utf_8_ends_no_replay(policy: Path, tmp_path: Path, fr
 
 
 def test_a_recording_without_an_observation_is_said_to_be_one(policy: Path) -> None:
-    done = autoscaler("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="-- No entries --\n")
+    done = program("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="-- No entries --\n")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines() == [
         "1 line is no observation and passed over.",
@@ -177,12 +181,12 @@ def test_a_full_disk_is_told_of(policy: Path) -> None:
 
 def test_a_name_that_the_terminal_cannot_show_is_spelled_out(policy: Path) -> None:
     policy.write_text('{"schedule": {"windows": [{"name": "Gr\u00f6\u00dfe", "min_workers": 2}]}}', encoding="utf-8")
-    done = autoscaler("check", "--policy", policy, PYTHONIOENCODING="ascii")
+    done = program("check", "--policy", policy, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "Gr\\xf6\\xdfe" in done.stdout
 
 
-def test_what_is_merged_in_stands_once(policy: Path) -> None:
+def test_what_is_merged_in_stands_once(autoscaler: Autoscaler, policy: Path) -> None:
     policy.write_text("limits: &a {min_workers: 3}\nschedule: {windows: [{<<: *a, max_workers: 9}]}\n")
     assert autoscaler("check", "--policy", policy).returncode == 0
 
@@ -200,7 +204,7 @@ TWINS = [
 
 @pytest.mark.parametrize(("text", "places"), TWINS)
 def test_a_key_that_stands_twice_is_a_fault_with_its_place_and_hides_no_other(
-    policy: Path, text: str, places: list[str]
+    autoscaler: Autoscaler, policy: Path, text: str, places: list[str]
 ) -> None:
     policy.write_text(text)
     done = autoscaler("check", "--policy", policy)

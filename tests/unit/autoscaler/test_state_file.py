@@ -268,7 +268,7 @@ for cycle in itertools.count():
 
 def test_a_writer_that_is_killed_leaves_a_whole_state(path: Path) -> None:
     moments = random.Random(4)
-    for _round in range(20):
+    for _round in range(8):
         with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout
             assert writer.stdout.readline() == "saved\n"
@@ -288,7 +288,7 @@ def test_two_writers_and_a_reader_do_not_disturb_each_other(path: Path) -> None:
             for writer in (one, other):
                 assert writer.stdout
                 assert writer.stdout.readline() == "saved\n"
-            for _look in range(300):
+            for _look in range(100):
                 assert len({kept.state.at for kept in load_state(path).values()}) == 1
                 assert (one.poll(), other.poll()) == (None, None)
         finally:

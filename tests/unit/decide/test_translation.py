@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import ManifestOptions, translate
@@ -277,7 +277,6 @@ def policy_of(windows: list[dict[str, Any]]) -> Policy | None:
         return None  # such as a window of no length
 
 
-@settings(max_examples=150, deadline=None)
 @given(WINDOWS, st.lists(st.integers(0, 7 * 24 * 60 - 1), min_size=1, max_size=30))
 def test_edges_hold_what_the_engine_holds(windows: list[dict[str, Any]], minutes: list[int]) -> None:
     policy = policy_of(windows)

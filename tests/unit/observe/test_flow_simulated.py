@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.observe.flow import (
@@ -82,7 +82,6 @@ PHASES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(PHASES)
 def test_within_the_time_between_two_looks(phases: list[Phase]) -> None:
     queue, flow = Queue(), Flow()
@@ -99,7 +98,6 @@ def test_within_the_time_between_two_looks(phases: list[Phase]) -> None:
                 assert abs(told.seconds - queue.oldest) <= max(INTERVAL, 0.1 * queue.oldest), (tick, phase)
 
 
-@settings(max_examples=200, deadline=None)
 @given(PHASES, st.lists(st.sampled_from([1, 2, 7, 15, 60, 300]), min_size=1, max_size=8))
 def test_looks_far_apart_give_bounds_that_hold(phases: list[Phase], pauses: list[int]) -> None:
     queue, flow = Queue(), Flow()
@@ -122,7 +120,6 @@ def test_looks_far_apart_give_bounds_that_hold(phases: list[Phase], pauses: list
                 assert told.at_least <= queue.oldest <= told.at_most
 
 
-@settings(max_examples=200, deadline=None)
 @given(PHASES, st.randoms(use_true_random=False))
 def test_counts_that_are_late_by_a_quarter_of_a_second(phases: list[Phase], chance: object) -> None:
     """As exact as if a few messages more or fewer had been taken; when no more than these wait, never too old."""
@@ -153,7 +150,6 @@ def test_counts_that_are_late_by_a_quarter_of_a_second(phases: list[Phase], chan
 FAULTS = st.sampled_from(["", "", "", "unseen", "purge", "unknown counts", "no look"])
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), FAULTS), min_size=1, max_size=40), st.integers(1, 60))
 def test_faults_are_forgotten_once_the_queue_was_empty(steps: list[tuple[int, int, str]], after: int) -> None:
     """Whatever happened before: nothing breaks, and from an empty queue on the wait is right again."""
@@ -184,7 +180,6 @@ def test_faults_are_forgotten_once_the_queue_was_empty(steps: list[tuple[int, in
         assert abs(seconds - queue.oldest) <= 2 * INTERVAL
 
 
-@settings(max_examples=60, deadline=None)
 @given(PHASES, st.randoms(use_true_random=False))
 def test_counts_that_are_late_by_seconds(phases: list[Phase], chance: object) -> None:
     """As those that RabbitMQ gathers every few seconds: never younger than with as many messages more taken."""
@@ -234,7 +229,6 @@ class Watched:
             assert told.at_least - 0.001 <= oldest <= (told.at_most or oldest) + 0.001
 
 
-@settings(max_examples=60, deadline=None)
 @given(PHASES, st.integers(0, 700), st.randoms(use_true_random=False))
 def test_arrivals_that_the_broker_counts(phases: list[Phase], before: int, chance: object) -> None:
     """Whoever takes the messages, whatever waited before; some looks are missing, and some arrivals not known."""
@@ -250,7 +244,6 @@ def test_arrivals_that_the_broker_counts(phases: list[Phase], before: int, chanc
                 watched.hold_to_truth()
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 5)), min_size=1, max_size=40))
 def test_messages_that_come_back_do_no_harm_once_they_are_taken(steps: list[tuple[int, int, int]]) -> None:
     watched = Watched()

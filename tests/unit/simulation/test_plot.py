@@ -100,9 +100,8 @@ def test_the_picture_lies_beside_it(report: tuple[Path, Path]) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("contenders", [1, 5])
-def test_any_number_of_contenders_finds_room(tmp_path: Path, contenders: int) -> None:
-    given = [Series(f"fleet {number}", [Sample(0, 0, 2, 0), Sample(60, 1, 3, 1)]) for number in range(contenders)]
+def test_many_contenders_find_room(tmp_path: Path) -> None:
+    given = [Series(f"fleet {number}", [Sample(0, 0, 2, 0), Sample(60, 1, 3, 1)]) for number in range(5)]
     page, picture = write_report(tmp_path / "report.html", "t", given, "v")
     assert page.stat().st_size > 0
     assert picture.stat().st_size > 0

@@ -1,15 +1,16 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""celery-autoscaler simulate as a user runs it, and the numbers it prints."""
+"""celery-autoscaler simulate as a user calls it, and the numbers it prints."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals im
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.traces import read_trace
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import Workload
 
-PROGRAM = Path(__file__).resolve().parents[3] / "bin" / "celery-autoscaler"
+Simulate = Callable[..., subprocess.CompletedProcess[str]]
 SETTING = Setting(floor=2, ceiling=20, slots=1, promise=30)
 TEN_AT_ONCE = Workload("ten", ((0.0, 10.0),) * 10, 100)
 
 
-def simulate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(PROGRAM), "simulate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env={})
+@pytest.fixture
+def simulate(autoscaler: Callable[..., subprocess.CompletedProcess[str]]) -> Simulate:
+    return partial(autoscaler, "simulate")
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_day_is_played_in_a_moment() -> None:
     assert time.process_time() - begun < 3
 
 
-def test_a_workload_is_played_against_rivals(policy: Path) -> None:
+def test_a_workload_is_played_against_rivals(simulate: Simulate, policy: Path) -> None:
     done = simulate("--policy", policy, "--workload", "burst", "--against", "fixed:20,celery:20,2,keda:50,rate")
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("wait-30s", "fixed 20", "celery 20,2", "keda 50", "rate + backlog"):
@@ -119,7 +120,7 @@ def test_a_workload_is_played_against_rivals(policy: Path) -> None:
     assert "600 tasks" in done.stdout
 
 
-def test_programs_get_json(policy: Path, tmp_path: Path) -> None:
+def test_programs_get_json(simulate: Simulate, policy: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     trace.write_text("".join(f'{{"at": {n}, "runtime": 2}}\n' for n in range(50)), encoding="utf-8")
     other = tmp_path / "steps.json"
@@ -133,7 +134,7 @@ def test_programs_get_json(policy: Path, tmp_path: Path) -> None:
     assert all(contender["wait"]["most"] <= 10 for contender in told["contenders"])
 
 
-def test_it_is_drawn(policy: Path, tmp_path: Path) -> None:
+def test_it_is_drawn(simulate: Simulate, policy: Path, tmp_path: Path) -> None:
     page = tmp_path / "out.html"
     done = simulate("--policy", policy, "--workload", "burst", "--against", "fixed:2", "--plot", page)
     assert (done.returncode, done.stderr) == (0, "")
@@ -141,7 +142,7 @@ def test_it_is_drawn(policy: Path, tmp_path: Path) -> None:
     assert "wait-30s" in page.read_text(encoding="utf-8")
 
 
-def test_the_workloads_are_listed() -> None:
+def test_the_workloads_are_listed(simulate: Simulate) -> None:
     done = simulate("--workload", "list")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
@@ -159,14 +160,18 @@ def test_the_workloads_are_listed() -> None:
         (["--workload", "burst", "--concurrency", "0"], 2, "not a number from 1"),
     ],
 )
-def test_what_makes_no_sense_is_said(policy: Path, arguments: list[str], status: int, said: str) -> None:
+def test_what_makes_no_sense_is_said(
+    simulate: Simulate, policy: Path, arguments: list[str], status: int, said: str
+) -> None:
     done = simulate("--policy", policy, *arguments)
     assert done.returncode == status
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_policy_that_is_not_sound_is_refused_with_its_faults(policy: Path, tmp_path: Path) -> None:
+def test_a_policy_that_is_not_sound_is_refused_with_its_faults(
+    simulate: Simulate, policy: Path, tmp_path: Path
+) -> None:
     bad = tmp_path / "bad.json"
     bad.write_text('{"target": {"wait_time": "30s"}, "limits": {"min_workers": 9, "max_workers": 3}}', encoding="utf-8")
     done = simulate("--policy", policy, "--policy", bad, "--workload", "burst")
@@ -174,7 +179,7 @@ def test_a_policy_that_is_not_sound_is_refused_with_its_faults(policy: Path, tmp
     assert "bad.json: limits.min_workers" in done.stderr
 
 
-def test_a_policy_is_needed() -> None:
+def test_a_policy_is_needed(simulate: Simulate) -> None:
     done = simulate("--workload", "burst")
     assert done.returncode == 2
     assert "no policy was given" in done.stderr

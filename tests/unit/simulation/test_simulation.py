@@ -140,7 +140,7 @@ def test_a_workload_is_the_same_at_every_run_and_another_with_another_seed() -> 
 
 
 def test_what_is_claimed_of_the_target_mode() -> None:
-    command = [sys.executable, str(BENCHMARK), "1"]
+    command = [sys.executable, str(BENCHMARK), "--claims", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("PASS") == 4
