@@ -49,6 +49,8 @@ class Stage:
 
     name: str
     seconds: float = 0.0
+    cpu: float = 0.0
+    """CPU seconds of all its processes on this machine; the hosts that it started are not among them."""
     passed: bool | None = None
     process: subprocess.Popen[bytes] | None = None
 
@@ -77,7 +79,7 @@ class Stage:
                 start_new_session=True,
             )
         told = 0
-        while self.process.poll() is None:
+        while not self._ended(self.process):
             if stopping.wait(0.5):
                 self._stop(self.process)
             told = self._tell(told)
@@ -86,6 +88,15 @@ class Stage:
         self.passed = self.process.returncode == 0
         say(f"{self.name} {'passed' if self.passed else 'FAILED'} after {self.seconds:.0f} s")
         return self.passed
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> bool:
+        """Say whether it has ended. What it used is told once, to whoever waits for it."""
+        if process.returncode is None:
+            pid, status, used = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                process.returncode = os.waitstatus_to_exitcode(status)
+                self.cpu = used.ru_utime + used.ru_stime
+        return process.returncode is not None
 
     def _tell(self, told: int) -> int:
         if not self.failures.exists():
@@ -146,7 +157,7 @@ class Run:
         for stage in self.stages:
             word = {True: "passed", False: "FAILED", None: "did not run"}[stage.passed]
             again = "" if stage.passed is not False else f"; again, this stage alone: make {stage.name}"
-            say(f"  {stage.name}: {word}, {stage.seconds:.0f} s{again}")
+            say(f"  {stage.name}: {word}, {stage.seconds:.0f} s, {stage.cpu:.0f} s of a core{again}")
         if self.last.passed is not None:
             self.last.show()
         if self.stopping.is_set():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,6 +78,12 @@ def test_a_fault_in_a_lane_is_told_at_once_and_the_rest_goes_on(command: list[st
 def test_the_output_of_each_stage_is_kept(command: list[str], tmp_path: Path) -> None:
     run(command, "--", "good", "--", "last")
     assert (tmp_path / "logs" / "good.log").read_text(encoding="utf-8") == "words of good\n"
+
+
+def test_what_a_stage_used_is_told(command: list[str]) -> None:
+    _code, lines = run(command, "--", "good", "--", "last")
+    (told,) = [line for line in lines if "good: passed" in line]
+    assert re.search(r" \d+ s, \d+ s of a core$", told)
 
 
 def test_a_run_that_is_stopped_stops_its_stages(command: list[str], tmp_path: Path) -> None:
