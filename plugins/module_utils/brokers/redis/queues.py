@@ -36,6 +36,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.routes
     Binding,
     Route,
     attribute,
+    counted_routes,
     parse_binding,
     route_of,
 )
@@ -231,9 +232,9 @@ class RedisQueues:
             step = link.call(*self._unacked_step(b"0", scripts))
         while True:
             if scripts:
-                cursor, ends, odd = step
-                for end, count in zip(ends[::2], ends[1::2]):
-                    routes[route_of(b"[0" + end)] += count
+                cursor, lines, odd = step
+                for route, count in counted_routes(lines):
+                    routes[route] += count
                 values = link.call("HMGET", self._unacked_key, *odd) if odd else []
             else:
                 cursor, entries = step

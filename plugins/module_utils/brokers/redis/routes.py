@@ -46,6 +46,17 @@ def route_of(value: bytes) -> Route | None:
     return exchange or "", routing_key or ""
 
 
+def counted_routes(lines: bytes) -> list[tuple[Route | None, int]]:
+    """Return the routes of lines such as C(3, "exchange", "key"]), and how many messages each stands for."""
+    each = [b"[" + line for line in lines.split(b"\n") if line]
+    try:
+        # All at once, as there may be hundreds.
+        rows = json.loads(b"[%b]" % b",".join(each))
+        return [((exchange, routing_key), count) for count, exchange, routing_key in rows]
+    except (ValueError, TypeError):
+        return [(route_of(line), int(line[1:].partition(b",")[0])) for line in each]
+
+
 def parse_binding(member: str, sep: str) -> Binding | None:
     """Return a member of a binding table taken apart, or None when it is none."""
     parts = member.split(sep)

@@ -50,7 +50,11 @@ repeat
   for i = 1, #entries, 2 do
     local value = entries[i + 1]
     local route = byte(value, 1) == 91 and match(sub(value, -256), '.*(, ?"[^"]*", ?"[^"]*"%])$')
-    if route then counts[route] = (counts[route] or 0) + 1 else odd[#odd + 1] = entries[i] end
+    if route and not string.find(route, '\\n', 1, true) then
+      counts[route] = (counts[route] or 0) + 1
+    else
+      odd[#odd + 1] = entries[i]
+    end
     seen, size = seen + 1, size + #value
   end
 until cursor == '0' or seen >= most or size >= bytes
@@ -61,15 +65,16 @@ for route, count in pairs(counts) do
   if members and #members == 1 and members[1] == name .. sep .. sep .. name then
     route = ', "", "' .. name .. '"]'
   end
-  routes[#routes + 1], routes[#routes + 2] = route, count
+  routes[#routes + 1] = count .. route
 end
-return {cursor, routes, odd}
+return {cursor, table.concat(routes, '\\n'), odd}
 """
 """One step through the hash of unacknowledged messages: how many per end of value, which names the route.
 
 ARGV: key, cursor, most entries of a step, most entries of a hash that is counted in
 one go, most bytes of a step, prefix of binding tables, separator. Returns the next
-cursor; ends of values, each with its count; and the names of entries with an end of another form.
+cursor; lines of a count and an end of values, as one text, which a client reads quicker than hundreds; and the names of
+entries with an end of another form.
 Where an exchange leads to the queue of its own name alone (looked up in the first step only), the end is that of a
 message sent to the queue itself.
 
