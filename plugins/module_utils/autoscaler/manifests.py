@@ -14,7 +14,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import CPU, MEMORY
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation import fidelity, schedules
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import odd_edges
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import OddEdge, odd_edges
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import horizontal_pod_autoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked, scaled_object
 
@@ -96,7 +96,7 @@ def translate(policy: Policy, autoscaler: str, options: ManifestOptions, at: flo
 
 
 def _keda(
-    policy: Policy, options: ManifestOptions, odd: list[Any]
+    policy: Policy, options: ManifestOptions, odd: list[OddEdge]
 ) -> tuple[list[dict[str, Any]], list[fidelity.Fidelity]]:
     whole = options.lists == "all"
     authentication = f"{options.scaler}-login"

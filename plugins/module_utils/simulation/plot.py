@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def require_matplotlib() -> None:
     :raises OperationError: when matplotlib is missing.
     """
     try:
-        import matplotlib  # noqa: F401
+        import_module("matplotlib")
     except ImportError as error:
         raise OperationError(
             "draw the report", error, "Install it with: python3 -m pip install matplotlib. Or leave out --plot."

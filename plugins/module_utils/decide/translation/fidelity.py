@@ -190,9 +190,9 @@ def _utilizations(targets: Mapping[str, int]) -> dict[str, str]:
 
 
 _UNSEEN = {
-    QUEUE_DEPTH: "it reads no broker",
-    WAIT_TIME: "it does not know how long tasks wait",
-    TASKS_PROCESSED: "it does not know what workers finish",
+    QUEUE_DEPTH: "an HPA reads no broker",
+    WAIT_TIME: "neither KEDA nor an HPA knows how long tasks wait",
+    TASKS_PROCESSED: "neither KEDA nor an HPA knows what workers finish",
     CPU: "only lists and bounds are translated",
     MEMORY: "only lists and bounds are translated",
 }
