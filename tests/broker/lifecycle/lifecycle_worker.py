@@ -25,12 +25,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pytest
+
 from muejam_bed.shell import wait_until
 
 HERE = Path(__file__).parent
 MODULE_DIRECTORY = HERE.parents[2] / "roles" / "worker" / "files"
 PYTHON = os.environ.get("CELERY_TEST_PYTHON") or sys.executable
 START_SECONDS = 60.0
+# The command it is put before runs as process 1 of a PID namespace, as in a container, and ends with it.
+FIRST = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--pid", "--fork", "--kill-child"]
 
 
 class Manager:
@@ -91,6 +96,7 @@ class Worker:
         abstract: bool = False,
         mingle: bool = False,
         fault: str = "",
+        first: bool = False,
     ) -> None:
         self.directory = directory
         self.node = f"{name}@test"
@@ -100,6 +106,9 @@ class Worker:
         self.fault_file = directory / f"{name}.fault"
         if fault:
             self.fault_file.write_text(fault)
+        if first and subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("this user may not make a PID namespace here")
+        self.first = first
         self.manager = Manager(abstract)
         variables = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY", "COV"))},
@@ -115,6 +124,7 @@ class Worker:
             **(environment or {}),
         }
         command = [
+            *(FIRST if first else []),
             PYTHON, "-m", "celery", "-A", "lifecycle_app", "worker", "--loglevel", "INFO", "--hostname", self.node,
             "--include", "muejam_celery_lifecycle,lifecycle_faults",
             *([] if mingle else ["--without-mingle", "--without-gossip"]), *arguments,
@@ -176,7 +186,11 @@ class Worker:
         self.wait(lambda: "Stop requested" in self.log, 10, "it drains", alive=False)
 
     def term(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        if self.first:
+            # unshare waits for the worker, and does not pass signals on.
+            psutil.Process(self.process.pid).children()[0].terminate()
+        else:
+            self.process.send_signal(signal.SIGTERM)
 
     def wait_exit(self, seconds: float = 30.0) -> int:
         self.wait(lambda: self.process.poll() is not None, seconds, "the worker's end", alive=False)

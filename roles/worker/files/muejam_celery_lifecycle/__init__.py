@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a Celery worker tell its service manager the truth, and drain before it stops.
+"""Make a Celery worker tell its service manager or its container's host the truth, and drain before it stops.
 
 Load it into a worker with ``celery worker --include muejam_celery_lifecycle`` or by the app's ``include`` setting.
 The app itself is not touched. It needs nothing but Celery (5.3 to 5.7) and Python 3.8 or newer, and reads these
@@ -31,7 +31,8 @@ The task events that the worker sends (where they are switched on) get a field `
 On the first SIGTERM a consuming worker cancels its consumers, gives back to the broker what it has fetched and not
 begun, finishes what it runs, lets the acknowledgements out, and only then runs Celery's own handler. A second SIGTERM
 runs Celery's handler at once.
-Celery's remote control command `shutdown` drains in the same way.
+Celery's remote control command `shutdown` drains in the same way. As the first process of a container, a worker that
+has no handlers yet ends at once on SIGTERM, with 143, where the kernel would ignore it.
 
 While RabbitMQ blocks publishers (an alarm), what the worker itself publishes waits for two seconds at most: events are
 dropped until it takes messages again, and the state says `blocked`. The last steps after a drain have a limit as well.
@@ -41,4 +42,5 @@ the notifying, so that a broker being reconnected, or a task of the solo pool th
 does not look like a dead worker. Signal handlers only set flags.
 """
 
-from . import signals  # noqa: F401  (Celery calls what it connects)
+# early_stop is the first: the others take their time.
+from . import early_stop, signals  # noqa: F401  (they do their work by themselves)

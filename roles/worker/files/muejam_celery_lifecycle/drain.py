@@ -13,6 +13,7 @@ from celery.worker import state as worker_state
 
 from .changes_to_celery import shorten_waits
 from .counts import active
+from .early_stop import end_at_once
 from .give_back import GivingBack
 from .log import logger
 from .status import Status
@@ -50,7 +51,8 @@ class Drain:
         """Put our SIGTERM handler before Celery's, which is in place since before the first connection."""
         installed = signal.getsignal(signal.SIGTERM)
         # Once only: a handler that the app has put before ours leads back to us.
-        if self.celerys_handler is not None or not callable(installed):
+        # And where our own is still there, Celery has none.
+        if self.celerys_handler is not None or not callable(installed) or installed is end_at_once:
             return
         self.celerys_handler = installed
         try:
