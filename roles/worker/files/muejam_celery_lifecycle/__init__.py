@@ -10,6 +10,17 @@ environment variables, each optional:
 ``NOTIFY_SOCKET``, ``WATCHDOG_USEC``, ``WATCHDOG_PID``
     systemd's own. READY=1 is sent when the worker consumes, WATCHDOG=1 while its event loop turns, STOPPING=1 when
     the drain is over.
+``CELERY_LIFECYCLE_HTTP``
+    A port. GET is answered there on all addresses of IPv4 and, where there is any, IPv6, without a login; what is told
+    has no secrets. 503 has the reason in one line.
+
+    ``/ready``: 200 while the worker consumes, 503 when it starts, reconnects, drains or stands still.
+    ``/alive``: 200 while its event loop turns, in the drain too, and while it waits for the broker; before it has ever
+    consumed, for ten minutes at most. 503 otherwise. The port is open from a moment before the worker's pool starts.
+    ``/status``: the document of the status file.
+``CELERY_LIFECYCLE_ALIVE_WITHIN``
+    Seconds without a proof of life, 5 at least, after which ``/alive`` and ``/ready`` answer 503; 0 is never. Without
+    it 5, or half of systemd's watchdog.
 ``CELERY_LIFECYCLE_STATUS_FILE``
     Path of a small JSON file with the worker's state, replaced atomically about once a second. Among others:
     `processed`, the tasks started, and `finished`, the tasks ended, since the process started; `taken`, how many
@@ -39,7 +50,8 @@ dropped until it takes messages again, and the state says `blocked`. The last st
 
 Who does what: the worker's event loop only moves a pulse forward and drains; one native thread does the writing and
 the notifying, so that a broker being reconnected, or a task of the solo pool that runs in the event loop itself,
-does not look like a dead worker. Signal handlers only set flags.
+does not look like a dead worker. Another one answers probes, whatever holds up the writing. Signal handlers only set
+flags.
 """
 
 # early_stop is the first: the others take their time.

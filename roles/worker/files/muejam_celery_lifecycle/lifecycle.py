@@ -15,6 +15,7 @@ from .drain import DRAIN_PULSE, Drain
 from .events import Receiving
 from .give_back import GivingBack
 from .log import report
+from .probes import Probes
 from .publishing import Publishing
 from .reporter import Reporter
 from .silence import Silence
@@ -24,13 +25,14 @@ PULSE = 0.5  # seconds between two proofs that the event loop turns
 
 
 class Lifecycle:
-    """Everything runs in the worker's main thread, but for the reporter's own."""
+    """Everything runs in the worker's main thread, but for the reporter's own and the one that answers probes."""
 
     def __init__(self, worker: Any, environ: Mapping[str, str]) -> None:
         self.status = Status(worker, environ)
         self.receiving = Receiving(self.status.tally)
         self.publishing = Publishing(self.status)
         self.reporter = Reporter(self.status, self.publishing.is_held_up, environ)
+        self.probes = Probes(self.status, self.reporter, environ)
         self.giving_back = GivingBack(self.status)
         self.drain = Drain(self.status, self.giving_back, self.reporter.wake)
         self.silence = Silence()
@@ -98,6 +100,7 @@ class Lifecycle:
                 self.reporter.wake()
             self.publishing.look_again(consumer.event_dispatcher)
             self.report_fault(self.reporter.fault or self.status.tally.fault, "reporting the worker's state")
+            self.report_fault(self.probes.fault, "answering probes")
         except Exception as error:
             self.report_fault(error, "watching the worker")
         if self.drain.is_on:

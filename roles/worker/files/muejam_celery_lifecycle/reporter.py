@@ -6,30 +6,19 @@
 from __future__ import annotations
 
 import _socket
-import _thread
 import contextlib
 import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
 from .counts import TALLY, open_for_all
+from .native import native
 from .notify import INTERVAL, Notifier
 from .status import Status
 
 STALE_AFTER = 5.0  # seconds without a pulse after which the event loop counts as stuck; more with a long watchdog
-
-
-def native_start_new_thread() -> Callable[..., Any]:
-    """Return the function that starts a real thread, whatever gevent or eventlet have patched."""
-    start: Callable[..., Any] = _thread.start_new_thread
-    if "gevent.monkey" in sys.modules:
-        start = sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")
-    elif "eventlet.patcher" in sys.modules:
-        start = sys.modules["eventlet.patcher"].original("_thread").start_new_thread
-    return start
 
 
 class Reporter:
@@ -43,6 +32,8 @@ class Reporter:
         self.is_blocked = is_blocked
         self.path = environ.get("CELERY_LIFECYCLE_STATUS_FILE") or None
         self.notifier = Notifier(environ, status.pid)
+        # Probes alone need it too: it notes once a second what only holds meanwhile, such as a task of the solo pool.
+        self.is_asked = bool(environ.get("CELERY_LIFECYCLE_HTTP"))
         watchdog = self.notifier.watchdog
         self.stale_after = max(STALE_AFTER, watchdog / 2)
         self.fault: Exception | None = None
@@ -52,8 +43,8 @@ class Reporter:
         self.waiter.settimeout(max(min(INTERVAL, watchdog / 3), 0.05) if watchdog else INTERVAL)
 
     def start(self) -> None:
-        if self.path or self.notifier.is_on:
-            native_start_new_thread()(self.run, ())
+        if self.path or self.notifier.is_on or self.is_asked:
+            native("_thread", "start_new_thread")(self.run, ())
 
     def wake(self) -> None:
         """Report now instead of at the next turn. Safe in a signal handler."""
@@ -91,9 +82,7 @@ class Reporter:
     def write(self, snapshot: dict[str, Any], proven_at: float) -> None:
         if self.path is None:
             return
-        # The age of the file is the age of the last proof of life, not of the last run of this thread.
-        age = max(time.monotonic() - proven_at, 0.0)
-        document = dict(snapshot, monotonic=proven_at, at=time.time() - age, written=time.monotonic())
+        document = self.status.document(snapshot, proven_at)
         temporary = self.path + ".tmp"
         try:
             descriptor = open_for_all(temporary)

@@ -56,6 +56,7 @@ def begin(worker: Any) -> None:
     limit_publishing(lifecycle.publishing)
     current = lifecycle
     lifecycle.reporter.start()
+    lifecycle.probes.start()
 
 
 def on_worker_init(sender: Any = None, **kwargs: Any) -> None:
@@ -73,7 +74,7 @@ def on_task_received(sender: Any = None, request: Any = None, **kwargs: Any) -> 
 def on_worker_process_init(sender: Any = None, **kwargs: Any) -> None:
     if current is not None and current.status.is_here():
         return  # the solo pool: its one process is the worker itself
-    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CELERY_LIFECYCLE_HTTP"):
         os.environ.pop(name, None)
     if current is None:
         # A spawned, not forked, pool process starts from the app's bare configuration.
@@ -90,6 +91,7 @@ def on_worker_shutting_down(sender: Any = None, **kwargs: Any) -> None:
 def on_worker_shutdown(sender: Any = None, **kwargs: Any) -> None:
     if current is not None and current.status.is_here():
         current.reporter.finish()
+        current.probes.finish()
 
 
 signals.worker_init.connect(on_worker_init)

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one worker is at, and how the status file and systemd tell it."""
+"""What one worker is at, and how the status file, systemd and probes tell it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Status:
         self.worker = worker
         self.pid = os.getpid()
         self.config = environ.get("CELERY_LIFECYCLE_CONFIG", "")
-        self.beat = time.monotonic()  # when the event loop was last known to turn
+        self.began = time.monotonic()
+        self.beat = self.began  # when the event loop was last known to turn
         self.attached = False  # a connection is up, so the event loop must turn
         self.up = False  # ... and has turned since
         self.consuming = False
@@ -103,6 +104,12 @@ class Status:
             "config": self.config,
             "blocked": blocked,
         }
+
+    def document(self, snapshot: Mapping[str, Any], proven_at: float) -> dict[str, Any]:
+        """Return a snapshot with its times: the status file's content."""
+        # The age of the file is the age of the last proof of life, not of the last run of a thread.
+        age = max(time.monotonic() - proven_at, 0.0)
+        return dict(snapshot, monotonic=proven_at, at=time.time() - age, written=time.monotonic())
 
     def describe(self, snapshot: Mapping[str, Any]) -> str:
         """Return one line for people, as `systemctl status` shows it."""
