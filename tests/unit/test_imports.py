@@ -23,15 +23,19 @@ UTILS = "module_utils."
 BROKER_KINDS = re.compile(r"module_utils\.brokers\.(registry|kind|url|tls|transport_options|\w+\.kind)")
 """What a broker is, as values: the part of brokers/ that connects to nothing."""
 
+PLATFORM_NAMES = re.compile(r"module_utils\.platforms\.\w+\.names")
+"""How things of a fleet are called on a platform, as values: whoever makes them needs to know as well."""
+
 HOOKS = {"module_utils.unit_hooks"}
 """The program that units of workers run. It joins rooms, as autoscaler/ does."""
 
-BELOW = {"helpers", "decide", "fleet", "broker_kinds"}
+BELOW = {"helpers", "decide", "fleet", "broker_kinds", "platform_names"}
 MAY_IMPORT = {
     "decide": set(),
     "helpers": set(),
     "broker_kinds": {"helpers"},
     "fleet": {"helpers", "decide", "broker_kinds"},
+    "platform_names": {"helpers", "fleet"},
     "observe": {"helpers", "decide", "fleet"},
     "brokers": BELOW,
     "platforms": BELOW,
@@ -47,7 +51,7 @@ MAY_IMPORT = {
 }
 THIRD_PARTIES = {
     "brokers": {"kombu", "celery", "redis", "hiredis"},
-    "platforms": {"psutil"},
+    "platforms": {"kubernetes", "psutil", "urllib3", "yaml"},
     "autoscaler": {"prometheus_client", "yaml"},
     "simulation": {"matplotlib"},
     "modules": {"ansible"},
@@ -100,6 +104,8 @@ def room_of(module: str) -> str:
         return "hooks"
     if BROKER_KINDS.fullmatch(module):
         return "broker_kinds"
+    if PLATFORM_NAMES.fullmatch(module):
+        return "platform_names"
     if module.startswith("module_utils.simulation."):
         return "simulation"
     return parts[1] if len(parts) > 2 else "helpers"
