@@ -19,7 +19,7 @@ WITH_COLLECTION = collections=$$($(PY) tests/bed/collections_path.py) && \
 	PATH="$(BIN):$$PATH" PYTHONPATH="$$collections" ANSIBLE_COLLECTIONS_PATH="$$collections"
 
 # Its packages are no installed ones to mypy: it would look for their stubs.
-TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:molecule/shared/python:demo:roles/worker/files"
+TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:tests/cluster:molecule/shared/python:demo:roles/worker/files"
 
 # Molecule looks elsewhere in a collection unless it is told.
 export MOLECULE_GLOB := molecule/*/molecule.yml
@@ -63,7 +63,7 @@ lint: venv ## Style, types, Ansible's production rules, and the built collection
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(TYPED) $(BIN)/mypy --no-error-summary -p ansible_collections.muejam.celery.plugins -p muejam_celery_lifecycle
-	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/conftest.py tests/host/conftest.py molecule/conftest.py demo
+	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/cluster/cluster.py tests/conftest.py tests/host/conftest.py molecule/conftest.py demo
 	@$(BIN)/yamllint --strict .
 	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog lint
 	@$(WITH_COLLECTION) $(BIN)/ansible-lint --offline -q
@@ -99,6 +99,18 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 .PHONY: host
 host: venv prepared servers ## Tests on real systemd hosts
 	@$(PY) $(PYTEST) tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: cluster
+cluster: venv servers cluster-up ## Tests on a real Kubernetes of one node, which stays up
+	@$(PY) $(PYTEST) tests/cluster $(ARGS)
+
+.PHONY: cluster-up
+cluster-up: venv ## Bring that Kubernetes up; the first time builds it, which takes half an hour
+	@test -n "$$MUEJAM_KUBECONFIG" || $(PY) tests/cluster/cluster.py up >/dev/null
+
+.PHONY: cluster-down
+cluster-down: venv ## Remove that Kubernetes with everything in it
+	@$(PY) tests/cluster/cluster.py down
 
 .PHONY: exactly-once
 exactly-once: venv prepared ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once

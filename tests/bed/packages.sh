@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Install the Debian or Ubuntu packages that a purpose needs and that are missing:
-#   packages.sh python | docker | image | servers ...
+#   packages.sh python | docker | image | servers | go | compiler ...
 # Nothing that is installed here is started.
 set -eu
 
@@ -38,6 +38,12 @@ for purpose in "$@"; do
       need rabbitmq-server rabbitmq-server
       need prometheus prometheus
       need openssl openssl
+      ;;
+    go) need go golang-go ;;
+    compiler)
+      need gcc gcc
+      # What a static program is linked with is no program that could be looked for.
+      need gcc libc6-dev
       ;;
     *)
       echo "packages.sh: no purpose '$purpose'" >&2

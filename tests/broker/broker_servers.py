@@ -161,9 +161,11 @@ def start_redis(
     tls: Certificates | None = None,
     settings: dict[str, str] | None = None,
     sentinel: bool = False,
+    address: str = "127.0.0.1",
 ) -> RedisServer:
     """Start a redis-server and return when it answers.
 
+    :param address: of this machine, on which it listens; others may connect to one that is not a loopback address.
     :param password: of the default user.
     :param tls: serve TLS (only) on the TCP port; the unix socket stays plain.
     :param settings: further lines of redis.conf.
@@ -175,7 +177,8 @@ def start_redis(
     # The path of a unix socket may not be longer than 107 bytes, and pytest's directories can be.
     socket_path = Path(f"/tmp/mj-redis-{os.getpid()}-{uuid.uuid4().hex[:12]}.sock")
     lines = {
-        "bind": "127.0.0.1",
+        "bind": address,
+        "protected-mode": "no",
         "unixsocket": str(socket_path),
         "dir": str(directory),
         "logfile": str(directory / "redis.log"),
@@ -208,7 +211,7 @@ def start_redis(
         directory=directory,
         port=port,
         socket_path=socket_path,
-        url=f"{scheme}://{login}127.0.0.1:{port}/0",
+        url=f"{scheme}://{login}{address}:{port}/0",
         process=process,
         password=password,
         tls=tls,

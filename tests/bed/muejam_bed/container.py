@@ -59,10 +59,18 @@ def address(name: str) -> str:
     return docker("inspect", "--format", form, name).stdout.strip()
 
 
-def up(name: str, release: str = "bookworm", *, fresh: bool = False, image: str | None = None) -> None:
+def up(
+    name: str,
+    release: str = "bookworm",
+    *,
+    fresh: bool = False,
+    image: str | None = None,
+    flags: Sequence[str] = (),
+) -> None:
     """Bring a host up and return when its systemd has booted.
 
     It is a bare one unless an image is given. A running host of this name and image is kept unless fresh is set.
+    The flags are further ones of C(docker run).
     Raises BedError when it does not boot.
     """
     image = image or ensure_image(release)
@@ -70,7 +78,7 @@ def up(name: str, release: str = "bookworm", *, fresh: bool = False, image: str 
         say(f"{name} is up already")
     else:
         down(name)
-        _start(name, release, image)
+        _start(name, release, image, flags)
     _wait_for_boot(name)
 
 
@@ -109,7 +117,7 @@ def _image_of(name: str) -> str:
     return docker("inspect", "--format", "{{.Config.Image}}", name).stdout.strip()
 
 
-def _start(name: str, release: str, image: str) -> None:
+def _start(name: str, release: str, image: str, flags: Sequence[str]) -> None:
     say(f"starting {name} ({release})")
     environment = [f"--env={key}={os.environ[key]}" for key in PROXY_VARIABLES if key in os.environ]
     docker(
@@ -120,6 +128,7 @@ def _start(name: str, release: str, image: str) -> None:
         f"--label={LABEL}={CHECKOUT}",
         f"--label={LABEL}.release={release}",
         *SYSTEMD_FLAGS,
+        *flags,
         *environment,
         f"--volume={cache_dir('pip')}:/root/.cache/pip",
         f"--volume={_packages_for(name, release)}:/var/cache/apt/archives",

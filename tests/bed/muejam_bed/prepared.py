@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from . import container
@@ -86,17 +88,28 @@ def ensure_prepared(release: str) -> str:
     name = prepared_tag(release)
     with one_at_a_time(f"prepared-{release}"):
         if not exists(name):
-            _make(release, name)
+            say(f"making the image of a prepared {release} host (a minute or two, once)")
+            with committed(name, release, "prepared") as host:
+                run_script(host, _setup())
     return name
 
 
-def _make(release: str, name: str) -> None:
-    say(f"making the image of a prepared {release} host (a minute or two, once)")
-    host = f"muejam-{checkout_key()}-prepared-{release}"
+def run_script(host: str, script: str) -> None:
+    """Run a shell script, given as text, on a host. Raises BedError with its output when it fails."""
+    container.docker("exec", "--interactive", host, "sh", "-s", stdin=script)
+
+
+@contextmanager
+def committed(name: str, release: str, purpose: str, *, changes: Sequence[str] = ()) -> Iterator[str]:
+    """Give a bare host, by its name, and make an image of what became of it.
+
+    The changes are instructions of a Dockerfile (C(USER 1000)).
+    """
+    host = f"muejam-{checkout_key()}-{purpose}-{release}"
     container.up(host, release, fresh=True)
     try:
-        container.docker("exec", "--interactive", host, "sh", "-s", stdin=_setup())
+        yield host
         container.docker("stop", host)
-        container.docker("commit", host, name)
+        container.docker("commit", *(f"--change={change}" for change in changes), host, name)
     finally:
         container.down(host)
