@@ -12,7 +12,7 @@ from pathlib import Path
 
 from muejam_bed import container
 from muejam_bed.engine import ensure_engine
-from muejam_bed.shell import CHECKOUT, BedError, checkout_key, one_at_a_time, run, say
+from muejam_bed.shell import CHECKOUT, BedError, checkout_key, one_at_a_time, run, say, wait_until
 
 from .images import ensure_pause
 from .node_image import FILES, RELEASE, ensure_node_image
@@ -26,7 +26,8 @@ _KUBECONFIG = CHECKOUT / ".cache" / "cluster" / "kubeconfig"
 # Which of the engine's images the node has.
 _LOADED = "/var/lib/containerd/loaded"
 _BUILT = (KUBERNETES, KEDA, METRICS_SERVER)
-_UNITS = ("etcd", "containerd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+_FIRST_UNITS = ("etcd", "containerd", "kube-apiserver")
+_UNITS = (*_FIRST_UNITS, "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _ADDONS = ("keda-operator", "keda-adapter", "metrics-server")
 _APIS = ("v1beta1.external.metrics.k8s.io", "v1beta1.metrics.k8s.io")
 
@@ -99,9 +100,14 @@ def _set_up() -> None:
     container.execute(node, ["sh", f"{_MOUNTED}/node/setup.sh"])
     say("starting Kubernetes")
     try:
-        container.execute(node, ["systemctl", "start", *_UNITS])
+        container.execute(node, ["systemctl", "start", *_FIRST_UNITS])
         _take_kubeconfig()
+        # The others would be refused until it has made the rights that they have.
+        wait_until(_answers, READY_SECONDS, "the API is ready")
         load_image(ensure_pause())
+        container.execute(node, ["systemctl", "start", *_UNITS])
+        # There is nothing to wait for until the node has made itself known.
+        wait_until(lambda: _kubectl("get", "node", "--output=name").stdout, READY_SECONDS, "the node is known")
         _wait_for("node", "--all", "--for=condition=Ready")
         say("starting KEDA and metrics-server")
         _start_addons()

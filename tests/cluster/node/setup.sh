@@ -77,6 +77,17 @@ else
   done
 fi
 
+# The kubelet insists on settings of the kernel that are the whole machine's. It reads what it wants, and writes nothing.
+settings=/run/kernel-settings
+mkdir -p "$settings"
+for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
+  kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
+  name="${setting%=*}"
+  file="$settings/$(echo "$name" | tr / .)"
+  echo "${setting#*=}" >"$file"
+  mount --bind "$file" "/proc/sys/$name"
+done
+
 printf 'NODE_ADDRESS=%s\nPOD_GROUPS=%s\n' "$address" "$groups" >/etc/kubernetes/node.env
 install -m 0644 "$here"/units/*.service /etc/systemd/system/
 mkdir -p /etc/cni/net.d
