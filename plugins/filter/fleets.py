@@ -35,7 +35,7 @@ _DEFAULTS = "celery_worker_fleet_defaults"
 
 
 @templated.takes_undefined
-def resolve_fleets(fleets: object, defaults: object = None) -> list[spec.Fleet]:
+def resolve_fleets(fleets: object, defaults: object = None, platform: str = PLATFORMS[0]) -> list[spec.Fleet]:
     """Every fleet with all of its keys."""
     fleets, undefined = templated.plain(fleets, _FLEETS)
     defaults, more = templated.plain(defaults, _DEFAULTS)
@@ -45,7 +45,7 @@ def resolve_fleets(fleets: object, defaults: object = None) -> list[spec.Fleet]:
         raise AnsibleFilterError("resolve_fleets needs a list of dictionaries; see what fleet_problems says")
     if not isinstance(defaults, Mapping) and defaults is not None:
         raise AnsibleFilterError("resolve_fleets needs a dictionary of defaults; see what fleet_problems says")
-    return spec.resolve(fleets, defaults)
+    return spec.resolve(fleets, defaults, platform)
 
 
 @templated.takes_undefined

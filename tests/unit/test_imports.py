@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "hooks": {*BELOW, "brokers", "platforms"},
     "modules": {*BELOW, "observe", "brokers", "platforms", "deploy", "autoscaler"},
     "plugin_utils": {"helpers", "fleet"},
-    "filter": {*BELOW, "deploy", "autoscaler", "plugin_utils"},
+    "filter": {*BELOW, "platforms", "deploy", "autoscaler", "plugin_utils"},
     "lookup": {"helpers"},
     "doc_fragments": set(),
 }
@@ -56,7 +56,7 @@ THIRD_PARTIES = {
     "simulation": {"matplotlib"},
     "modules": {"ansible"},
     "plugin_utils": {"ansible", "jinja2"},
-    "filter": {"ansible"},
+    "filter": {"ansible", "yaml"},
     "lookup": {"ansible"},
 }
 PURE = {"decide", "observe"}

@@ -103,7 +103,7 @@ def _command(fleet: spec.Fleet, own: Mapping[str, Any], line: celery_words.Comma
     if line.command != "worker":
         if line.command:
             yield (
-                f"celery {line.command} is no worker that systemd can watch, and would run whenever one starts: "
+                f"celery {line.command} is no worker that can be watched, and would run whenever one starts: "
                 "use celery worker alone"
             )
         return
@@ -118,7 +118,7 @@ def _command(fleet: spec.Fleet, own: Mapping[str, Any], line: celery_words.Comma
             yield from _setting(fleet, own, word)
     named = any(word.flag and word.flag.name == "--hostname" for word in words)
     if fleet["name"] and not named and "CELERY_WORKER_HOSTNAME" not in fleet["environment"]:
-        yield f"names no node, and the tools look for this one: add --hostname={fleet['name']}-%i@%H"
+        yield f"names no node, and the tools look for this one: add --hostname={_node(fleet)}"
 
 
 def _setting(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[str]:
@@ -217,7 +217,7 @@ def _differs(fleet: spec.Fleet, own: Mapping[str, Any], flag: Flag, written: str
     if key is None:
         return
     if key == "name":
-        nodes = [f"{fleet['name']}-%i@{host}" for host in ("%H", "%h")]
+        nodes = [_node(fleet, host) for host in ("%H", "%h")]
         if fleet["name"] and value not in nodes:
             yield f"{written}: names the node {value}, and the tools look for {nodes[0]}: write that"
     elif flag.name == "--exclude-queues":
@@ -236,6 +236,10 @@ def _differs(fleet: spec.Fleet, own: Mapping[str, Any], flag: Flag, written: str
             f"{written}: the command says {value}, the key {key} "
             f"{f'says {wanted}' if wanted else 'is not given'}: give both the same"
         )
+
+
+def _node(fleet: spec.Fleet, host: str = "%H") -> str:
+    return placeholders.node(fleet["name"], fleet["platform"], host)
 
 
 def _same(wanted: object, value: str) -> bool:

@@ -22,11 +22,11 @@ def argv(fleet: Mapping[str, Any]) -> list[str]:
         return list(fleet["command"])
     literal = placeholders.literal
     words = [
-        f"{fleet['virtualenv']}/bin/celery",
+        f"{fleet['virtualenv']}/bin/celery" if fleet["virtualenv"] else "celery",
         "-A",
         literal(fleet["app"]),
         "worker",
-        f"--hostname={fleet['name']}-%i@%H",
+        f"--hostname={placeholders.node(fleet['name'], fleet['platform'])}",
         f"--loglevel={fleet['log_level']}",
         f"--pool={fleet['pool']}",
     ]

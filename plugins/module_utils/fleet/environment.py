@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment of a fleet's workers, split between the unit file and the root-only environment file.
+"""The environment of a fleet's workers, and how a host has it: split between unit file and root-only environment file.
 
 An environment file expands no specifiers, so values with the worker's number (`%i`) have to stand in the unit file,
 which everyone can read. Everything else, secrets above all, goes into the environment file.
@@ -22,8 +22,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import names, 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
-    """Every variable of a resolved fleet, with the placeholder `%i` still in the values."""
+def of_keys(fleet: Mapping[str, Any]) -> dict[str, str]:
+    """What the keys of a resolved fleet say to its app and to the lifecycle module, on every platform."""
     literal = placeholders.literal_value
     found = {"CELERY_BROKER_URL": literal(normal(fleet["broker_url"]))}
     if fleet["result_backend"]:
@@ -36,6 +36,12 @@ def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
         found["CELERY_LIFECYCLE_BROKER_USE_SSL"] = literal(json.dumps(ssl, sort_keys=True))
     if fleet["priority_order"] is not None:
         found["CELERY_LIFECYCLE_PRIORITY"] = fleet["priority_order"]
+    return found
+
+
+def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
+    """Every variable of a resolved fleet on a host, with the placeholder `%i` still in the values."""
+    found = of_keys(fleet)
     found["CELERY_LIFECYCLE_STATUS_FILE"] = f"{names.RUNTIME_DIRECTORY}/{fleet['name']}-%i/status.json"
     programs = f"{fleet['virtualenv']}/bin" if fleet["virtualenv"] else posixpath.dirname(fleet["command"][0])
     found["PATH"] = f"{programs}:{_SYSTEM_PATH}"
@@ -43,9 +49,13 @@ def variables(fleet: Mapping[str, Any]) -> dict[str, str]:
     found["SPT_NOENV"] = "1"
     found.update({name: str(value) for name, value in fleet["environment"].items()})
     if fleet["notify"]:
-        own = found.get("PYTHONPATH")
-        found["PYTHONPATH"] = f"{names.LIFECYCLE_DIRECTORY}:{own}" if own else names.LIFECYCLE_DIRECTORY
+        found["PYTHONPATH"] = with_lifecycle(found.get("PYTHONPATH"))
     return found
+
+
+def with_lifecycle(path: str | None) -> str:
+    """The fleet's own `PYTHONPATH` and, before it, where the lifecycle module is."""
+    return f"{names.LIFECYCLE_DIRECTORY}:{path}" if path else names.LIFECYCLE_DIRECTORY
 
 
 def transport_options(fleet: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ README of the role `worker` (`make docs`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import tls, transport_options
@@ -25,12 +26,20 @@ from ansible_collections.muejam.celery.plugins.module_utils.checks import (
     TEXT,
     TEXTS,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import policies, values
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import pod_options, policies, quantities, values
 
-PLATFORMS = ("systemd",)
+SYSTEMD = "systemd"
+KUBERNETES = "kubernetes"
+PLATFORMS = (SYSTEMD, KUBERNETES)
+ON_SYSTEMD = (SYSTEMD,)
+ON_KUBERNETES = (KUBERNETES,)
 
 PREFORK = "prefork"
 POOLS = (PREFORK, "gevent", "solo", "threads")
+
+
+def _union(base: Mapping[Any, Any], top: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    return {**base, **top}
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Key(checks.Key):
     :ivar otherwise: in words, what holds then, where that is no fixed value.
     :ivar inherits: whether the defaults of all fleets can have it.
     :ivar adds: whether its entries add to those of the defaults; every other key replaces its default.
+    :ivar added: how they do.
     :ivar builds_command: whether it only shapes the `celery worker` command line, and means nothing beside `command`.
     :ivar pools: those that have it; Celery ignores it with others.
     :ivar platforms: where it means something.
@@ -52,6 +62,7 @@ class Key(checks.Key):
     otherwise: str = ""
     inherits: bool = True
     adds: bool = False
+    added: Callable[[Mapping[Any, Any], Mapping[Any, Any]], Mapping[Any, Any]] = _union
     builds_command: bool = False
     pools: tuple[str, ...] = POOLS
     platforms: tuple[str, ...] = PLATFORMS
@@ -71,14 +82,14 @@ KEYS: Mapping[str, Key] = {
         any_case=True,
         default="present",
         inherits=False,
-        text="V(absent) drains the workers and removes what the role put on the host.",
+        text="V(absent) drains the workers and removes what the role put on the host or into the cluster.",
     ),
     "workers": Key(
         INTEGER,
         minimum=0,
         default=1,
-        text="Number of workers on this host, 0 or more. A worker is one systemd unit. With a policy only the number "
-        "to begin with.",
+        text="Number of workers on this host or in this cluster, 0 or more. A worker is one systemd unit, or one pod. "
+        "With a policy only the number to begin with.",
     ),
     "policy": Key(
         checks.Kind("a dictionary, {} for the defaults of every part", "dict", policies.plain),
@@ -91,25 +102,29 @@ KEYS: Mapping[str, Key] = {
         TEXTS,
         check=values.argument,
         text="The whole command that starts a worker, in place of C(app), for programs that do so themselves, such as "
-        "C(airflow celery worker). It has to name the node C(<fleet>-%i@%H). C(queues) selects nothing then, it says "
-        "what the command consumes from.",
+        "C(airflow celery worker). It has to name the node C(<fleet>-%i@%H), on Kubernetes C(<fleet>@%H). C(queues) "
+        "selects nothing then, it says what the command consumes from.",
     ),
     "working_directory": Key(
         PATH,
         check=checks.path,
-        otherwise="C(/var/lib/celery-worker/<name>)",
-        text="Directory that workers start in. Their sandbox lets them write to it as far as its permissions do.",
+        otherwise="C(/var/lib/celery-worker/<name>), on Kubernetes that of the image",
+        text="Directory that workers start in. On a host their sandbox lets them write to it as far as its permissions "
+        "do.",
     ),
     "virtualenv": Key(
         PATH,
         check=checks.path,
-        otherwise="C(/opt/celery-worker/<name>) with packages",
-        text="Virtualenv of the app. Left alone unless packages are given.",
+        otherwise="C(/opt/celery-worker/<name>) with packages, on Kubernetes C(celery) of the image's C(PATH)",
+        text="Virtualenv of the app. Left alone unless packages are given. On Kubernetes one that is in the image.",
     ),
-    "packages": Key(TEXTS, check=values.package, text="Requirements that pip installs into the virtualenv."),
+    "packages": Key(
+        TEXTS, check=values.package, platforms=ON_SYSTEMD, text="Requirements that pip installs into the virtualenv."
+    ),
     "python": Key(
         TEXT,
         check=checks.line,
+        platforms=ON_SYSTEMD,
         otherwise="C(celery_worker_python)",
         text="Interpreter that the virtualenv is made with.",
     ),
@@ -117,19 +132,28 @@ KEYS: Mapping[str, Key] = {
         TEXT,
         check=checks.user,
         default="celery",
+        platforms=ON_SYSTEMD,
         text="User that workers run as, created when missing, else left as it is.",
     ),
-    "group": Key(TEXT, check=checks.user, otherwise="that of C(user)", text="Group that workers run as."),
+    "group": Key(
+        TEXT,
+        check=checks.user,
+        otherwise="that of C(user)",
+        platforms=ON_SYSTEMD,
+        text="Group that workers run as.",
+    ),
     "environment": Key(
         MAPPING,
         check=values.variable,
         adds=True,
-        text="Environment variables, secrets included. They are kept in a file that only root can read; a value with "
-        "C(%i) stands in the unit file instead, which everyone can read. Values may have several lines.",
+        text="Environment variables, secrets included. They are kept in a file that only root can read, or in a "
+        "Secret; a value with C(%i) stands in the unit file or the Deployment instead, which others can read. Values "
+        "may have several lines.",
     ),
     "environment_files": Key(
         PATHS,
         check=checks.path,
+        platforms=ON_SYSTEMD,
         text="Files of variables that the application has already, in the spelling of systemd's C(EnvironmentFile=). "
         "Root reads them. C(environment) and what the role sets win over them; a changed file restarts workers at the "
         "next deployment.",
@@ -248,7 +272,8 @@ KEYS: Mapping[str, Key] = {
         check=values.argument,
         builds_command=True,
         text="Further arguments of C(celery worker), but none that erases queues, says what a key says, or hides "
-        "workers from the tools. C(%i) is the worker's number, C(%H) the host's name.",
+        "workers from the tools. C(%i) is the worker's number, C(%H) the host's name; on Kubernetes both are the pod's "
+        "name.",
     ),
     "celery_settings": Key(
         MAPPING,
@@ -277,17 +302,23 @@ KEYS: Mapping[str, Key] = {
         BOOLEAN,
         otherwise="V(true) with app, V(false) with command",
         text="Whether the worker loads the lifecycle module. Without it readiness and draining come from outside, by "
-        "remote control.",
+        "remote control, which Kubernetes cannot do. With a command, the command or the app has to include "
+        "C(muejam_celery_lifecycle).",
     ),
     "watchdog": Key(
         SECONDS,
         otherwise="V(60) with notify",
-        text="Seconds without a sign of life after which systemd restarts the worker; 0 is off.",
+        text="Seconds without a sign of life after which systemd or the kubelet restarts the worker; 0 is off.",
     ),
-    "memory_max": Key(TEXT, check=checks.memory, text="Memory that a worker may take, such as V(512M) or V(25%)."),
+    "memory_max": Key(
+        TEXT,
+        check=checks.memory,
+        text="Memory that a worker may take, such as V(512M), in units of 1024, or on a host V(25%).",
+    ),
     "allow_memory_overcommit": Key(
         BOOLEAN,
         default=False,
+        platforms=ON_SYSTEMD,
         text="Whether the workers' limits together may be above the memory of the host. With a policy its "
         "C(max_workers) count.",
     ),
@@ -297,13 +328,53 @@ KEYS: Mapping[str, Key] = {
         text="CPU time that a worker may take, such as V(150%); V(100%) is one core.",
     ),
     "read_write_paths": Key(
-        PATHS, check=checks.path, text="Further directories that the sandbox lets workers write to."
+        PATHS,
+        check=checks.path,
+        text="Further directories that workers may write to, on a host as far as permissions let them. On Kubernetes "
+        "each is an empty one of the pod's own, which hides what the image has there and ends with the pod.",
     ),
     "unit_options": Key(
         MAPPING,
         check=values.directive,
         adds=True,
+        platforms=ON_SYSTEMD,
         text="Further directives of the unit's [Service] section, as they are. They win over the role's. A list gives "
         "several lines; one that begins with an empty text replaces what the role set.",
+    ),
+    "image": Key(
+        TEXT,
+        check=values.image,
+        platforms=ON_KUBERNETES,
+        text="Image of the app, with Celery in it. It has to be given, here or in the defaults.",
+    ),
+    "pull_policy": Key(
+        TEXT,
+        choices=("Always", "IfNotPresent", "Never"),
+        any_case=True,
+        platforms=ON_KUBERNETES,
+        otherwise="Kubernetes' own, V(Always) for the tag C(latest), else V(IfNotPresent)",
+        text="When a node fetches the image.",
+    ),
+    "requests": Key(
+        MAPPING,
+        platforms=ON_KUBERNETES,
+        keys={
+            "cpu": Key(
+                TEXT, check=quantities.cpu_fault, text="CPU time, such as V(50%) or V(500m); V(100%) is one core."
+            ),
+            "memory": Key(TEXT, check=quantities.memory_fault, text="Memory, such as V(256M), in units of 1024."),
+        },
+        otherwise="C(memory_max) and C(cpu_quota)",
+        text="What a node has to have left for a pod to be put there.",
+    ),
+    "pod_options": Key(
+        MAPPING,
+        inside=pod_options.faults,
+        platforms=ON_KUBERNETES,
+        adds=True,
+        added=pod_options.added,
+        text="C(metadata) and C(spec) to lay over those of the pods, as they are. They win over the role's: "
+        "dictionaries add up, lists of what has a name add up by name (the container is V(worker)), other lists are "
+        "replaced, and V(null) takes out.",
     ),
 }

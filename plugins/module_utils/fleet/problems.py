@@ -19,6 +19,8 @@ _LEFT_OUT = {
     "packages": {"virtualenv"},
     "notify": {"watchdog"},
     "broker_url": {"visibility_timeout"},
+    "memory_max": {"requests"},
+    "cpu_quota": {"requests"},
 }
 """Keys about which a rule would say something only because another key, which is at fault, was left out."""
 
@@ -62,7 +64,7 @@ def find(
         found += faults
         # Rules see the sound values alone: a bad one would make each rule about it repeat the fault in other words.
         faulty = _faulty_keys(faults, path) | unknown
-        resolved = spec.resolve([_without(own, faulty)], sound_defaults)[0]
+        resolved = spec.resolve([_without(own, faulty)], sound_defaults, platform)[0]
         if resolved["state"] == "absent":
             continue
         whole.append((path, resolved))

@@ -14,17 +14,19 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry imp
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
     celery_words,
+    cluster_rules,
     environment,
     placeholders,
     policies,
     spec,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, KUBERNETES
 
 
 def of_one(fleet: spec.Fleet, own: Mapping[str, Any], path: str) -> list[str]:
     """Faults of one resolved fleet; `own` is what the user wrote for it, without defaults."""
-    return [f"{path}.{fault}" for check in _CHECKS for fault in check(fleet, own)]
+    checked = (*_CHECKS, *_OF_PLATFORM.get(fleet["platform"], ()))
+    return [f"{path}.{fault}" for check in checked for fault in check(fleet, own)]
 
 
 def of_memory(fleets: Sequence[tuple[str, spec.Fleet]], host_memory: int | None, label: str) -> list[str]:
@@ -76,10 +78,12 @@ def _start(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         yield "command: given beside app, keep the one that starts this fleet"
     elif not fleet["app"] and not fleet["command"]:
         yield "app: missing, name the Celery app as `celery -A` takes it, such as proj.celery:app (or give command)"
-    if fleet["app"] and not fleet["virtualenv"]:
+    if fleet["app"] and not fleet["virtualenv"] and fleet["platform"] != KUBERNETES:
         yield "virtualenv: missing, give the path of the app's virtualenv, or packages to make one from"
     if fleet["command"]:
-        if fault := checks.path(fleet["command"][0]):
+        fault = checks.path(fleet["command"][0])
+        # An image has a PATH of its own.
+        if fault and fleet["platform"] != KUBERNETES:
             yield f"command[0]: {fault}"
         for key, known in KEYS.items():
             if known.builds_command and own.get(key) is not None:
@@ -215,7 +219,7 @@ def of_app(fleet: spec.Fleet, answer: Mapping[str, Any]) -> list[str]:
             **options,
             "visibility_timeout": answer.get("app_visibility_timeout"),
         }
-    origin = "the app's" if answer else "Celery's, as celery_worker_check_app is off"
+    origin = "the app's" if answer else "Celery's, as nobody asked the app for its own"
     known = set(_timeouts(fleet, {}))
     return [
         f"{fault} (limits that the fleet does not set are {origin})"
@@ -235,8 +239,9 @@ def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         seen.add(queue)
     if celery_words.celery_in(fleet["command"]):
         return
-    if fleet["name"] and fleet["command"] and not any(map(placeholders.uses_number, fleet["command"])):
-        wanted = f"{fleet['name']}-%i@%h"
+    tells_apart = placeholders.uses_host if fleet["platform"] == KUBERNETES else placeholders.uses_number
+    if fleet["name"] and fleet["command"] and not any(map(tells_apart, fleet["command"])):
+        wanted = placeholders.node(fleet["name"], fleet["platform"], "%h")
         if not any(placeholders.uses_number(str(value)) for value in fleet["environment"].values()):
             yield f"command: nothing in it tells the workers apart, name the node {wanted} in it"
 
@@ -253,4 +258,5 @@ def _tls(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"broker_use_ssl{fault}" for fault in tls.faults_with(fleet["broker_use_ssl"], kind))
 
 
+_OF_PLATFORM = {KUBERNETES: (cluster_rules.faults,)}
 _CHECKS = (_tls, _start, _pool, _timeouts, _lists, _policy, arguments.faults)

@@ -35,6 +35,7 @@ _URL_WITH_PASSWORD = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_IMAGE = re.compile(r"[a-zA-Z0-9][\w.-]*(?::[0-9]+)?(?:/[\w.-]+)*(?::[\w.-]+)?(?:@[a-z0-9]+:[0-9a-fA-F]+)?")
 _OFF = ("", "0", "0.0", "false", "f", "no", "n", "off", "null", "none")
 RESERVED_VARIABLES = {
     "CELERY_BROKER_URL": "use the key broker_url",
@@ -104,12 +105,23 @@ def variable(name: object, value: object) -> str | None:
     text = str(value)
     if checks.has_control_characters(text, allowed="\n\t"):
         return "holds a control character that systemd refuses in an environment: remove it"
-    if placeholders.uses_number(text) and (_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(text)):
+    if placeholders.uses_number(text) and looks_secret(name, text):
         return (
-            "looks like a secret and holds %i, and values with the worker's number stand in the unit file, "
-            "which everyone can read: write %%i if the text itself is meant, or move the number to another variable"
+            "looks like a secret and holds %i, and values with the worker's number stand in the unit file (or the "
+            "Deployment), which others can read: write %%i if the text itself is meant, or move the number to another "
+            "variable"
         )
     return None
+
+
+def looks_secret(name: str, text: str) -> bool:
+    """Whether a text, or what it is called, looks like a secret."""
+    return bool(_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(text))
+
+
+def image(value: str) -> str | None:
+    """The name of an image, as container engines take it."""
+    return None if _IMAGE.fullmatch(value) else f"{value!r} is no image: write it as registry.example/shop:1.4"
 
 
 def directive(name: object, value: object) -> str | None:

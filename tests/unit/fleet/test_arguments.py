@@ -185,7 +185,7 @@ def test_fleets_of_different_apps_may_each_send_what_is_scheduled(keys: dict[str
         ([*CELERY, *NODE, "broker.use_ssl=(json)true"], "the key broker_use_ssl"),
         ([*CELERY, *NODE, "timezone=UTC"], "with an underscore"),
         (["/bin/sh", "-c", f"exec {SHELL} worker_uid=root"], "the key user says celery"),
-        (["/srv/venv/bin/celery", "multi", "start", "web-%i@%H"], "no worker that systemd can watch"),
+        (["/srv/venv/bin/celery", "multi", "start", "web-%i@%H"], "no worker that can be watched"),
         (["/srv/venv/bin/celery", "-A", "proj", "purge", "-f"], "celery purge is no worker"),
         (["/usr/bin/setpriv", "--reuid", "celery", *CELERY, *NODE, "--purge"], "erase"),
         (["/usr/bin/sudo", "-u", "celery", "-g", "celery", *CELERY, *NODE, "--purge"], "erase"),

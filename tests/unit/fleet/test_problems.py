@@ -80,18 +80,18 @@ def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
 
 
 def test_a_key_is_refused_where_it_has_no_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KEYS, "image", Key(TEXT, platforms=("docker", "kubernetes")))
-    [fault] = faults_of(image="shop:1", virtualenv="/srv/venv")
+    monkeypatch.setitem(KEYS, "ship", Key(TEXT, platforms=("docker", "kubernetes")))
+    [fault] = faults_of(ship="shop:1", virtualenv="/srv/venv")
     assert fault == (
-        "celery_worker_fleets[0].image: has no meaning on systemd, only on docker and kubernetes: remove it"
+        "celery_worker_fleets[0].ship: has no meaning on systemd, only on docker and kubernetes: remove it"
     )
     # Defaults may serve hosts of several platforms.
-    assert problems.find([fleet()], {**BASE, "image": "shop:1"}) == []
-    assert problems.find([fleet()], {**BASE, "image": 5})[0].startswith("celery_worker_fleet_defaults.image: ")
+    assert problems.find([fleet()], {**BASE, "ship": "shop:1"}) == []
+    assert problems.find([fleet()], {**BASE, "ship": 5})[0].startswith("celery_worker_fleet_defaults.ship: ")
 
 
 def test_the_table_of_keys_knows_every_platform() -> None:
-    assert set(PLATFORMS) == set(registry.PLATFORMS)
+    assert set(registry.PLATFORMS) <= set(PLATFORMS)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def resolved(own: dict[str, Any], defaults: dict[str, Any] | None = None) -> spe
 
 
 def test_a_fleet_has_every_key() -> None:
-    assert set(resolved({})) == set(KEYS)
+    assert set(resolved({})) == {*KEYS, "platform"}
 
 
 def test_own_values_win_and_null_is_the_built_in_default() -> None:
@@ -97,7 +97,7 @@ def test_celerys_own_values_count_where_nobody_asks_the_app() -> None:
     fleet = resolved({"app": "proj", "broker_url": "redis://h", "time_limit": 1800, "drain_timeout": 1800})
     (found,) = rules.of_app(fleet, {})
     assert "use more than 9000 (" in found
-    assert "celery_worker_check_app is off" in found
+    assert "nobody asked the app for its own" in found
     command = {**fleet, "app": None, "command": ["/bin/x", "%i"]}
     assert rules.of_app(command, {}) == []
 

@@ -32,6 +32,9 @@ CONTAINER = "worker"
 LIFECYCLE_PORT = 8484
 LIFECYCLE_PORT_NAME = "lifecycle"
 STATUS_PATH = "status"
+READY_PATH = "/ready"
+ALIVE_PATH = "/alive"
+"""What a worker in a pod answers on its port: its status, and to the probes of the kubelet."""
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation of a pod: of two that are alike otherwise, the one with the lower number is deleted first."""

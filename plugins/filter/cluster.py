@@ -1,0 +1,97 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters over what fleets are in a cluster: thin, the rules are in `module_utils/platforms/kubernetes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import objects, ownership, settings
+
+
+def cluster_problems(variables: Mapping[str, Any]) -> list[str]:
+    """Every fault of what the role is told of a cluster."""
+    return settings.problems(variables)
+
+
+def cluster_objects(
+    fleets: Sequence[spec.Fleet],
+    namespace: str,
+    lifecycle: Mapping[str, str],
+    replicas: Mapping[str, int] | None = None,
+    network_policy: bool = False,
+) -> list[objects.Object]:
+    """Every object of resolved fleets."""
+    numbers = replicas or {}
+    return [
+        thing
+        for fleet in fleets
+        for thing in objects.of_fleet(fleet, namespace, lifecycle, numbers.get(fleet["name"]), network_policy)
+    ]
+
+
+def cluster_files(found: Sequence[objects.Object]) -> dict[str, str]:
+    """The objects as YAML, by the names of files."""
+    return {objects.file_name(thing): _yaml(thing) for thing in found}
+
+
+def cluster_leftovers(fleets: Sequence[str], namespace: str) -> list[objects.Object]:
+    """What is to go with fleets, by its names alone."""
+    return [thing for fleet in fleets for thing in objects.names_of_all(fleet, namespace)]
+
+
+def cluster_numbers(replicas: Mapping[str, int], namespace: str) -> list[objects.Object]:
+    """Numbers of pods by fleets' names, as they are to be applied."""
+    return [ownership.number(fleet, namespace, number) for fleet, number in replicas.items()]
+
+
+def cluster_replicas(deployments: Sequence[Mapping[str, Any]], unhanded: bool = False) -> dict[str, int]:
+    """How many pods the Deployments of fleets are to have, by the fleets' names."""
+    return ownership.still_ours(deployments) if unhanded else ownership.numbers(deployments)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as people read them."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _yaml(thing: objects.Object) -> str:
+    text: str = yaml.dump(_plain(thing), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return f"# Written by the role muejam.celery.worker, and written anew at its next run.\n---\n{text}"
+
+
+def _plain(value: Any) -> Any:
+    """In Python's own types: Ansible gives some that YAML would name."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Sequence):
+        return [_plain(one) for one in value]
+    return value
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filters by the names that playbooks use."""
+        return {
+            "cluster_files": cluster_files,
+            "cluster_leftovers": cluster_leftovers,
+            "cluster_numbers": cluster_numbers,
+            "cluster_objects": cluster_objects,
+            "cluster_problems": cluster_problems,
+            "cluster_replicas": cluster_replicas,
+        }

@@ -1,0 +1,61 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who owns the number of a fleet's pods, by what the API server notes of each field.
+
+A field that its only owner stops to send is taken out, and a Deployment without `replicas` gets one pod. Whoever is to
+decide on the number later could not take it over from us in time. So the number has a field manager of its own from the
+beginning, and what is applied under `muejam.celery` never has it. An autoscaler, a person with `kubectl scale` or this
+collection may then change it, and the next deployment leaves it as it is.
+
+https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
+
+NUMBER_MANAGER = "muejam.celery.workers"
+"""The field manager under which deployments set the number of pods."""
+
+
+def number(fleet: str, namespace: str, replicas: int) -> dict[str, Any]:
+    """What to apply under `NUMBER_MANAGER`: the number of a fleet's pods and nothing else."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": names.object_name(fleet), "namespace": namespace},
+        "spec": {"replicas": replicas},
+    }
+
+
+def numbers(deployments: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many pods each of these Deployments of fleets is to have, by the fleet's name."""
+    found = {}
+    for deployment in deployments:
+        fleet = names.fleet_of_labels(deployment["metadata"].get("labels") or {})
+        if fleet:
+            found[fleet] = int(deployment["spec"].get("replicas", 1))
+    return found
+
+
+def still_ours(deployments: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Of `numbers` those that the next apply would take out, after a run that ended before it handed them over."""
+    return {
+        fleet: replicas
+        for deployment in deployments
+        if _is_applied(deployment)
+        for fleet, replicas in numbers([deployment]).items()
+    }
+
+
+def _is_applied(deployment: Mapping[str, Any]) -> bool:
+    return any(
+        entry.get("manager") == names.FIELD_MANAGER
+        and entry.get("operation") == "Apply"
+        and "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+        for entry in deployment["metadata"].get("managedFields") or ()
+    )
