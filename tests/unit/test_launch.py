@@ -102,7 +102,7 @@ def test_every_python_that_a_role_starts_is_isolated(path: str) -> None:
 
 def test_pip_does_not_work_in_a_directory_of_everybody() -> None:
     # Without chdir the module pip goes to /tmp, and several of the Pythons that it starts import from there.
-    for path in ROLES.glob("*/tasks/*.yml"):
+    for path in ROLES.glob("*/tasks/**/*.yml"):
         for task in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
             if "ansible.builtin.pip" in task:
                 assert task["ansible.builtin.pip"]["chdir"] == "/", f"{path}: {task['name']}"

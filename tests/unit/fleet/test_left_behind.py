@@ -16,7 +16,7 @@ PLAY = """
   gather_facts: false
   vars_files: [ROLE/vars/main.yml]
   tasks:
-    - ansible.builtin.import_tasks: ROLE/tasks/left_behind.yml
+    - ansible.builtin.import_tasks: ROLE/tasks/systemd/left_behind.yml
 """
 
 
@@ -25,6 +25,7 @@ def test_a_fleet_that_the_inventory_does_not_name_is_told(tmp_path: Path) -> Non
     given = {
         "__celery_worker_found": {"fleets": ["gone", "web", "web-old"]},
         "celery_worker_fleet_defaults": {},
+        "celery_worker_platform": "systemd",
         "celery_worker_fleets": [{"name": "web"}, {"name": "gone", "state": "absent"}],
     }
     command = [

@@ -71,20 +71,20 @@ def test_environment_files_stand_before_the_fleets_own() -> None:
 
 
 def test_root_runs_python_isolated_and_nothing_in_the_applications_environment() -> None:
-    for tasks in sorted(ROLE.parent.glob("*/tasks/*.yml")):
+    for tasks in sorted(ROLE.parent.glob("*/tasks/**/*.yml")):
         for first in re.findall(r"\['python'\]\['executable'\], ('-\w+')", tasks.read_text(encoding="utf-8")):
             assert first == "'-I'", tasks
-    [reading] = [task for task in read("tasks/environment_files.yml") if task["name"].endswith("| Read")]
+    [reading] = [task for task in read("tasks/systemd/environment_files.yml") if task["name"].endswith("| Read")]
     assert "'--property=DynamicUser=yes'" in reading["ansible.builtin.command"]["argv"]
 
 
 def test_environment_files_are_read_with_a_message_bus_and_a_failure_is_told() -> None:
     for platform in read("../_common/vars/main.yml")["__celery_common_platforms"]["systemd"].values():
         assert "dbus" in platform["packages"]
-    [fleets] = [task for task in read("tasks/main.yml") if "block" in task]
+    [fleets] = [task for task in read("tasks/systemd/main.yml") if "block" in task]
     order = [task["name"] for task in fleets["block"]]
     assert order.index("Tools") < order.index("Environment files") < order.index("Probe")
-    reading, telling = [task for task in read("tasks/environment_files.yml") if "read" in task["name"].lower()]
+    reading, telling = [task for task in read("tasks/systemd/environment_files.yml") if "read" in task["name"].lower()]
     assert reading["no_log"]
     assert reading["failed_when"] is False
     assert "stderr" in telling["ansible.builtin.debug"]["msg"]
