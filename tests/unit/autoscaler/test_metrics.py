@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
@@ -55,13 +59,26 @@ class Host(FakePlatform):
         return self.reading
 
 
-def registry(folder: Path, waiting: int | None) -> CollectorRegistry:
-    policy = parse_policy({"limits": {"min_workers": 1, "max_workers": 9}})
+LIMITS = {"limits": {"min_workers": 1, "max_workers": 9}}
+
+
+def registry(folder: Path, waiting: int | None, rules: Mapping[str, Any] = MappingProxyType({})) -> CollectorRegistry:
+    policy = parse_policy({**LIMITS, **rules})
     # Two fleets take from one queue.
     fleets = tuple(WatchedFleet(name, URL, policy=policy) for name in ("web", "mail"))
     configuration = Configuration(mode="advise", state=str(folder / "s"), status=str(folder / "t"), fleets=fleets)
     workers = (
-        WorkerReading("web-1@a", "consuming", "1:1", active=1, reserved=0, started=8, taken={"celery": 8}),
+        WorkerReading(
+            "web-1@a",
+            "consuming",
+            "1:1",
+            active=1,
+            reserved=0,
+            started=8,
+            taken={"celery": 8},
+            memory=3e8,
+            memory_allowed=5e8,
+        ),
         WorkerReading("web-2@a", "consuming", "2:1", active=0, reserved=0, started=3, taken={"celery": 3}),
         WorkerReading("web-3@a", "consuming", "3:1", why="silent"),
         WorkerReading("web-4@a", "draining", "4:1", active=2, reserved=0, started=5, taken={"celery": 5}),
@@ -103,7 +120,40 @@ def test_numbers(tmp_path: Path) -> None:
     assert served.get_sample_value("celery_autoscaler_max_workers", {"fleet": "web"}) == 9
     done = {"fleet": "web", "worker": "web-1@a"}
     assert served.get_sample_value("celery_worker_tasks_processed_total", done) == 7
+    assert served.get_sample_value("celery_worker_memory_bytes", done) == 3e8
+    assert served.get_sample_value("celery_worker_memory_limit_bytes", done) == 5e8
+    # One without a limit has none.
+    assert served.get_sample_value("celery_worker_memory_limit_bytes", {**done, "worker": "web-2@a"}) is None
     assert served.get_sample_value("celery_autoscaler_decisions_total", {"fleet": "web", "action": "hold"}) == 1
+    assert served.get_sample_value("celery_autoscaler_interval_seconds") == 5
+
+
+@pytest.mark.parametrize(
+    ("rules", "promised", "needed"),
+    [
+        ({}, 30, {"queue_depth", "cpu", "memory", "wait_time", "processed_total"}),
+        ({"target": {"wait_time": "45s"}}, 45, {"queue_depth", "running", "processed_total"}),
+        (
+            {
+                "scale_up": {"any": [{"metric": "cpu", "above": 80}], "add": {"workers": 1}},
+                "scale_down": {"all": [{"metric": "cpu", "below": 30}], "remove": {"workers": 1}},
+            },
+            None,
+            {"cpu"},
+        ),
+    ],
+)
+def test_what_a_policy_promises_and_needs(
+    tmp_path: Path, rules: Mapping[str, Any], promised: float | None, needed: set[str]
+) -> None:
+    served = registry(tmp_path, 7, rules)
+    assert served.get_sample_value("celery_autoscaler_promised_wait_seconds", {"fleet": "web"}) == promised
+    samples = [sample for family in served.collect() for sample in family.samples]
+    assert needed == {
+        sample.labels["metric"]
+        for sample in samples
+        if sample.name == "celery_autoscaler_metric_needed" and sample.labels["fleet"] == "web"
+    }
 
 
 def test_what_is_unknown_is_absent(tmp_path: Path) -> None:

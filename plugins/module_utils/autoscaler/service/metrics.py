@@ -11,7 +11,15 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import FleetWatch, Look
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
-from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import OBSERVED, WAIT_TIME
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    METRICS,
+    OBSERVED,
+    PROCESSED_TOTAL,
+    QUEUE_DEPTH,
+    RUNNING,
+    WAIT_TIME,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Comparison, Policy, WaitTarget
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
@@ -58,6 +66,9 @@ class FleetMetrics:
                 errors.add_metric([watch.fleet.name, what], watch.errors[what])
         yield age
         yield errors
+        interval = gauge("celery_autoscaler_interval_seconds", "Seconds between two looks at a fleet.")
+        interval.add_metric([], self._daemon.configuration.interval)
+        yield interval
         events = counter("celery_autoscaler_events", "What happened to the service itself, as in its log.", "event")
         for event, count in sorted(self._daemon.log.counts.items()):
             events.add_metric([event], count)
@@ -131,6 +142,7 @@ def _each_worker(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     done = counter("celery_worker_tasks_processed", "Tasks that a worker has finished since it started.", *labels)
     cpu = counter("celery_worker_cpu_seconds", "CPU time of a worker and its children.", *labels)
     memory = gauge("celery_worker_memory_bytes", "Memory of a worker and its children.", *labels)
+    allowed = gauge("celery_worker_memory_limit_bytes", "Memory that a worker may use, where it has a limit.", *labels)
     for watch, look in looks:
         for worker in look.workers:
             named = [watch.fleet.name, worker.name]
@@ -141,10 +153,11 @@ def _each_worker(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
                 (done, _finished(worker)),
                 (cpu, worker.cpu_seconds),
                 (memory, worker.memory),
+                (allowed, worker.memory_allowed),
             ):
                 if value is not None:
                     family.add_metric(named, value)
-    yield from (active, reserved, scheduled, done, cpu, memory)
+    yield from (active, reserved, scheduled, done, cpu, memory, allowed)
 
 
 def _finished(worker: WorkerReading) -> int | None:
@@ -158,6 +171,9 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     ceiling = gauge("celery_autoscaler_max_workers", "The ceiling in force.", "fleet")
     seen = gauge("celery_autoscaler_metric", "What a decision is made on, in the metric's own unit.", "fleet", "metric")
     unknown = gauge("celery_autoscaler_metric_unknown", "1 for a metric that is not known.", "fleet", "metric")
+    needed = gauge(
+        "celery_autoscaler_metric_needed", "1 for a metric that the fleet's policy decides on.", "fleet", "metric"
+    )
     bound = gauge(
         "celery_autoscaler_metric_bound",
         "What is sure of a metric that is not known exactly: it is at_least this, at_most that.",
@@ -167,6 +183,11 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     )
     blocked = gauge("celery_autoscaler_broker_blocked", "1 while the fleet's broker takes no tasks.", "fleet")
     wait = gauge("celery_task_wait_seconds", "How long the task waits by now that waits longest.", "fleet")
+    promised = gauge(
+        "celery_autoscaler_promised_wait_seconds",
+        "The wait that the policy promises: of its target, else the one above which its rules add workers.",
+        "fleet",
+    )
     decisions = counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
     for watch, look in looks:
         name, observation = watch.fleet.name, look.cycle.seen
@@ -192,8 +213,33 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
         low, high = policy.limits.narrowed(policy.schedule.in_force(observation.at))
         floor.add_metric([name], low)
         ceiling.add_metric([name], high)
+        for metric in _decided_on(policy):
+            needed.add_metric([name, metric], 1.0)
+        promise = _promised_wait(policy)
+        if promise is not None:
+            promised.add_metric([name], promise)
         if look.wanted is not None:
             wanted.add_metric([name], look.wanted)
         for action in Action:
             decisions.add_metric([name, action.value], watch.decisions[action.value])
-    yield from (wanted, current, floor, ceiling, seen, unknown, bound, blocked, wait, decisions)
+    yield from (wanted, current, floor, ceiling, seen, unknown, needed, bound, blocked, wait, promised, decisions)
+
+
+def _decided_on(policy: Policy) -> list[str]:
+    """Return the observed metrics without which the policy cannot decide."""
+    if isinstance(policy.rules, WaitTarget):
+        return [QUEUE_DEPTH, RUNNING, PROCESSED_TOTAL]
+    conditions = policy.rules.up.conditions + policy.rules.down.conditions
+    return sorted({METRICS[condition.metric].growth_of or condition.metric for condition in conditions})
+
+
+def _promised_wait(policy: Policy) -> float | None:
+    """Return the seconds that the policy wants tasks to wait at most, None where it names none."""
+    if isinstance(policy.rules, WaitTarget):
+        return policy.rules.wait_time
+    thresholds = (
+        condition.threshold
+        for condition in policy.rules.up.conditions
+        if condition.metric == WAIT_TIME and condition.comparison is Comparison.ABOVE
+    )
+    return min(thresholds, default=None)
