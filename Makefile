@@ -63,7 +63,8 @@ lint: venv ## Style, types, Ansible's production rules, and the built collection
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(TYPED) $(BIN)/mypy --no-error-summary -p ansible_collections.muejam.celery.plugins -p muejam_celery_lifecycle
-	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/cluster/cluster.py tests/conftest.py tests/host/conftest.py molecule/conftest.py demo
+	@$(TYPED) $(BIN)/mypy --no-error-summary tests/bed tests/cluster/cluster.py tests/conftest.py tests/host/conftest.py \
+		molecule/conftest.py demo monitoring
 	@$(BIN)/yamllint --strict .
 	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog lint
 	@$(WITH_COLLECTION) $(BIN)/ansible-lint --offline -q
@@ -82,7 +83,7 @@ examples: venv ## The unit tests with many more examples of what rules are to ho
 	@$(PY) $(PYTEST) tests/unit --numprocesses $(PROCESSES) --hypothesis-profile many $(ARGS)
 
 .PHONY: broker
-broker: venv servers ## Tests with real brokers
+broker: venv servers ## Tests with real brokers and a real Prometheus
 	@$(PY) $(PYTEST) tests/broker --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 .PHONY: molecule
@@ -130,8 +131,9 @@ build: venv ## The collection's archive, in build/
 	@$(BIN)/ansible-galaxy collection build --force --output-path build .
 
 .PHONY: docs
-docs: venv ## Write what users read of fleet keys, role variables and metrics anew, from where they are described
+docs: venv ## Write dashboards, and what users read of keys, variables, metrics and alerts, anew from their tables
 	@$(WITH_COLLECTION) $(PY) tests/bed/documented.py
+	@$(PY) monitoring/dashboards.py
 
 .PHONY: changelog
 changelog: venv ## Write CHANGELOG.md anew from changelogs/fragments

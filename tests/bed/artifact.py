@@ -18,6 +18,8 @@ from muejam_bed.shell import BedError, run, say
 NAME = "muejam.celery"
 # What a user of the built collection has no use for.
 UNWANTED = ("tests", "molecule", "demo", "requirements", ".ci", ".gitignore", "Makefile", "pyproject.toml")
+# What is used without any role or plugin.
+MONITORING = ("monitoring/alerts.yml", "monitoring/dashboards/fleets.json", "docs/runbooks/not-scaling-up.md")
 PLUGIN_KINDS = {"modules": "module", "filter": "filter", "lookup": "lookup", "inventory": "inventory"}
 
 
@@ -54,7 +56,7 @@ def check(scratch: Path) -> None:
     unwanted = [name for name in UNWANTED if (root / name).exists()]
     if unwanted:
         raise BedError(f"the built collection carries {', '.join(unwanted)}: add them to build_ignore in galaxy.yml")
-    for name in ("README.md", "LICENSE", "CHANGELOG.md", "meta/runtime.yml", "meta/ee-requirements.txt"):
+    for name in ("README.md", "LICENSE", "CHANGELOG.md", "meta/runtime.yml", "meta/ee-requirements.txt", *MONITORING):
         if not (root / name).is_file():
             raise BedError(f"the built collection lacks {name}")
 

@@ -5,7 +5,8 @@
 
 The table of keys writes the nested options of the role `worker`, and the table of keys in its README. The table of
 variables writes the options and defaults of the role `autoscaler`, and the settings that it checks. Argument specs
-write the tables of variables in READMEs. The table of metrics writes the tables in docs/policy.md. A unit test
+write the tables of variables in READMEs. The table of metrics writes the tables in docs/policy.md. What the service
+exports, and the alerts with the first words of their runbooks, write the tables in docs/monitoring.md. A unit test
 compares what this writes with the files.
 """
 
@@ -20,12 +21,23 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.metrics import FleetMetrics
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.streams import Streams
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.task_metrics import TaskMetrics
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 
-ROLES = Path(__file__).parents[2] / "roles"
-POLICY = Path(__file__).parents[2] / "docs/policy.md"
+CHECKOUT = Path(__file__).parents[2]
+ROLES = CHECKOUT / "roles"
+POLICY = CHECKOUT / "docs/policy.md"
+MONITORING = CHECKOUT / "docs/monitoring.md"
+RUNBOOKS = CHECKOUT / "docs/runbooks"
+ALERTS = CHECKOUT / "monitoring/alerts.yml"
 _ROLE = re.compile(r"P\(muejam\.celery\.(\w+)#role\)")
 _VALUE = re.compile(r"[CVO]\(([^()]*)\)")
 _KINDS = {"float": "number", "raw": "bool or dict"}
@@ -58,7 +70,33 @@ def written() -> dict[Path, str]:
     texts[readme] = _replaced(texts[readme], "fleet keys", "\n".join(_rows()))
     text = _replaced(POLICY.read_text(encoding="utf-8"), "metrics of rules", "\n".join(_metrics(True)))
     texts[POLICY] = _replaced(text, "other metrics", "\n".join(_metrics(False)))
+    text = _replaced(MONITORING.read_text(encoding="utf-8"), "alerts", "\n".join(_alerts()))
+    texts[MONITORING] = _replaced(text, "exported metrics", "\n".join(_exported()))
     return texts
+
+
+def exported() -> list[Any]:
+    """Every family of metrics that the service exports, by name, without its values."""
+    daemon = Daemon(Configuration, FakePlatform(), lambda line: None, Notifier({}))
+    families = [*FleetMetrics(daemon).collect(), *TaskMetrics(daemon, Streams(lambda worker: None)).collect()]
+    return sorted(families, key=lambda family: family.name)
+
+
+def series(family: Any) -> list[str]:
+    """The names of a family's series."""
+    endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+    return [family.name + ending for ending in endings]
+
+
+def alerts() -> list[dict[str, Any]]:
+    """The rules of monitoring/alerts.yml."""
+    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def runbook(alert: str) -> Path:
+    """The runbook of the alert of that name: in small letters, with a hyphen between words."""
+    return RUNBOOKS / (re.sub(r"(?<=.)([A-Z])", r"-\1", alert).lower() + ".md")
 
 
 def _replaced(text: str, what: str, part: str, comment: str = "") -> str:
@@ -143,6 +181,25 @@ def _metrics(in_rules: bool) -> Iterator[str]:
     for name, metric in METRICS.items():
         if metric.in_rules == in_rules:
             yield f"| `{name}` | {units.get(metric.unit, metric.unit.value)} | {_markdown(metric.text)} |"
+
+
+def _exported() -> Iterator[str]:
+    yield "| Metric | Labels | What it is |"
+    yield "|---|---|---|"
+    for family in exported():
+        labels = ", ".join(f"`{label}`" for label in family._labelnames)
+        name = family.name if family.type == "histogram" else series(family)[0]
+        yield f"| `{name}` | {labels} | {_markdown(family.documentation)} |"
+
+
+def _alerts() -> Iterator[str]:
+    yield "| Alert | Severity | What it means |"
+    yield "|---|---|---|"
+    for rule in alerts():
+        path = runbook(rule["alert"])
+        _title, meaning = path.read_text(encoding="utf-8").split("\n\n")[:2]
+        link = f"[`{rule['alert']}`]({path.relative_to(MONITORING.parent)})"
+        yield f"| {link} | {rule['labels']['severity']} | {' '.join(meaning.split())} |"
 
 
 def _plain(default: object) -> str:

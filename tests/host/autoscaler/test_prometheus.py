@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from autoscaled_host import PASSWORD, Scaled
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_server import Prometheus, prometheus_running
 
+from muejam_bed.prometheus import Prometheus, prometheus_running, scraping
 from muejam_bed.shell import wait_until
 
 PORT = 9541
@@ -87,7 +87,7 @@ def watched(bare: Scaled, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     # A scrape between them would take the later ones for some of those whose rates are asked for.
     before = DONE_BEFORE + FAILED_BEFORE
     wait_until(lambda: at_endpoint(target, "celery_tasks_total") == before, 60)
-    with prometheus_running(folder, target) as prometheus:
+    with prometheus_running(folder, scraping(target)) as prometheus:
         watched = Watched(bare, prometheus)
         watched.wait_for(f'celery_tasks_total{{task="{TASK}"}}', lambda value: value == before)
         yield watched

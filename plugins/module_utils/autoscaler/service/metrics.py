@@ -114,7 +114,12 @@ def _workers(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     active = gauge("celery_workers_active", "Workers that run at least one task.", "fleet")
     idle = gauge("celery_workers_idle", "Workers that consume and run no task.", "fleet")
     silent = gauge("celery_workers_unknown", "Workers of which it is not known what they do.", "fleet")
-    by_state = gauge("celery_workers", "Workers by state; draining ones are on their way out.", "fleet", "state")
+    by_state = gauge(
+        "celery_workers",
+        "Workers by state: consuming, starting, ending (not told to), draining (told to), down (wanted, not running).",
+        "fleet",
+        "state",
+    )
     stuck = gauge("celery_workers_stuck", "Workers that idle while tasks wait, for too long.", "fleet")
     ended = counter("celery_workers_ended", "Workers that ended without having been told to.", "fleet")
     again = counter("celery_workers_started_again", "Workers that were wanted and down, and started again.", "fleet")
@@ -188,7 +193,12 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
         "The wait that the policy promises: of its target, else the one above which its rules add workers.",
         "fleet",
     )
-    decisions = counter("celery_autoscaler_decisions", "Decisions by what they did.", "fleet", "action")
+    decisions = counter(
+        "celery_autoscaler_decisions",
+        "Decisions by what they did; one that was to be carried out and was not does not count.",
+        "fleet",
+        "action",
+    )
     for watch, look in looks:
         name, observation = watch.fleet.name, look.cycle.seen
         if observation.workers is not None:

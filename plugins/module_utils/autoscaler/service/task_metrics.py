@@ -37,7 +37,7 @@ class TaskMetrics:
         yield from self._health()
 
     def _tasks(self) -> Iterator[Any]:
-        total = counter("celery_tasks", "Runs of tasks that ended, well or not.", *_LABELS)
+        total = counter("celery_tasks", "Runs of tasks that ended: succeeded, failed and retried ones.", *_LABELS)
         failed = counter(
             "celery_tasks_failed", "Runs that ended with an exception, exceeded time limits among them.", *_LABELS
         )

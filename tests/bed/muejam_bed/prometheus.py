@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Prometheus of the test's own, which scrapes one address every second."""
+"""A Prometheus of a test's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ class Prometheus:
         assert len(found) <= 1, found
         return found[0][1] if found else None
 
+    def rules(self) -> list[dict[str, Any]]:
+        """Return every rule, with its health and its last error."""
+        return [rule for group in self._get("rules")["data"]["groups"] for rule in group["rules"]]
+
     def ready(self) -> bool:
         """Say whether it scrapes."""
         try:
@@ -52,15 +56,26 @@ class Prometheus:
         return answer
 
 
+def installed(program: str) -> str:
+    """Return the path of a program of Prometheus."""
+    path = shutil.which(program)
+    assert path, f"{program} is not installed; install the package prometheus"
+    return path
+
+
+def scraping(target: str) -> dict[str, Any]:
+    """Return a configuration that scrapes C(target) (host:port) every second."""
+    scrape = {"job_name": "celery", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
+    return {"scrape_configs": [scrape]}
+
+
 @contextmanager
-def prometheus_running(folder: Path, target: str) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes C(target) (host:port), with its files in C(folder)."""
-    program = shutil.which("prometheus")
-    assert program, "prometheus is not installed; install the package prometheus"
+def prometheus_running(folder: Path, configuration: Mapping[str, Any]) -> Iterator[Prometheus]:
+    """Run a Prometheus with this configuration and its files in C(folder), until it scrapes something."""
+    program = installed("prometheus")
     port = free_port()
     config = folder / "prometheus.yml"
-    scrape = {"job_name": "celery", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
-    config.write_text(yaml.safe_dump({"scrape_configs": [scrape]}), encoding="utf-8")
+    config.write_text(yaml.safe_dump(dict(configuration)), encoding="utf-8")
     log = folder / "prometheus.log"
     command = [
         program,

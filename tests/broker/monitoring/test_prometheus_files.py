@@ -1,0 +1,124 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prometheus takes the files of monitoring/, its rules say what they are to, and it answers each panel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import dashboards
+import documented
+from muejam_bed.prometheus import Prometheus, installed, prometheus_running
+from muejam_bed.shell import wait_until
+
+# Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from exporting import Exporting
+
+MONITORING = documented.CHECKOUT / "monitoring"
+OF_GRAFANA = {"$__rate_interval": "1m", "$fleet": ".*", "$instance": ".*", "$task": ".*", "$worker": ".*"}
+
+
+def promtool(*arguments: str | Path) -> None:
+    """Run promtool, which is to find nothing wrong."""
+    command = [installed("promtool"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def queries() -> list[tuple[str, str]]:
+    """Every query of the dashboards as Grafana sends it, with where it stands."""
+    found = [
+        (f"{name}: {panel.title}: {legend}", query)
+        for name, dashboard in dashboards.DASHBOARDS.items()
+        for row in dashboard.rows.values()
+        for panel in row
+        for legend, query in panel.queries.items()
+    ]
+    found += [
+        (f"annotation {name}", f"increase({counter}[1m]) > 0") for name, _c, counter, _t in dashboards.ANNOTATIONS
+    ]
+    return [(where, as_sent(dashboards.chosen(query))) for where, query in found]
+
+
+def as_sent(query: str) -> str:
+    for variable, value in OF_GRAFANA.items():
+        query = query.replace(variable, value)
+    return query
+
+
+def configuration(ports: list[int]) -> dict[str, Any]:
+    """monitoring/prometheus.yml with its rules in place and these autoscalers, all of it quicker."""
+    config: dict[str, Any] = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
+    (job,) = config["scrape_configs"]
+    job["scrape_interval"] = "1s"
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
+    rules = [str(MONITORING / name) for name in config["rule_files"]]
+    return {**config, "global": {"evaluation_interval": "1s"}, "rule_files": rules}
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """One that has scraped two hosts with the same fleets for a while."""
+    folder = tmp_path_factory.mktemp("monitoring")
+    hosts = [Exporting(name, folder) for name in ("app1", "app2")]
+    with prometheus_running(folder, configuration([host.port for host in hosts])) as server:
+
+        def scraped_again() -> bool:
+            for host in hosts:
+                host.look()
+            return (server.value("min(count_over_time(celery_autoscaler_interval_seconds[1m]))") or 0) >= 4
+
+        wait_until(scraped_again, 30, lambda: server.ask("up"), every=1)
+        yield server
+
+
+def test_promtool_finds_no_fault() -> None:
+    promtool("check", "config", MONITORING / "prometheus.yml")
+
+
+def test_rules_fire_when_they_are_to_and_not_otherwise() -> None:
+    promtool("test", "rules", MONITORING / "alerts_test.yml")
+
+
+def test_queries_of_dashboards_can_be_read(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:{place}", "expr": query} for place, (_where, query) in enumerate(queries())]
+    file = tmp_path / "panels.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}), encoding="utf-8")
+    promtool("check", "rules", file)
+
+
+def test_each_query_of_a_dashboard_is_answered(prometheus: Prometheus) -> None:
+    empty = [where for where, query in queries() if not prometheus.ask(query)]
+    assert empty == []
+
+
+def test_rules_are_evaluated_without_errors_where_two_hosts_have_the_same_fleets(prometheus: Prometheus) -> None:
+    def evaluated() -> bool:
+        return all(rule["health"] != "unknown" for rule in prometheus.rules())
+
+    wait_until(evaluated, 30, prometheus.rules)
+    assert [(rule["name"], rule["lastError"]) for rule in prometheus.rules() if rule["health"] != "ok"] == []
+    named = {rule["name"] for rule in prometheus.rules() if rule["type"] == "recording"}
+    assert [name for name in sorted(named) if not prometheus.ask(name)] == []
+
+
+def test_names_of_the_exporter_have_its_labels(prometheus: Prometheus) -> None:
+    labels = 'name="shop.mail", queue_name="celery"'
+    assert prometheus.value(f"min(celery_task_succeeded_total{{{labels}}})") == prometheus.value(
+        "min(celery_task_succeeded_total)"
+    )
+    assert prometheus.ask(f"celery_task_runtime_bucket{{{labels}, le='1.0'}}")
+    # Two fleets of three workers on two hosts, each there once.
+    assert prometheus.value('count(celery_worker_up{hostname=~".+"} == 1)') == 12
+    assert prometheus.value('count(celery_worker_tasks_active{hostname=~".+"})') == 12
+    assert prometheus.value('count(celery_queue_length{queue_name="celery", queue="celery"})') == 2
