@@ -42,6 +42,14 @@ def test_an_alert_is_tested_both_ways(alert: str) -> None:
     assert [case for case in cases if not case["exp_alerts"]]
 
 
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS if "for" in rule])
+def test_an_alert_that_has_to_last_does_not_fire_before(alert: str) -> None:
+    results = [
+        [bool(case["exp_alerts"]) for case in test["alert_rule_test"] if case["alertname"] == alert] for test in TESTS
+    ]
+    assert [False, True] in results
+
+
 def test_a_demo_fires_none() -> None:
     (demo,) = DEMO
     assert all(case["exp_alerts"] == [] for case in demo["alert_rule_test"])
