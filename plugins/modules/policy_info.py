@@ -294,6 +294,9 @@ schedule_entries:
   description:
     - The edges of the policy's windows in three languages, each with the bounds that hold from it on.
     - Entries of C(cron) hold on a host whose clock shows the zone of the policy.
+    - What a window that comes once is for a language without years tells RV(schedule_fidelity). Its entries in C(cron)
+      and C(kubernetes) have the only C(year) for which they are meant; without a look at it they come again each year.
+    - A window that is over by O(at) has no entries.
   returned: when there are no problems
   type: dict
   contains:
@@ -319,6 +322,31 @@ schedule_entries:
       - {schedule: "0 8 * * 1-5", min_workers: 5, max_workers: 20}
     kubernetes:
       - {schedule: "0 8 * * 1-5", time_zone: UTC, min_workers: 5, max_workers: 20}
+schedule_fidelity:
+  description: What RV(schedule_entries) of each language keep of each window, in the words of RV(fidelity).
+  returned: when there are no problems
+  type: dict
+  contains:
+    systemd:
+      description: A list of RV(ignore:rule), RV(ignore:kept) and RV(ignore:how).
+      type: list
+      elements: dict
+      returned: always
+    cron:
+      description: Likewise.
+      type: list
+      elements: dict
+      returned: always
+    kubernetes:
+      description: Likewise.
+      type: list
+      elements: dict
+      returned: always
+  sample:
+    systemd:
+      - rule: schedule.windows[3]
+        kept: exact
+        how: its bounds, once, from 2026-12-01T08:00:00+01:00 until 2026-12-24T18:00:00+01:00
 """
 
 import re
@@ -333,6 +361,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests
     AUTOSCALERS,
     LISTS,
     ManifestOptions,
+    entries_fidelity,
     translate,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import transport_options
@@ -412,12 +441,13 @@ def explained(raw: object, at: float, days: int, autoscaler: str, options: Manif
     translation = translate(policy, autoscaler, options, at)
     return {
         "problems": [],
-        "advice": [asdict(each) for each in advise(policy)],
+        "advice": [asdict(each) for each in advise(policy, at)],
         "windows": timetable(policy, at, at + days * A_DAY),
         "policy": as_mapping(policy),
         "fidelity": translation.fidelity,
         "manifests": translation.manifests,
-        "schedule_entries": entries(policy),
+        "schedule_entries": entries(policy, at),
+        "schedule_fidelity": entries_fidelity(policy, at),
     }
 
 

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None, add_verbs: AddVerbs = _add_simu
 def _check(options: argparse.Namespace) -> Iterator[str]:
     policy = load_policy(options.policy)
     yield f"{options.policy}: no fault found"
-    yield from (f"{options.policy}: advice: {advice}" for advice in advise(policy))
+    yield from (f"{options.policy}: advice: {advice}" for advice in advise(policy, time.time()))
 
 
 def _replay(options: argparse.Namespace) -> Iterator[str]:

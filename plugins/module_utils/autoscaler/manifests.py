@@ -79,24 +79,34 @@ def translate(policy: Policy, autoscaler: str, options: ManifestOptions, at: flo
     :param at: seconds since the epoch from which on changes of the clock matter.
     :raises NotForKeda: when KEDA cannot read the broker.
     """
-    odd = list(odd_edges(policy, at, at + ODD_DAYS_FOR)) if policy.schedule.windows else []
+    odd = _odd(policy, at)
     places = (options.workload, options.namespace, options.image)
     if autoscaler == "keda":
-        manifests, kept = _keda(policy, options, odd)
+        manifests, kept = _keda(policy, options, odd, at)
     elif autoscaler == "hpa":
         hpa = horizontal_pod_autoscaler(policy, options.scaler, options.workload, options.namespace, options.targets)
-        manifests = [hpa, *schedules.cron_jobs(policy, schedules.HPA, options.scaler, *places)]
-        kept = fidelity.of_hpa(policy, options.targets, odd)
+        manifests = [hpa, *schedules.cron_jobs(policy, at, schedules.HPA, options.scaler, *places)]
+        kept = fidelity.of_hpa(policy, options.targets, odd, at)
     elif autoscaler == "schedule":
-        manifests = schedules.cron_jobs(policy, schedules.DEPLOYMENT, options.workload, *places)
-        kept = fidelity.of_schedule(policy, odd)
+        manifests = schedules.cron_jobs(policy, at, schedules.DEPLOYMENT, options.workload, *places)
+        kept = fidelity.of_schedule(policy, odd, at)
     else:
         manifests, kept = [], fidelity.of_engine(policy)
     return Translation(manifests, [asdict(entry) for entry in kept])
 
 
+def entries_fidelity(policy: Policy, at: float) -> dict[str, list[dict[str, str]]]:
+    """Return what the entries of a schedule, from C(at) on, keep of each window, by who takes them."""
+    found = fidelity.of_entries(policy, _odd(policy, at), at)
+    return {language: [asdict(entry) for entry in kept] for language, kept in found.items()}
+
+
+def _odd(policy: Policy, at: float) -> list[OddEdge]:
+    return list(odd_edges(policy, at, at + ODD_DAYS_FOR))
+
+
 def _keda(
-    policy: Policy, options: ManifestOptions, odd: list[OddEdge]
+    policy: Policy, options: ManifestOptions, odd: list[OddEdge], at: float
 ) -> tuple[list[dict[str, Any]], list[fidelity.Fidelity]]:
     whole = options.lists == "all"
     authentication = f"{options.scaler}-login"
@@ -134,5 +144,5 @@ def _keda(
             ]
         },
     }
-    manifests = [*([login] if triggers.parameters else []), scaled_object(policy, asked, triggers.triggers)]
-    return manifests, fidelity.of_keda(policy, asked, triggers.unseen, odd)
+    manifests = [*([login] if triggers.parameters else []), scaled_object(policy, at, asked, triggers.triggers)]
+    return manifests, fidelity.of_keda(policy, asked, triggers.unseen, odd, at)

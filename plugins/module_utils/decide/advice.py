@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice_on_rules import rule_advice
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice_on_windows import (
-    bounds_of_the_week,
-    length,
+    bounds_to_come,
+    seconds,
     window_advice,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
@@ -32,16 +32,18 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.values import
 _QUICK_START = 5.0  # seconds
 
 
-def advise(policy: Policy) -> list[Remark]:
+def advise(policy: Policy, at: float) -> list[Remark]:
     """Return what is allowed in C(policy) and still will flap, never fire, have no effect or contradict itself.
+
+    :param at: seconds since the epoch; a window that is over by then has no effect any more.
 
     An empty list is no promise: what depends on the tasks cannot be told from the policy.
     """
-    return [Remark(path, message) for path, message in (*_on_deciding(policy), *window_advice(policy))]
+    return [Remark(path, message) for path, message in (*_on_deciding(policy, at), *window_advice(policy, at))]
 
 
-def _on_deciding(policy: Policy) -> Iterator[tuple[str, str]]:
-    bounds = bounds_of_the_week(policy)
+def _on_deciding(policy: Policy, at: float) -> Iterator[tuple[str, str]]:
+    bounds = bounds_to_come(policy, at)
     if all(floor == ceiling for floor, ceiling in bounds):
         yield "limits", "floor and ceiling are the same at every hour: nothing is ever decided between them"
         return
@@ -86,7 +88,7 @@ def _cooldowns(policy: Policy, rules: StepRules) -> Iterator[tuple[str, str]]:
             "fleet shrinks again before it can show that it is too small",
         )
     for window in policy.schedule.windows:
-        if not window.whole_day and length(window) * 60 < up:
+        if seconds(window) < up:
             yield (
                 "limits.cooldown_up",
                 f"{format_duration(up)} is longer than window {window.name} lasts: the fleet grows once in it at most",

@@ -9,6 +9,7 @@ import dataclasses
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -26,7 +27,13 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
     WaitTarget,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.remark import Remark
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Schedule, Window, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import moment_of, written, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import (
+    DAYS,
+    OneOffWindow,
+    Schedule,
+    WeeklyWindow,
+)
 
 _FULL_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY_NUMBERS = {name: number for names in (DAYS, _FULL_DAYS) for number, name in enumerate(names)}
@@ -286,29 +293,67 @@ class _Parser:
             self.fault("schedule.timezone", f"{zone!r} is not a time zone; {known}")
             zone = "UTC"
         listed = () if keys.get("windows") is None else self.sequence(keys["windows"], "schedule.windows")
-        windows = tuple(self.window(item, f"schedule.windows[{place}]") for place, item in enumerate(listed))
+        windows = tuple(self.window(item, f"schedule.windows[{place}]", zone) for place, item in enumerate(listed))
         return Schedule(timezone=zone, windows=windows)
 
-    def window(self, raw: object, path: str) -> Window:
+    def window(self, raw: object, path: str, zone: str) -> WeeklyWindow | OneOffWindow:
         if not isinstance(raw, Mapping):
             self.fault(path, f'is {_kind(raw)}, not a window such as {{name: peak, time: "08:00-18:00"}}')
-            return Window(path)
-        keys = self.mapping(raw, path, ("name", "time", "days", "min_workers", "max_workers"))
+            return WeeklyWindow(path)
+        known = ("name", "time", "days", "from", "until", "min_workers", "max_workers")
+        # Null is the same as left out.
+        keys = {
+            key: value for key, value in self.mapping(raw, path, known).items() if value is not None or key == "name"
+        }
         name = keys.get("name", path)
         if not isinstance(name, str) or not name.strip():
             self.fault(f"{path}.name", f"is {name!r}, not a name")
-        start, end = self.span(keys["time"], f"{path}.time") if keys.get("time") is not None else (0, 24 * 60)
-        days = self.days(keys["days"], f"{path}.days") if keys.get("days") is not None else frozenset(range(7))
         bounds = {
             key: self.whole(keys[key], f"{path}.{key}", least=0)
             for key in ("min_workers", "max_workers")
-            if keys.get(key) is not None
+            if key in keys
         }
-        window = Window(str(name), start, end, days, **bounds)
+        window: WeeklyWindow | OneOffWindow
+        if "from" in keys or "until" in keys:
+            since, until = self.dates(keys, path, zone)
+            window = OneOffWindow(str(name), **bounds, since=since, until=until)
+        else:
+            start, end = self.span(keys["time"], f"{path}.time") if "time" in keys else (0, 24 * 60)
+            days = self.days(keys["days"], f"{path}.days") if "days" in keys else frozenset(range(7))
+            window = WeeklyWindow(str(name), **bounds, start=start, end=end, days=days)
         floor, ceiling = self.bounds.narrowed(window)
         if floor > ceiling:
             self.floor_over_ceiling(path, floor, ceiling, window.min_workers == floor, window.max_workers == ceiling)
         return window
+
+    def dates(self, keys: Mapping[str, Any], path: str, zone: str) -> tuple[float, float]:
+        """Return when a window that comes once begins and ends, in seconds since the epoch."""
+        own = "from" if "from" in keys else "until"
+        for key in ("days", "time"):
+            if key in keys:
+                self.fault(f"{path}.{key}", f"stands beside {own}, a date with a time of its own: keep one of them")
+        for key, missing, does in (("from", "until", "ends"), ("until", "from", "begins")):
+            if missing not in keys:
+                self.fault(f"{path}.{key}", f"stands alone: say by {missing} when the window {does}")
+        found = {key: self.moment(keys[key], f"{path}.{key}", zone) for key in ("from", "until") if key in keys}
+        since, until = found.get("from"), found.get("until")
+        if since is None or until is None:
+            return 0.0, 1.0
+        # What has a wrong zone is of no order.
+        if since >= until and not any(fault.path == "schedule.timezone" for fault in self.faults):
+            clock = zone_of(zone)
+            self.fault(
+                f"{path}.until",
+                f"is {written(until, clock)} on the clock of {zone}, not after from, which is {written(since, clock)}",
+            )
+        return since, until
+
+    def moment(self, raw: object, path: str, zone: str) -> float | None:
+        try:
+            return moment_of(raw, zone_of(zone))
+        except ValueError as error:
+            self.fault(path, f"is {str(raw) if isinstance(raw, date) else raw!r}: {error}")
+            return None
 
     def span(self, raw: object, path: str) -> tuple[int, int]:
         found = _SPAN.fullmatch(raw) if isinstance(raw, str) else None

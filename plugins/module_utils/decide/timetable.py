@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
 
 A_DAY = 86400.0  # seconds
 

@@ -11,7 +11,12 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Condition, Policy, Rule, StepRules
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Window
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import written, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import (
+    DAYS,
+    OneOffWindow,
+    WeeklyWindow,
+)
 
 
 def as_mapping(policy: Policy) -> dict[str, Any]:
@@ -28,8 +33,9 @@ def as_mapping(policy: Policy) -> dict[str, Any]:
         }
     else:
         rules = {"target": {"wait_time": _duration(policy.rules.wait_time)}}
-    windows = [_window(window) for window in policy.schedule.windows]
-    return {"limits": limits, **rules, "schedule": {"timezone": policy.schedule.timezone, "windows": windows}}
+    zone = policy.schedule.timezone
+    windows = [_window(window, zone) for window in policy.schedule.windows]
+    return {"limits": limits, **rules, "schedule": {"timezone": zone, "windows": windows}}
 
 
 def _rule(rule: Rule, joined: str, step: str) -> dict[str, Any]:
@@ -49,13 +55,21 @@ def _condition(condition: Condition) -> dict[str, Any]:
     }
 
 
-def _window(window: Window) -> dict[str, Any]:
+def _window(window: WeeklyWindow | OneOffWindow, zone: str) -> dict[str, Any]:
     return {
         "name": window.name,
-        "days": [name for number, name in enumerate(DAYS) if number in window.days],
-        "time": f"{_clock(window.start)}-{_clock(window.end)}",
+        **_times(window, zone),
         "min_workers": window.min_workers,
         "max_workers": window.max_workers,
+    }
+
+
+def _times(window: WeeklyWindow | OneOffWindow, zone: str) -> dict[str, Any]:
+    if isinstance(window, OneOffWindow):
+        return {"from": written(window.since, zone_of(zone)), "until": written(window.until, zone_of(zone))}
+    return {
+        "days": [name for number, name in enumerate(DAYS) if number in window.days],
+        "time": f"{_clock(window.start)}-{_clock(window.end)}",
     }
 
 

@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 
+NOW = 1767571200.0  # 2026-01-05T00:00:00Z
+
 BRIEF_SCHEDULE = {
     "timezone": "UTC",
     "windows": [
@@ -36,7 +38,7 @@ def is_(metric: str, comparison: str, threshold: float | str, hold: str = "0s") 
 
 
 def advice(raw: dict[str, Any]) -> dict[str, str]:
-    found = advise(parse_policy(raw))
+    found = advise(parse_policy(raw), NOW)
     assert all(each.message and str(each) == f"{each.path}: {each.message}" for each in found)
     return {each.path: each.message for each in found}
 

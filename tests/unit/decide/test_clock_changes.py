@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timetable import timetable
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Schedule
 
@@ -85,6 +85,29 @@ def test_a_window_over_a_change_of_the_clock(change: tuple[str, str, int], start
     end = (start + length) % 1440
     at = instant(moment) + after * 60
     assert (schedule(zone, start, end).in_force(at) is not None) == expected(zone, moment, at, start, end)
+
+
+@given(
+    change=st.sampled_from([*EVERY_CHANGE, ("Asia/Kolkata", "2026-03-29T01:00", 0)]),
+    edges=st.lists(st.integers(-300, 300), min_size=2, max_size=2, unique=True).map(sorted),
+    after=st.integers(-400, 400),
+)
+def test_a_window_that_comes_once_over_a_change_of_the_clock(
+    change: tuple[str, str, int], edges: list[int], after: int
+) -> None:
+    zone, moment, _jump = change
+    # The hour around the change, as the wall clock would show it if nobody had changed it.
+    walls = [wall(instant(moment) - 86400, zone) + timedelta(days=1, minutes=minutes) for minutes in edges]
+    begin, end = (first_shown(zone, moment, each) for each in walls)
+    window = {"from": f"{walls[0]:%Y-%m-%d %H:%M}", "until": f"{walls[1]:%Y-%m-%dT%H:%M:%S}", "min_workers": 3}
+    raw = {"schedule": {"timezone": zone, "windows": [window]}}
+    if begin >= end:
+        with pytest.raises(PolicyError):
+            parse_policy(raw)
+        return
+    plan = parse_policy(raw).schedule
+    for at in (instant(moment) + after * 60, begin - 1, begin, end - 1, end):
+        assert (plan.in_force(at) is not None) == (begin <= at < end)
 
 
 @pytest.mark.parametrize(("zone", "moment", "jump"), EVERY_CHANGE)

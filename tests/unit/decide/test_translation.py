@@ -206,7 +206,7 @@ def test_what_the_api_would_refuse_is_cut_and_said() -> None:
 
 
 def test_the_edges_of_the_brief_in_three_languages() -> None:
-    found = entries(parse_policy(BRIEF))
+    found = entries(parse_policy(BRIEF), MONDAY)
     bounds = [(2, 10), (5, 20), (2, 10), (2, 8)]
     for each in found.values():
         assert [(entry["min_workers"], entry["max_workers"]) for entry in each] == bounds

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Schedule, instant
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Schedule
 
 ZONES = ["Europe/Berlin", "America/New_York", "Pacific/Chatham", "Antarctica/Troll", "Australia/Lord_Howe", "UTC"]
 

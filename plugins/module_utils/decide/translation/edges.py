@@ -1,16 +1,20 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A schedule as edges: when in the week other bounds begin to hold, on the wall clock of its zone."""
+"""Windows of the week as edges: when in the week other bounds begin to hold, on the wall clock of their zone.
+
+What windows that come once make of them: eras.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Schedule, Window, instant, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import WeeklyWindow
 
 _A_DAY = 24 * 60
 _A_WEEK = 7 * _A_DAY
@@ -45,11 +49,11 @@ class OddEdge:
 
 
 def edges(policy: Policy) -> list[Edge]:
-    """Return the edges of the policy's windows, those of one time and bounds together, in the order of the week.
+    """Return the edges of the policy's weekly windows, those of one time and bounds together, in the order of the week.
 
     A policy whose windows set the same bounds all the week has one edge, at the beginning of the week.
     """
-    if not policy.schedule.windows:
+    if not policy.schedule.weekly:
         return []
     days: dict[tuple[int, int, int], list[int]] = {}
     for since, floor, ceiling in _pieces(policy):
@@ -59,9 +63,9 @@ def edges(policy: Policy) -> list[Edge]:
 
 
 def floors(policy: Policy) -> list[Span]:
-    """Return when windows raise the floor above that of the limits, spans of one time, length and floor together."""
+    """Return when weekly windows raise the floor above the limits', spans of one time, length and floor together."""
     base = policy.limits.min_workers
-    pieces = list(_pieces(policy)) if policy.schedule.windows else []
+    pieces = list(_pieces(policy)) if policy.schedule.weekly else []
     joined: list[tuple[int, int]] = []
     for since, floor, _ceiling in pieces:
         if not joined or joined[-1][1] != floor:
@@ -94,28 +98,23 @@ def odd_edges(policy: Policy, start: float, end: float) -> Iterator[OddEdge]:
 
 def _pieces(policy: Policy) -> Iterator[tuple[int, int, int]]:
     """Yield C((since, floor, ceiling)) for each minute of the week from which on other bounds hold."""
-    schedule = policy.schedule
-    marks = sorted({minute for window in schedule.windows for minute in _marks(window)})
-    found = [(mark, *policy.limits.narrowed(_in_force(schedule, mark))) for mark in marks]
+    windows = policy.schedule.weekly
+    marks = sorted({minute for window in windows for minute in _marks(window)})
+    found = [(mark, *policy.limits.narrowed(_in_force(windows, mark))) for mark in marks]
     # The bounds before the first edge are those after the last one: the week begins again.
     changes = [piece for before, piece in zip([found[-1], *found[:-1]], found) if before[1:] != piece[1:]]
     yield from changes or [(0, *found[0][1:])]
 
 
-def _marks(window: Window) -> Iterator[int]:
+def _marks(window: WeeklyWindow) -> Iterator[int]:
     for day in window.days:
         yield day * _A_DAY + window.start
-        yield (day * _A_DAY + _end(window)) % _A_WEEK
+        yield (day * _A_DAY + window.start + window.minutes) % _A_WEEK
 
 
-def _end(window: Window) -> int:
-    return window.end if window.end > window.start else window.end + _A_DAY
-
-
-def _in_force(schedule: Schedule, minute: int) -> Window | None:
+def _in_force(windows: Sequence[WeeklyWindow], minute: int) -> WeeklyWindow | None:
     """Return the window that holds at a minute of the week, on a wall clock that nobody changes."""
-    for window in reversed(schedule.windows):
-        length = _end(window) - window.start
-        if any((minute - day * _A_DAY - window.start) % _A_WEEK < length for day in window.days):
+    for window in reversed(windows):
+        if any((minute - day * _A_DAY - window.start) % _A_WEEK < window.minutes for day in window.days):
             return window
     return None

@@ -25,8 +25,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.h
     hold_up,
     period,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import Window
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked, out_of_reach
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import of_window, on_dates, yearly
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import written, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow, WeeklyWindow
 
 EXACT = "exact"
 APPROXIMATED = "approximated"
@@ -68,17 +70,17 @@ def of_engine(policy: Policy) -> list[Fidelity]:
         promise = format_duration(policy.rules.wait_time)
         parts.append(("target.wait_time", f"sized so that tasks start within {promise}"))
     parts += [
-        (path, f"floor and ceiling of {window.name}, in {policy.schedule.timezone}")
-        for path, window in _windows(policy)
+        (path, f"floor and ceiling of {window.name}, {_when(policy, window)}") for path, window in _windows(policy)
     ]
     return [Fidelity(rule, EXACT, how) for rule, how in parts]
 
 
-def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[OddEdge]) -> list[Fidelity]:
+def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[OddEdge], at: float) -> list[Fidelity]:
     """Return what a ScaledObject makes of each part.
 
     :param unseen: what of the backlog the broker's triggers do not count, in words.
     :param odd: edges that a change of the clock touches.
+    :param at: seconds since the epoch; windows that are over by then need nothing.
     """
     limits, length = policy.limits, asked.list_length
     found = [
@@ -105,6 +107,9 @@ def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[O
         if not asked.whole:
             found.append(Fidelity(path, DROPPED, "only lists and bounds are translated"))
             continue
+        if isinstance(window, OneOffWindow):
+            found.append(_over(policy, path, window, at) or _trigger(policy, path, window, at))
+            continue
         floor, ceiling = limits.narrowed(window)
         by = "a cron trigger, to within HPA's tolerance of 10 %" if floor > limits.min_workers else "minReplicaCount"
         how = f"floor of {floor} by {by}{_on_odd_days(odd)}"
@@ -114,7 +119,7 @@ def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[O
     return found
 
 
-def of_hpa(policy: Policy, targets: Mapping[str, int], odd: Sequence[OddEdge]) -> list[Fidelity]:
+def of_hpa(policy: Policy, targets: Mapping[str, int], odd: Sequence[OddEdge], at: float) -> list[Fidelity]:
     """Return what a HorizontalPodAutoscaler, and CronJobs that set its bounds, make of each part."""
     limits = policy.limits
     found = [
@@ -134,12 +139,16 @@ def of_hpa(policy: Policy, targets: Mapping[str, int], odd: Sequence[OddEdge]) -
         found.append(Fidelity("target.wait_time", DROPPED, why))
     for path, window in _windows(policy):
         floor, ceiling = limits.narrowed(window)
-        how = f"CronJobs set minReplicas {max(floor, 1)} and maxReplicas {max(ceiling, 1)}{_on_odd_days(odd)}"
-        found.append(Fidelity(path, APPROXIMATED if odd or not floor else EXACT, how))
+        how = f"CronJobs set minReplicas {max(floor, 1)} and maxReplicas {max(ceiling, 1)}"
+        if isinstance(window, OneOffWindow):
+            found.append(_without_years(policy, path, window, at, how))
+        else:
+            kept = APPROXIMATED if odd or not floor else EXACT
+            found.append(Fidelity(path, kept, f"{how}{_on_odd_days(odd)}"))
     return found
 
 
-def of_schedule(policy: Policy, odd: Sequence[OddEdge]) -> list[Fidelity]:
+def of_schedule(policy: Policy, odd: Sequence[OddEdge], at: float) -> list[Fidelity]:
     """Return what entries of a schedule alone make of each part: at each edge the fleet gets its floor."""
     why = "a schedule reads nothing"
     found = [
@@ -153,15 +162,82 @@ def of_schedule(policy: Policy, odd: Sequence[OddEdge]) -> list[Fidelity]:
     for path, window in _windows(policy):
         floor, ceiling = policy.limits.narrowed(window)
         how = f"a CronJob sets the number of workers to the floor of {floor}; nobody grows the fleet to {ceiling}"
-        found.append(Fidelity(path, APPROXIMATED, f"{how}{_on_odd_days(odd)}"))
+        if isinstance(window, OneOffWindow):
+            found.append(_without_years(policy, path, window, at, how))
+        else:
+            found.append(Fidelity(path, APPROXIMATED, f"{how}{_on_odd_days(odd)}"))
     return found
+
+
+def of_entries(policy: Policy, odd: Sequence[OddEdge], at: float) -> dict[str, list[Fidelity]]:
+    """Return what the entries of a schedule for systemd, cron and Kubernetes make of each window."""
+    skipped = [edge for edge in odd if not edge.twice]
+    found: dict[str, list[Fidelity]] = {"systemd": [], "cron": [], "kubernetes": []}
+    for path, window in _windows(policy):
+        how = f"its bounds, {_when(policy, window)}"
+        if isinstance(window, OneOffWindow):
+            found["systemd"].append(_over(policy, path, window, at) or Fidelity(path, EXACT, how))
+            for language in ("cron", "kubernetes"):
+                found[language].append(_without_years(policy, path, window, at, how))
+            continue
+        kept = APPROXIMATED if skipped else EXACT
+        found["systemd"].append(Fidelity(path, kept, f"{how}{_on_odd_days(skipped)}"))
+        kept = APPROXIMATED if odd else EXACT
+        for language in ("cron", "kubernetes"):
+            found[language].append(Fidelity(path, kept, f"{how}{_on_odd_days(odd)}"))
+    return found
+
+
+def _when(policy: Policy, window: WeeklyWindow | OneOffWindow) -> str:
+    zone = policy.schedule.timezone
+    if isinstance(window, OneOffWindow):
+        return f"once, from {written(window.since, zone_of(zone))} until {written(window.until, zone_of(zone))}"
+    return f"in {zone}"
+
+
+def _over(policy: Policy, path: str, window: OneOffWindow, at: float) -> Fidelity | None:
+    """Return what is said of a window that is over, or None."""
+    if window.until > at:
+        return None
+    since = written(window.until, zone_of(policy.schedule.timezone))
+    return Fidelity(path, EXACT, f"{window.name} is over since {since}: there is nothing to keep")
+
+
+def _without_years(policy: Policy, path: str, window: OneOffWindow, at: float, how: str) -> Fidelity:
+    """Return what those make of a window that know no years, where C(how) is what they do at its edges."""
+    over = _over(policy, path, window, at)
+    if over:
+        return over
+    time = of_window(window, yearly(policy, at))
+    if time.dropped:
+        return Fidelity(path, DROPPED, f"{time.dropped}. The engine and timers of systemd keep it")
+    return Fidelity(path, APPROXIMATED, f"{how}{time.noted and f'; {time.noted}'}")
+
+
+def _trigger(policy: Policy, path: str, window: OneOffWindow, at: float) -> Fidelity:
+    """Return what a cron trigger of KEDA makes of a window that is not over."""
+    floor, ceiling = policy.limits.narrowed(window)
+    if floor == policy.limits.min_workers and ceiling == policy.limits.max_workers:
+        return Fidelity(path, DROPPED, "cron triggers only raise floors, and this window lowers those of others")
+    if floor == policy.limits.min_workers:
+        return Fidelity(path, DROPPED, f"the ceiling of {ceiling} is dropped, as cron triggers have floors alone")
+    far = out_of_reach(policy, window, at)
+    if far:
+        return Fidelity(path, DROPPED, far)
+    how = (
+        f"floor of {floor} by a cron trigger, to within HPA's tolerance of 10 %; a higher floor of another window wins "
+        f"over it; {on_dates([window.since, window.until], policy.schedule.timezone)}"
+    )
+    if ceiling < policy.limits.max_workers:
+        how += f"; the ceiling of {ceiling} is dropped, as cron triggers have floors alone"
+    return Fidelity(path, APPROXIMATED, how)
 
 
 def _conditions(rule: Rule, path: str) -> Iterator[tuple[str, Condition]]:
     return ((f"{path}[{place}]", condition) for place, condition in enumerate(rule.conditions))
 
 
-def _windows(policy: Policy) -> Iterator[tuple[str, Window]]:
+def _windows(policy: Policy) -> Iterator[tuple[str, WeeklyWindow | OneOffWindow]]:
     return ((f"schedule.windows[{place}]", window) for place, window in enumerate(policy.schedule.windows))
 
 

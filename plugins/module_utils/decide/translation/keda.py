@@ -11,8 +11,10 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Span, floors
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import cron
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import cron, cron_of_a_date
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import behavior, resource_metrics
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import too_far
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow
 
 _A_DAY = 24 * 60
 
@@ -37,9 +39,23 @@ class Asked:
     targets: Mapping[str, int]
 
 
-def scaled_object(policy: Policy, asked: Asked, triggers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def raises_floor(policy: Policy, window: OneOffWindow, at: float) -> bool:
+    """Whether a cron trigger can stand for the floor of a window that comes once, and there is one to stand for."""
+    floor, _ceiling = policy.limits.narrowed(window)
+    return floor > policy.limits.min_workers and window.until > at and not out_of_reach(policy, window, at)
+
+
+def out_of_reach(policy: Policy, window: OneOffWindow, at: float) -> str:
+    """Return why the dates of a window cannot do without a year, or nothing."""
+    zone = policy.schedule.timezone
+    # A trigger is on while its end comes before its next beginning.
+    return too_far([window.until], min(at, window.since), zone)
+
+
+def scaled_object(policy: Policy, at: float, asked: Asked, triggers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the ScaledObject.
 
+    :param at: seconds since the epoch; what is over by then is left out.
     :param triggers: what the broker is asked for, as KEDA takes it. Each that counts messages has C(name) where all of
         them are to be added up.
     """
@@ -51,8 +67,19 @@ def scaled_object(policy: Policy, asked: Asked, triggers: Sequence[Mapping[str, 
         "cooldownPeriod": asked.cooldown_period,
     }
     if asked.whole:
-        spans = floors(policy)
-        windows = [_window(f"window_{place}", span, policy.schedule.timezone) for place, span in enumerate(spans)]
+        zone = policy.schedule.timezone
+        windows = [_window(f"window_{place}", span, zone) for place, span in enumerate(floors(policy))]
+        windows += [
+            _cron(
+                f"once_{place}",
+                zone,
+                cron_of_a_date(window.since, zone),
+                cron_of_a_date(window.until, zone),
+                policy.limits.narrowed(window)[0],
+            )
+            for place, window in enumerate(policy.schedule.one_offs)
+            if raises_floor(policy, window, at)
+        ]
         resources = [
             {"type": metric, "metricType": "Utilization", "metadata": {"value": str(asked.targets[metric])}}
             for metric in resource_metrics(policy)
@@ -85,15 +112,15 @@ def scaled_object(policy: Policy, asked: Asked, triggers: Sequence[Mapping[str, 
 
 def _window(name: str, span: Span, zone: str) -> dict[str, Any]:
     end = span.start + span.length
+    days = [(day + end // _A_DAY) % 7 for day in span.days]
+    return _cron(name, zone, cron(span.start, span.days), cron(end % _A_DAY, days), span.min_workers)
+
+
+def _cron(name: str, zone: str, start: str, end: str, workers: int) -> dict[str, Any]:
     return {
         "type": "cron",
         "name": name,
-        "metadata": {
-            "timezone": zone,
-            "start": cron(span.start, span.days),
-            "end": cron(end % _A_DAY, [(day + end // _A_DAY) % 7 for day in span.days]),
-            "desiredReplicas": str(span.min_workers),
-        },
+        "metadata": {"timezone": zone, "start": start, "end": end, "desiredReplicas": str(workers)},
     }
 
 

@@ -6,13 +6,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Edge, edges
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import cron, on_calendar
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.eras import (
+    DatedEdge,
+    Dates,
+    edges_within,
+    eras,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import (
+    calendar_dates,
+    cron,
+    cron_of_a_date,
+    on_calendar,
+    on_calendar_of_a_date,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import yearly
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS
 
 
@@ -33,7 +48,7 @@ class Owner:
     ceiling: str = ""
     least: int = 0
 
-    def command(self, name: str, edge: Edge) -> list[str]:
+    def command(self, name: str, edge: Edge | DatedEdge) -> list[str]:
         """Return the words that set the bounds of an edge. An owner without bounds gets the floor as its number."""
         if not self.floor:
             return ["kubectl", "scale", f"{self.kind}/{name}", f"--replicas={edge.min_workers}"]
@@ -46,33 +61,61 @@ DEPLOYMENT = Owner("deployment", "apps", {"deployments": ("get",), "deployments/
 HPA = Owner("hpa", "autoscaling", {"horizontalpodautoscalers": ("get", "patch")}, "minReplicas", "maxReplicas", 1)
 
 
-def entries(policy: Policy) -> dict[str, list[dict[str, Any]]]:
+def entries(policy: Policy, at: float) -> dict[str, list[dict[str, Any]]]:
     """Return the edges of the schedule as systemd, a crontab and Kubernetes take them, each with its bounds.
 
-    A crontab has no zone: its entries hold on a host whose clock shows that of the policy.
+    A crontab has no zone: its entries hold on a host whose clock shows that of the policy. What comes once has a year,
+    which neither a crontab nor a CronJob can say: such entries tell it as C(year), or are not there (fidelity.py).
+
+    :param at: seconds since the epoch; what is over by then is left out.
     """
     zone = policy.schedule.timezone
-    found: dict[str, list[dict[str, Any]]] = {"systemd": [], "cron": [], "kubernetes": []}
-    for edge in edges(policy):
-        bounds = {"min_workers": edge.min_workers, "max_workers": edge.max_workers}
-        line = cron(edge.minute, edge.days)
-        found["systemd"].append({"on_calendar": on_calendar(edge.minute, edge.days, zone), **bounds})
+    found: dict[str, list[dict[str, Any]]] = {"systemd": list(_of_systemd(policy, at)), "cron": [], "kubernetes": []}
+    for edge in _of_cron(policy, at):
+        line, year = _line(edge, zone)
+        bounds = {"min_workers": edge.min_workers, "max_workers": edge.max_workers, **year}
         found["cron"].append({"schedule": line, **bounds})
         found["kubernetes"].append({"schedule": line, "time_zone": zone, **bounds})
     return found
 
 
+def _of_systemd(policy: Policy, at: float) -> Iterator[dict[str, Any]]:
+    zone = policy.schedule.timezone
+    today = datetime.fromtimestamp(at, zone_of(zone)).date()
+    for era in eras(policy, at):
+        if era.begins:
+            bounds = {"min_workers": era.begins.min_workers, "max_workers": era.begins.max_workers}
+            yield {"on_calendar": on_calendar_of_a_date(era.begins.at, zone), **bounds}
+        for edge, dates in edges_within(era, zone):
+            bounds = {"min_workers": edge.min_workers, "max_workers": edge.max_workers}
+            for text, first, last in calendar_dates(dates.first, dates.last, today):
+                if Dates(first, last).has_one_of(edge.days):
+                    yield {"on_calendar": on_calendar(edge.minute, edge.days, zone, text), **bounds}
+
+
+def _of_cron(policy: Policy, at: float) -> list[Edge | DatedEdge]:
+    return [*edges(policy), *(edge for time in yearly(policy, at) for edge in time.edges)]
+
+
+def _line(edge: Edge | DatedEdge, zone: str) -> tuple[str, dict[str, int]]:
+    """Return a crontab's five fields, and as C(year) the only one for which they are meant."""
+    if isinstance(edge, Edge):
+        return cron(edge.minute, edge.days), {}
+    return cron_of_a_date(edge.at, zone), {"year": datetime.fromtimestamp(edge.at, zone_of(zone)).year}
+
+
 def cron_jobs(
-    policy: Policy, owner: Owner, name: str, workload: str, namespace: str, image: str
+    policy: Policy, at: float, owner: Owner, name: str, workload: str, namespace: str, image: str
 ) -> list[dict[str, Any]]:
     """Return the CronJobs that set the bounds of C(owner) C(name) at each edge, with the rights that they need.
 
+    :param at: seconds since the epoch; what is over by then is left out.
     :param workload: begins the names of what is made.
     :param image: has kubectl.
     """
     account = f"{workload}-schedule"
     metadata = {"name": account, "namespace": namespace}
-    jobs = [_cron_job(edge, policy, owner, name, workload, namespace, account, image) for edge in edges(policy)]
+    jobs = [_cron_job(edge, policy, owner, name, workload, namespace, account, image) for edge in _of_cron(policy, at)]
     if not jobs:
         return []
     rules = [
@@ -95,7 +138,14 @@ def cron_jobs(
 
 
 def _cron_job(
-    edge: Edge, policy: Policy, owner: Owner, name: str, workload: str, namespace: str, account: str, image: str
+    edge: Edge | DatedEdge,
+    policy: Policy,
+    owner: Owner,
+    name: str,
+    workload: str,
+    namespace: str,
+    account: str,
+    image: str,
 ) -> dict[str, Any]:
     pod = {
         "serviceAccountName": account,
@@ -119,13 +169,17 @@ def _cron_job(
             }
         ],
     }
+    zone = policy.schedule.timezone
+    line, year = _line(edge, zone)
+    # For people: Kubernetes goes by nothing but the schedule, which has no year.
+    meant = {"annotations": {"muejam.celery/only-in": str(year["year"])}} if year else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": {"name": _job_name(workload, edge), "namespace": namespace},
+        "metadata": {"name": _job_name(workload, edge, zone), "namespace": namespace, **meant},
         "spec": {
-            "schedule": cron(edge.minute, edge.days),
-            "timeZone": policy.schedule.timezone,
+            "schedule": line,
+            "timeZone": zone,
             # An edge that comes late, as after an outage, must not undo a later one.
             "concurrencyPolicy": "Replace",
             "startingDeadlineSeconds": 600,
@@ -136,10 +190,13 @@ def _cron_job(
     }
 
 
-def _job_name(workload: str, edge: Edge) -> str:
+def _job_name(workload: str, edge: Edge | DatedEdge, zone: str) -> str:
     """Return a name that only another edge would have, of at most 52 characters, as CronJobs take it."""
-    days = "daily" if len(edge.days) == 7 else "-".join(DAYS[day] for day in edge.days)
-    if len(edge.days) > 2 and len(edge.days) < 7:
-        days = "".join(str(day + 1) for day in edge.days)
-    ending = f"-{edge.minute // 60:02}{edge.minute % 60:02}-{days}"
+    if isinstance(edge, DatedEdge):
+        ending = f"-{datetime.fromtimestamp(edge.at, zone_of(zone)):%Y%m%d-%H%M%S}"
+    else:
+        days = "daily" if len(edge.days) == 7 else "-".join(DAYS[day] for day in edge.days)
+        if len(edge.days) > 2 and len(edge.days) < 7:
+            days = "".join(str(day + 1) for day in edge.days)
+        ending = f"-{edge.minute // 60:02}{edge.minute % 60:02}-{days}"
     return workload[: 52 - len(ending)].rstrip("-.") + ending
