@@ -19,6 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics impor
     RUNNING,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
     Choose,
     Policy,
@@ -29,6 +30,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.runs import EXACT, Run, Verdict, judge
 from ansible_collections.muejam.celery.plugins.module_utils.decide.sizing import Sizing, ordered, size
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wording import shown
 
 
@@ -95,13 +97,18 @@ class _Bounds:
     ceiling_from: str
 
 
-def decide(policy: Policy, state: State, seen: Observation) -> tuple[Decision, State]:
-    """Return the decision for C(seen) and the state to pass in with the next observation."""
+def decide(policy: Policy, state: State, seen: Observation, pause: Pause | None = None) -> tuple[Decision, State]:
+    """Return the decision for C(seen) and the state to pass in with the next observation.
+
+    :param pause: while it holds, its number is floor and ceiling in place of those of the policy.
+    """
     state = state.at_time(seen.at)
+    if pause is not None and not pause.holds(seen.at):
+        pause = None
     if isinstance(policy.rules, WaitTarget):
-        decision, state = _decide_by_target(policy, policy.rules, state, seen)
+        decision, state = _decide_by_target(policy, policy.rules, state, seen, pause)
     else:
-        decision, state = _decide_by_steps(policy, policy.rules, state, seen)
+        decision, state = _decide_by_steps(policy, policy.rules, state, seen, pause)
     down = tuple(f"{name} is down ({why}) and does not count" for name, why in seen.down.items())
     return replace(decision, reasons=(*decision.reasons, *down)), state
 
@@ -115,13 +122,17 @@ def withdrawn(before: State, after: State) -> State:
     return replace(after, last_up=before.last_up, last_down=before.last_down, sizing=sizing)
 
 
-def _decide_by_target(policy: Policy, target: WaitTarget, state: State, seen: Observation) -> tuple[Decision, State]:
+def _decide_by_target(
+    policy: Policy, target: WaitTarget, state: State, seen: Observation, pause: Pause | None
+) -> tuple[Decision, State]:
     current = seen.workers
     if current is None:
         return _count_unknown(seen), state
-    bounds = _bounds(policy, seen)
+    bounds = _bounds(policy, seen, pause)
     sized, memory = size(target.wait_time, state.sizing, seen, current, bounds.floor, bounds.ceiling)
-    if not bounds.floor <= current <= bounds.ceiling:
+    if pause is not None:
+        decision = _paused(policy, pause, seen.at, current, bounds)
+    elif not bounds.floor <= current <= bounds.ceiling:
         decision = _into_bounds(seen.at, current, bounds)
     elif sized is None:
         unknown = [name for name in (QUEUE_DEPTH, RUNNING, PROCESSED_TOTAL) if seen.value(name) is None]
@@ -142,7 +153,9 @@ def _count_unknown(seen: Observation) -> Decision:
     return Decision(seen.at, Action.HOLD, None, None, (reason,))
 
 
-def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Observation) -> tuple[Decision, State]:
+def _decide_by_steps(
+    policy: Policy, rules: StepRules, state: State, seen: Observation, pause: Pause | None
+) -> tuple[Decision, State]:
     ups, runs_up = _judge_all(rules.up, state.runs_up, seen)
     # What was calm while nothing could come in was not calm.
     downs, runs_down = _judge_all(rules.down, () if seen.blocked else state.runs_down, seen)
@@ -151,7 +164,9 @@ def _decide_by_steps(policy: Policy, rules: StepRules, state: State, seen: Obser
     if current is None:
         return _count_unknown(seen), state
 
-    bounds = _bounds(policy, seen)
+    bounds = _bounds(policy, seen, pause)
+    if pause is not None:
+        return _paused(policy, pause, seen.at, current, bounds), state
     if not bounds.floor <= current <= bounds.ceiling:
         return _into_bounds(seen.at, current, bounds), state
 
@@ -181,10 +196,14 @@ def _judge_all(rule: Rule, runs: tuple[Run, ...], seen: Observation) -> tuple[tu
     return tuple(verdict for verdict, _run in judged), tuple(run for _verdict, run in judged)
 
 
-def _bounds(policy: Policy, seen: Observation) -> _Bounds:
-    window = policy.schedule.in_force(seen.at)
-    floor, ceiling = policy.limits.narrowed(window)
-    origin = "the limits" if window is None else f"window {window.name}"
+def _bounds(policy: Policy, seen: Observation, pause: Pause | None) -> _Bounds:
+    if pause is not None:
+        floor = ceiling = pause.workers
+        origin = "the pause"
+    else:
+        window = policy.schedule.in_force(seen.at)
+        floor, ceiling = policy.limits.narrowed(window)
+        origin = "the limits" if window is None else f"window {window.name}"
     if seen.room is None or seen.room >= ceiling:
         return _Bounds(floor, ceiling, origin, origin)
     room = "the room on the hosts"
@@ -197,6 +216,14 @@ def _into_bounds(at: float, current: int, bounds: _Bounds) -> Decision:
         return Decision(at, Action.BOUNDS, current, bounds.floor, (reason,))
     reason = f"{current} workers are above the ceiling of {bounds.ceiling} ({bounds.ceiling_from})"
     return Decision(at, Action.BOUNDS, current, bounds.ceiling, (reason,))
+
+
+def _paused(policy: Policy, pause: Pause, at: float, current: int, bounds: _Bounds) -> Decision:
+    reasons = [pause.in_words(zone_of(policy.schedule.timezone))]
+    after = bounds.ceiling
+    if after < pause.workers:
+        reasons.append(f"{pause.workers} workers are cut to the ceiling of {after} ({bounds.ceiling_from})")
+    return Decision(at, Action.HOLD if after == current else Action.BOUNDS, current, after, tuple(reasons))
 
 
 def _looks_at_broker(rules: StepRules) -> bool:

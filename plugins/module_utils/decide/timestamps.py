@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime
+
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import LATEST
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d|)", re.ASCII)
-
-# A day before the end of Python's calendar, so that every time zone still has a date for it.
-_LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
 
 
 def instant_of(written: object) -> float:
@@ -24,7 +23,7 @@ def instant_of(written: object) -> float:
     if isinstance(written, bool) or not isinstance(written, (str, int, float)):
         raise ValueError(f"at is {written!r}, not a number")
     seconds = _of_rfc3339(written) if isinstance(written, str) else written
-    if not 0 <= seconds <= _LATEST:
+    if not 0 <= seconds <= LATEST:
         raise ValueError(f"at is {written!r}, which is not in the years 1970 to 9998")
     return float(seconds)
 

@@ -15,6 +15,9 @@ _MOMENT = re.compile(
 )
 _YEARS = range(1970, 9999)
 
+LATEST = datetime(9998, 12, 31, tzinfo=timezone.utc).timestamp()
+"""A day before the end of Python's calendar, in seconds since the epoch: every time zone still has a date for it."""
+
 
 def zone_of(name: str) -> tzinfo:
     """Return the time zone called C(name). UTC is there even on a host that has no database of zones.
@@ -75,9 +78,10 @@ def moment_of(written: object, zone: tzinfo) -> float:
         raise ValueError("no time of day: it goes from 00:00 to 24:00")
     wall = datetime(year, month, day) + timedelta(hours=hours, minutes=minutes, seconds=seconds)
     offset = found.group(7)
-    if not offset:
-        return float(int(first_shown(wall, zone)))
-    return wall.replace(tzinfo=_fixed(offset)).timestamp()
+    meant = wall.replace(tzinfo=_fixed(offset)).timestamp() if offset else first_shown(wall, zone)
+    if not 0 <= meant <= LATEST:
+        raise ValueError("not in the years 1970 to 9998")
+    return float(int(meant))
 
 
 def written(at: float, zone: tzinfo) -> str:
