@@ -74,3 +74,13 @@ def test_a_host_says_where_a_simulation_can_be_had(top: Path, arguments: list[st
         "Could not simulate: hosts do not have it. Run bin/celery-autoscaler of the collection on the controller.\n"
     )
     assert "simulate" not in command(top, "-h").stdout
+
+
+def test_a_host_prints_a_schedule_and_says_where_it_is_drawn(top: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text("{}", encoding="utf-8")
+    asked = ("schedule", "--policy", policy, "--from", "2026-12-01", "--days", "1")
+    assert command(top, *asked).stdout.splitlines()[2:] == ["Tue 2026-12-01  00:00-24:00 2-20 no window"]
+    done = command(top, *asked, "--plot", tmp_path / "week.html")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Run bin/celery-autoscaler of the collection on the controller, or leave out --plot." in done.stderr

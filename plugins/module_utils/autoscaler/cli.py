@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from io import TextIOWrapper
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, replay
@@ -20,7 +21,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
+from ansible_collections.muejam.celery.plugins.module_utils.decide.agenda import Agenda, agenda, in_rows
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import moment_of, zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
 
@@ -33,10 +36,15 @@ AddVerbs = Callable[[Callable[..., argparse.ArgumentParser]], None]
 """Adds verbs by C(add_parser). Each sets C(act), which takes the parsed options and yields the lines of the answer."""
 
 
-def parser(add_verbs: AddVerbs) -> argparse.ArgumentParser:
+Draw = Callable[[str, str, Agenda], Iterable[str]]
+"""Draws the bounds of days, under a title, into a file, and returns what to say of it."""
+
+
+def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
     """Return the parser of the command line.
 
     :param add_verbs: adds those that are not of the autoscaler.
+    :param draw: draws what C(schedule) prints.
     """
     commands = argparse.ArgumentParser(prog="celery-autoscaler", description="Decide how many Celery workers run.")
     verbs = commands.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -44,7 +52,16 @@ def parser(add_verbs: AddVerbs) -> argparse.ArgumentParser:
     check.set_defaults(act=_check)
     again = verbs.add_parser("replay", help="decide again what was observed: JSON lines in, JSON lines out")
     again.set_defaults(act=_replay)
-    for verb in (check, again):
+    week = verbs.add_parser(
+        "schedule",
+        help="print which floor and ceiling hold when in the days to come",
+        description="Print which floor and ceiling hold when in the days to come, on the clock of the policy's zone.",
+    )
+    week.add_argument("--from", dest="since", metavar="DATE", help="such as 2026-12-01 or 2026-12-01T08:00Z (today)")
+    week.add_argument("--days", type=_days, default=7, metavar="N", help="days of the calendar, 1 to 366 (%(default)s)")
+    week.add_argument("--plot", metavar="FILE.html", help="draw it, on the controller: a page, and a picture (.png)")
+    week.set_defaults(act=_schedule, draw=draw)
+    for verb in (check, again, week):
         verb.add_argument("--policy", required=True, metavar="FILE", help="the policy, YAML or JSON")
     again.add_argument("--observations", required=True, metavar="FILE", help="JSON lines; - is standard input")
     again.add_argument("--fleet", metavar="NAME", help="take only the lines of this fleet, from a log of several")
@@ -66,14 +83,27 @@ def _add_simulate_of_hosts(add_parser: Callable[..., argparse.ArgumentParser]) -
     verb.set_defaults(act=_simulate_on_a_host)
 
 
-def main(arguments: Sequence[str] | None = None, add_verbs: AddVerbs = _add_simulate_of_hosts) -> int:
+def _not_drawn_on_a_host(_path: str, _title: str, _shown: Agenda) -> Iterable[str]:
+    raise OperationError(
+        "draw the schedule",
+        "hosts have nothing that draws",
+        "Run bin/celery-autoscaler of the collection on the controller, or leave out --plot.",
+    )
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    add_verbs: AddVerbs = _add_simulate_of_hosts,
+    draw: Draw = _not_drawn_on_a_host,
+) -> int:
     """Run celery-autoscaler and return its exit status.
 
     0, 1 for a refused policy, 2 for anything else that went wrong, 130 when interrupted.
 
     :param add_verbs: adds verbs that are not of the autoscaler.
+    :param draw: draws the bounds of days.
     """
-    options = parser(add_verbs).parse_args(arguments)
+    options = parser(add_verbs, draw).parse_args(arguments)
     if isinstance(sys.stdout, TextIOWrapper):
         # What it has no letters for, such as a name in a policy, is spelled out, as standard error always does.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -98,6 +128,33 @@ def _check(options: argparse.Namespace) -> Iterator[str]:
     policy = load_policy(options.policy)
     yield f"{options.policy}: no fault found"
     yield from (f"{options.policy}: advice: {advice}" for advice in advise(policy, time.time()))
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 366:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 366")
+    return int(text)
+
+
+def _schedule(options: argparse.Namespace) -> Iterator[str]:
+    policy = load_policy(options.policy)
+    zone = zone_of(policy.schedule.timezone)
+    if options.since is None:
+        start = moment_of(datetime.fromtimestamp(time.time(), zone).date(), zone)
+    else:
+        try:
+            start = moment_of(options.since, zone)
+        except ValueError as error:
+            raise OperationError(
+                f"read --from {options.since}", f"it is {error}", "Write it like one of these."
+            ) from error
+    shown = agenda(policy, start, options.days)
+    title = f"Floor and ceiling by {options.policy}, on the clock of {shown.zone}"
+    drawn = options.draw(options.plot, title, shown) if options.plot else ()
+    yield title
+    yield ""
+    yield from in_rows(shown)
+    yield from drawn
 
 
 def _replay(options: argparse.Namespace) -> Iterator[str]:

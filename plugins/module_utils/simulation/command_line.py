@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`celery-autoscaler simulate`: its arguments, and what it prints."""
+"""What celery-autoscaler has on the controller alone: `simulate`, and the drawing of `schedule`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from typing import TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import cli
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.agenda import Agenda
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration, parse_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import MEMORY
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, StepRules, WaitTarget
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timestamps import instant_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.agenda_plot import write_agenda
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.comparison import compare, table, verdict
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import MEMORY_PERCENT, Setting
-from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import (
-    Series,
-    require_matplotlib,
-    write_report,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.page import require_matplotlib
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.plot import Series, write_report
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.rivals import by_policy, rivals
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.traces import read_trace
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.workloads import KINDS, Workload
@@ -58,7 +57,12 @@ that knows the future and takes no time to start.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run celery-autoscaler as it is on the controller, and return its exit status."""
-    return cli.main(arguments, _add_simulate)
+    return cli.main(arguments, _add_simulate, _draw_schedule)
+
+
+def _draw_schedule(path: str, title: str, shown: Agenda) -> list[str]:
+    page, picture = write_agenda(path, title, shown)
+    return ["", f"Drawn in {page} and {picture}."]
 
 
 def _argument(read: Callable[[str], _T]) -> Callable[[str], _T]:

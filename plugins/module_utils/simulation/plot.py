@@ -1,25 +1,32 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What fleets did over time, recorded or simulated, as a page to read and a picture to show around.
-
-The page needs nothing but itself: its drawing is within it. Drawn by matplotlib, which is imported only here.
-"""
+"""What fleets did over time, recorded or simulated, as a page to read and a picture to show around."""
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.model import Sample
+from ansible_collections.muejam.celery.plugins.module_utils.simulation.page import (
+    COLOURS,
+    FAINT,
+    GRID,
+    INK,
+    LOOK,
+    as_png,
+    as_svg,
+    colour_of,
+    page,
+    require_matplotlib,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,9 +46,7 @@ class Series:
     summary: Mapping[str, str] = field(default_factory=dict)
 
 
-# Okabe and Ito's colours, which the colour-blind can tell apart too; the first contender has the strongest.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A6D00", "#56B4E9", "#7F3C8D", "#4B4B4B")
-_INK, _FAINT, _GRID, _FIRST_BEHIND, _PROMISED = "#222222", "#666666", "#E3E6EA", "#B4BCC6", "#C62828"
+_FIRST_BEHIND, _PROMISED = "#B4BCC6", "#C62828"
 _ACROSS = 4  # contenders side by side
 _POINTS = 500  # more are not seen in a panel of this width
 _OUTLIER = 2.0  # a contender whose peak is so many times that of the others is cut off rather than flattening them
@@ -49,24 +54,6 @@ _OVERTIME = 1.25  # so much longer than the first contender's is drawn of the ot
 
 # The panels of a contender, one below the other: which field of its samples, and the label of the axis.
 _PANELS = {"waiting": "tasks waiting", "workers": "workers", "oldest": "oldest wait (s)"}
-
-_LOOK: dict[Any, Any] = {
-    "axes.grid": True,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "figure.constrained_layout.h_pad": 0.08,
-    "font.size": 9,
-    "grid.color": _GRID,
-    # With it, and without a date, the same numbers give the same page.
-    "svg.hashsalt": "muejam.celery",
-    "xtick.color": _FAINT,
-    "xtick.major.size": 0,
-    "ytick.color": _FAINT,
-    "ytick.major.size": 0,
-}
 
 
 def write_report(
@@ -89,31 +76,10 @@ def write_report(
     require_matplotlib()
     import matplotlib
 
-    page = Path(path)
-    picture = page.with_suffix(".png")
-    with matplotlib.rc_context(_LOOK):
+    with matplotlib.rc_context(LOOK):
         text = _page(title, contenders, verdict, notes, _drawing(contenders, promise))
-        picture_bytes = _picture(title, contenders, verdict, notes, promise)
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
-        picture.write_bytes(picture_bytes)
-    except OSError as error:
-        raise OperationError(f"write the report {page}", error, "Name a path that may be written to.") from error
-    return page, picture
-
-
-def require_matplotlib() -> None:
-    """Raise at once what would be raised after a long computation.
-
-    :raises OperationError: when matplotlib is missing.
-    """
-    try:
-        import_module("matplotlib")
-    except ImportError as error:
-        raise OperationError(
-            "draw the report", error, "Install it with: python3 -m pip install matplotlib. Or leave out --plot."
-        ) from error
+        picture = _picture(title, contenders, verdict, notes, promise)
+    return write_page(path, text, picture)
 
 
 def _drawing(contenders: Sequence[Series], promise: float | None) -> str:
@@ -121,10 +87,7 @@ def _drawing(contenders: Sequence[Series], promise: float | None) -> str:
 
     figure = Figure(figsize=_size(contenders), layout="constrained")
     _draw(figure, contenders, promise)
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return as_svg(figure)
 
 
 def _picture(
@@ -138,15 +101,13 @@ def _picture(
     head = 0.3 * (len(contenders) + 1) + 0.25 * len(said)
     figure = Figure(figsize=(width, 0.5 + head + height + 0.18 * len(lines)), layout="constrained")
     at_left = {"x": 0.012, "horizontalalignment": "left"}
-    figure.suptitle(title, fontsize=17, fontweight="bold", color=_INK, **at_left)
-    figure.supxlabel("\n".join(lines), fontsize=9, color=_FAINT, linespacing=1.5, **at_left)
+    figure.suptitle(title, fontsize=17, fontweight="bold", color=INK, **at_left)
+    figure.supxlabel("\n".join(lines), fontsize=9, color=FAINT, linespacing=1.5, **at_left)
     (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[head, height])
-    top.suptitle("\n".join(said), fontsize=12, color=_COLOURS[0], **at_left)
+    top.suptitle("\n".join(said), fontsize=12, color=COLOURS[0], **at_left)
     _tabulate(top.subplots(), contenders)
     _draw(bottom, contenders, promise)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
-    return out.getvalue()
+    return as_png(figure)
 
 
 def _tabulate(axes: Axes, contenders: Sequence[Series]) -> None:
@@ -159,10 +120,10 @@ def _tabulate(axes: Axes, contenders: Sequence[Series]) -> None:
     cells.auto_set_font_size(False)
     cells.set_fontsize(10)
     for (row, column), cell in cells.get_celld().items():
-        cell.set(edgecolor=_GRID, linewidth=0.8)
-        cell.set_text_props(color=_INK if row else _FAINT)
+        cell.set(edgecolor=GRID, linewidth=0.8)
+        cell.set_text_props(color=INK if row else FAINT)
         if row and not column:
-            cell.set_text_props(color=_colour(row - 1), fontweight="bold", horizontalalignment="left")
+            cell.set_text_props(color=colour_of(row - 1), fontweight="bold", horizontalalignment="left")
 
 
 def _size(contenders: Sequence[Series]) -> tuple[float, float]:
@@ -180,7 +141,7 @@ def _draw(into: FigureBase, contenders: Sequence[Series], promise: float | None)
     grid[0, 0].set_xlim(0, end / seconds)
     highest = {key: _highest(contenders, key, promise if key == "oldest" else None) for key in _PANELS}
     for number, series in enumerate(contenders):
-        colour = _colour(number)
+        colour = colour_of(number)
         band, column = divmod(number, across)
         panels = grid[band * len(_PANELS) : (band + 1) * len(_PANELS), column]
         panels[0].set_title(series.name, color=colour)
@@ -209,11 +170,7 @@ def _draw(into: FigureBase, contenders: Sequence[Series], promise: float | None)
     for axes in grid[-len(_PANELS) :, (len(contenders) - 1) % across + 1 :].flat:
         axes.axis("off")
     if len(contenders) > 1:
-        into.supxlabel(f"grey: {contenders[0].name}, for comparison", fontsize=9, color=_FAINT)
-
-
-def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
+        into.supxlabel(f"grey: {contenders[0].name}, for comparison", fontsize=9, color=FAINT)
 
 
 def _peak(line: Sequence[Sample], key: str, unknown: float = 0.0) -> float:
@@ -257,51 +214,17 @@ def _table(contenders: Sequence[Series]) -> list[list[str]]:
     return [["", *headings], *rows]
 
 
-_STYLE = """
-body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;color:#222;
-background:#f5f6f8;margin:0}
-main{max-width:1280px;margin:0 auto;padding:28px 24px 40px}
-h1{font-size:26px;margin:0 0 10px}
-.verdict{background:#fff;border-left:5px solid #0072B2;padding:12px 16px;margin:0 0 18px;font-size:17px}
-section{background:#fff;border:1px solid #e3e6ea;border-radius:6px;padding:14px 18px;margin:0 0 18px;overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:6px 10px;text-align:right;border-bottom:1px solid #e3e6ea;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}
-thead th{color:#666;font-weight:600}tbody th{font-weight:700}tbody tr:last-child>*{border-bottom:0}
-svg{width:100%;height:auto;display:block}
-ul{margin:0;padding-left:20px;color:#666}
-"""
-
-
 def _page(title: str, contenders: Sequence[Series], verdict: str, notes: Sequence[str], drawing: str) -> str:
     heading, *rows = _table(contenders)
     head = "".join(f"<th>{escape(text)}</th>" for text in heading)
     body = ""
     for number, (name, *cells) in enumerate(rows):
         numbers = "".join(f"<td>{escape(text)}</td>" for text in cells)
-        body += f'<tr><th style="color:{_colour(number)}">{escape(name)}</th>{numbers}</tr>\n'
+        body += f'<tr><th style="color:{colour_of(number)}">{escape(name)}</th>{numbers}</tr>\n'
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-<p class="verdict">{escape(verdict)}</p>
-<section><table>
+    table = f"""<table>
 <thead><tr>{head}</tr></thead>
 <tbody>
 {body}</tbody>
-</table></section>
-<section>
-{drawing}</section>
-{f"<section><ul>{items}</ul></section>" if items else ""}
-</main>
-</body>
-</html>
-"""
+</table>"""
+    return page(title, verdict, [table, f"\n{drawing}", *([f"<ul>{items}</ul>"] if items else [])])
