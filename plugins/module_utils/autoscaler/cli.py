@@ -139,16 +139,13 @@ def _days(text: str) -> int:
 def _schedule(options: argparse.Namespace) -> Iterator[str]:
     policy = load_policy(options.policy)
     zone = zone_of(policy.schedule.timezone)
-    if options.since is None:
-        start = moment_of(datetime.fromtimestamp(time.time(), zone).date(), zone)
-    else:
-        try:
-            start = moment_of(options.since, zone)
-        except ValueError as error:
-            raise OperationError(
-                f"read --from {options.since}", f"it is {error}", "Write it like one of these."
-            ) from error
-    shown = agenda(policy, start, options.days)
+    asked = datetime.fromtimestamp(time.time(), zone).date() if options.since is None else options.since
+    try:
+        shown = agenda(policy, moment_of(asked, zone), options.days)
+    except (OverflowError, ValueError) as error:
+        raise OperationError(
+            f"show {options.days} days from {asked} on", error, 'Give --from a date such as "2026-12-01".'
+        ) from error
     title = f"Floor and ceiling by {options.policy}, on the clock of {shown.zone}"
     drawn = options.draw(options.plot, title, shown) if options.plot else ()
     yield title

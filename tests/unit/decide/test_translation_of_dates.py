@@ -244,6 +244,19 @@ def test_the_edge_that_is_past_is_gone_while_the_window_runs() -> None:
     assert found["cron"] == [{"schedule": "0 18 24 12 *", "min_workers": 2, "max_workers": 20, "year": 2026}]
 
 
+def test_the_calendar_of_systemd_ends_and_it_is_said() -> None:
+    held = policy(PEAK, {**CAMPAIGN, "until": "9998-12-30"})
+    found = entries(held, NOW)["systemd"]
+    assert found[-1]["on_calendar"] == "2026-12-01 08:00:00 Europe/Berlin"
+    (_weekly, said) = entries_fidelity(held, NOW)["systemd"]
+    assert (said["kept"], "ends with 2199" in said["how"]) == ("approximated", True)
+    late = policy(PEAK, {**CAMPAIGN, "from": "2500-01-01", "until": "2500-02-01"})
+    assert [each["on_calendar"] for each in entries(late, NOW)["systemd"]] == [
+        "Mon..Fri 2026..2199-*-* 08:00:00 Europe/Berlin",
+        "Mon..Fri 2026..2199-*-* 18:00:00 Europe/Berlin",
+    ]
+
+
 def test_entries_do_not_change_from_day_to_day() -> None:
     held = policy(PEAK, CAMPAIGN)
     assert entries(held, NOW) == entries(held, NOW + 20 * A_DAY)

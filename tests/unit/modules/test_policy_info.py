@@ -63,6 +63,30 @@ def run_by_ansible(arguments: dict[str, Any], *options: str) -> tuple[bool, dict
     return done.returncode == 0, result, output
 
 
+def test_a_window_that_comes_once_is_told_and_translated() -> None:
+    once = {"name": "move", "from": "2026-12-05 01:00", "until": "2026-12-05T02:00:00Z", "max_workers": 3}
+    schedule = {**SCHEDULE, "windows": [*SCHEDULE["windows"], once]}
+    succeeded, result, output = run({"policy": {"schedule": schedule}, "at": "2026-12-04T23:00:00Z", "days": 1})
+    assert succeeded, output
+    assert [(each["from"], each["window"]) for each in result["windows"]] == [
+        ("2026-12-05T00:00:00+01:00", None),
+        ("2026-12-05T01:00:00+01:00", "move"),
+        ("2026-12-05T03:00:00+01:00", None),
+        ("2026-12-05T08:00:00+01:00", "peak"),
+        ("2026-12-05T18:00:00+01:00", None),
+    ]
+    assert result["policy"]["schedule"]["windows"][1]["until"] == "2026-12-05T03:00:00+01:00"
+    assert {"schedule": "0 1 5 12 *", "min_workers": 2, "max_workers": 3, "year": 2026} in result["schedule_entries"][
+        "cron"
+    ]
+    kept = {language: [each["kept"] for each in told] for language, told in result["schedule_fidelity"].items()}
+    assert kept == {
+        "systemd": ["exact"] * 2,
+        "cron": ["exact", "approximated"],
+        "kubernetes": ["exact", "approximated"],
+    }
+
+
 def test_a_sound_policy_is_explained() -> None:
     arguments = {"policy": {"limits": {"cooldown_down": 0}, "schedule": SCHEDULE}, "at": "2026-03-28T12:00:00Z"}
     succeeded, result, output = run_by_ansible({**arguments, "days": 2}, "--check", "--diff")

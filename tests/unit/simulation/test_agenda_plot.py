@@ -59,10 +59,12 @@ def test_days_out_of_range_are_refused(schedule: Schedule, days: str) -> None:
     assert "is not a number from 1 to 366" in done.stderr
 
 
-def test_a_date_that_is_none_is_refused(schedule: Schedule) -> None:
-    done = schedule("--from", "soon")
+@pytest.mark.parametrize("asked", [("--from", "soon"), ("--from", "9998-12-30", "--days", "366")])
+def test_a_date_that_is_none_is_refused(schedule: Schedule, asked: tuple[str, ...]) -> None:
+    done = schedule(*asked)
     assert (done.returncode, done.stdout) == (2, "")
-    assert 'read --from soon: it is no date with a time such as "2026-12-01 08:00"' in done.stderr
+    assert f"show {asked[-1] if len(asked) > 2 else 7} days from {asked[1]} on" in done.stderr
+    assert 'Give --from a date such as "2026-12-01".' in done.stderr
 
 
 def test_it_is_drawn_as_a_page_and_a_picture(schedule: Schedule, tmp_path: Path) -> None:

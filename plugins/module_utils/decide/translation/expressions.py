@@ -15,7 +15,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock im
 _CRON_DAYS = (1, 2, 3, 4, 5, 6, 0)
 _SYSTEMD_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _EVERY_DATE = "*-*-*"
-_LAST_YEAR = 2199  # of systemd's calendar
+LAST_YEAR = 2199
+"""The last one of systemd's calendar."""
+
 _A_DAY = 86400.0
 
 
@@ -64,9 +66,9 @@ def calendar_dates(first: date | None, last: date | None, today: date) -> Iterat
     :param today: parts that were over before it are left out.
     """
     if first is None and last is None:
-        yield _EVERY_DATE, date(today.year, 1, 1), date(_LAST_YEAR, 12, 31)
+        yield _EVERY_DATE, date(today.year, 1, 1), date(LAST_YEAR, 12, 31)
         return
-    begin, end = first or date(today.year, 1, 1), last or date(_LAST_YEAR, 12, 31)
+    begin, end = first or date(today.year, 1, 1), min(last or date.max, date(LAST_YEAR, 12, 31))
     while begin <= end:
         months_end = date(begin.year, begin.month, monthrange(begin.year, begin.month)[1])
         if (begin.month, begin.day) == (1, 1) and date(begin.year, 12, 31) <= end:
@@ -83,7 +85,7 @@ def calendar_dates(first: date | None, last: date | None, today: date) -> Iterat
             text = f"{begin.year}-{begin.month:02}-{_span(begin.day, until.day, 2)}"
         if until >= today:
             yield text, begin, until
-        if until == date(_LAST_YEAR, 12, 31):
+        if until == date(LAST_YEAR, 12, 31):
             return
         begin = until + timedelta(days=1)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
@@ -18,6 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Condition, Policy, Rule, StepRules
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import OddEdge
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import LAST_YEAR
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import (
     FALLBACK_METRIC,
     LONGEST_PERIOD,
@@ -176,7 +178,9 @@ def of_entries(policy: Policy, odd: Sequence[OddEdge], at: float) -> dict[str, l
     for path, window in _windows(policy):
         how = f"its bounds, {_when(policy, window)}"
         if isinstance(window, OneOffWindow):
-            found["systemd"].append(_over(policy, path, window, at) or Fidelity(path, EXACT, how))
+            late = datetime.fromtimestamp(window.until, zone_of(policy.schedule.timezone)).year > LAST_YEAR
+            kept, lost = (APPROXIMATED, f"; systemd's calendar ends with {LAST_YEAR}") if late else (EXACT, "")
+            found["systemd"].append(_over(policy, path, window, at) or Fidelity(path, kept, f"{how}{lost}"))
             for language in ("cron", "kubernetes"):
                 found[language].append(_without_years(policy, path, window, at, how))
             continue

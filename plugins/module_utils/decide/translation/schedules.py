@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.e
     eras,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import (
+    LAST_YEAR,
     calendar_dates,
     cron,
     cron_of_a_date,
@@ -83,7 +84,7 @@ def _of_systemd(policy: Policy, at: float) -> Iterator[dict[str, Any]]:
     zone = policy.schedule.timezone
     today = datetime.fromtimestamp(at, zone_of(zone)).date()
     for era in eras(policy, at):
-        if era.begins:
+        if era.begins and datetime.fromtimestamp(era.begins.at, zone_of(zone)).year <= LAST_YEAR:
             bounds = {"min_workers": era.begins.min_workers, "max_workers": era.begins.max_workers}
             yield {"on_calendar": on_calendar_of_a_date(era.begins.at, zone), **bounds}
         for edge, dates in edges_within(era, zone):
