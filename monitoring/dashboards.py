@@ -27,6 +27,28 @@ _CHOSEN = {
     "W": 'fleet=~"$fleet", instance=~"$instance", worker=~"$worker"',
 }
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+_LINKS = {
+    "type": "dashboards",
+    "title": "Celery",
+    "tags": ["celery"],
+    "icon": "external link",
+    "tooltip": "",
+    "targetBlank": False,
+    "asDropdown": True,
+    "includeVars": True,
+    "keepTime": True,
+}
+_STAT = {
+    "reduceOptions": {"calcs": ["lastNotNull"]},
+    "colorMode": "value",
+    "graphMode": "area",
+    "justifyMode": "auto",
+    "orientation": "auto",
+    "textMode": "auto",
+    "wideLayout": True,
+    "showPercentChange": False,
+    "percentChangeColorMode": "standard",
+}
 
 PER_SECOND = "suffix: /s"
 SHARE = "percentunit"
@@ -445,7 +467,7 @@ def _dashboard(name: str, dashboard: Dashboard) -> dict[str, Any]:
         "graphTooltip": 1,
         "refresh": "30s",
         "time": {"from": "now-3h", "to": "now"},
-        "links": [{"type": "dashboards", "title": "Celery", "tags": ["celery"], "asDropdown": True, "keepTime": True}],
+        "links": [_LINKS],
         "templating": {
             "list": [
                 {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
@@ -489,7 +511,8 @@ def _panels(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
     number, top = 0, 0
     for title, panels in dashboard.rows.items():
         number += 1
-        yield {"id": number, "type": "row", "title": title, "gridPos": _place(0, top, 24, 1), "panels": []}
+        row = {"type": "row", "title": title, "collapsed": False, "panels": []}
+        yield {"id": number, "gridPos": _place(0, top, 24, 1), **row}
         top += 1
         left = height = 0
         for panel in panels:
@@ -533,9 +556,9 @@ def _look(panel: Panel) -> dict[str, Any]:
 
 def _options(panel: Panel) -> dict[str, Any]:
     if panel.kind == "stat":
-        return {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "area"}
+        return _STAT
     if panel.kind == "table":
-        return {"showHeader": True}
+        return {"showHeader": True, "frameIndex": 0}
     return {
         "legend": {"displayMode": "table", "placement": "right", "showLegend": True, "calcs": ["lastNotNull", "max"]},
         "tooltip": {"mode": "multi", "sort": "desc"},

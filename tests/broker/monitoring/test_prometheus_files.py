@@ -78,7 +78,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
                 host.look()
             return (server.value("min(count_over_time(celery_autoscaler_interval_seconds[1m]))") or 0) >= 4
 
-        wait_until(scraped_again, 30, lambda: server.ask("up"), every=1)
+        wait_until(scraped_again, 60, lambda: server.ask("up"), every=1)
         yield server
 
 
@@ -106,7 +106,7 @@ def test_rules_are_evaluated_without_errors_where_two_hosts_have_the_same_fleets
     def evaluated() -> bool:
         return all(rule["health"] != "unknown" for rule in prometheus.rules())
 
-    wait_until(evaluated, 30, prometheus.rules)
+    wait_until(evaluated, 60, prometheus.rules)
     assert [(rule["name"], rule["lastError"]) for rule in prometheus.rules() if rule["health"] != "ok"] == []
     named = {rule["name"] for rule in prometheus.rules() if rule["type"] == "recording"}
     assert [name for name in sorted(named) if not prometheus.ask(name)] == []
