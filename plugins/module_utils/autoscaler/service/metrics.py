@@ -195,7 +195,7 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     )
     decisions = counter(
         "celery_autoscaler_decisions",
-        "Decisions by what they did; one that was to be carried out and was not does not count.",
+        "Decisions to hold, up, down, or to the bounds; one that was to be carried out and was not does not count.",
         "fleet",
         "action",
     )
