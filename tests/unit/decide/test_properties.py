@@ -88,9 +88,11 @@ def schedules(draw: st.DrawFn, bounds: dict[str, Any]) -> dict[str, Any]:
     for _window in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, 59))
         floor = draw(st.integers(bounds["min_workers"], bounds["max_workers"]))
+        end = (start + draw(st.integers(1, 59))) % 60
+        once = {"from": f"2026-01-01 00:{min(start, end):02}", "until": f"2026-01-01T00:{max(start, end):02}:00Z"}
         windows.append(
             {
-                "time": f"00:{start:02}-00:{(start + draw(st.integers(1, 59))) % 60:02}",
+                **(once if draw(st.booleans()) else {"time": f"00:{start:02}-00:{end:02}"}),
                 "min_workers": floor,
                 "max_workers": draw(st.integers(floor, bounds["max_workers"])),
             }

@@ -119,9 +119,13 @@ def test_in_force_agrees_with_the_wall_clock_away_from_changes(zone: str, start:
         assert (plan.in_force(moment) is not None) == inside
 
 
-@given(zone=st.sampled_from(ZONES), begin=st.integers(1767225600, 1767225600 + 366 * 86400))
+@given(
+    zone=st.sampled_from(ZONES),
+    begin=st.one_of(st.integers(1767225600, 1767225600 + 366 * 86400), st.integers(1782400000, 1783000000)),
+)
 def test_a_timeline_is_whole_and_tells_what_in_force_tells(zone: str, begin: int) -> None:
-    plan = schedule(*WORKING_WEEK, zone=zone)
+    once = {"from": "2026-06-30 21:15", "until": "2026-07-02T03:00:30Z", "min_workers": 9}
+    plan = schedule(*WORKING_WEEK, once, {"name": "fri", "days": ["fri"], "max_workers": 7}, zone=zone)
     pieces = list(plan.timeline(begin, begin + 7 * 86400))
     assert pieces[0][0] == begin
     assert pieces[-1][1] == begin + 7 * 86400

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from hypothesis import given
@@ -78,14 +79,24 @@ conditions = st.lists(
     min_size=1,
     max_size=4,
 )
+moments = st.datetimes(datetime(1970, 1, 3), datetime(9998, 12, 29)).flatmap(
+    lambda moment: st.sampled_from(
+        [f"{moment:%Y-%m-%d %H:%M}", f"{moment.isoformat(timespec='seconds')}-11:30", moment]
+    )
+)
 windows = st.lists(
-    st.fixed_dictionaries(
-        {"name": st.sampled_from(["peak", "night"])},
-        optional={
-            "time": st.sampled_from(["08:00-18:00", "18:00-08:00", "00:00-24:00", "9:30-00:00"]),
-            "days": st.lists(st.sampled_from(["mon", "Tue", "sunday"]), min_size=1),
-            "min_workers": st.integers(0, 20),
-        },
+    st.one_of(
+        st.fixed_dictionaries(
+            {"name": st.sampled_from(["peak", "night"])},
+            optional={
+                "time": st.sampled_from(["08:00-18:00", "18:00-08:00", "00:00-24:00", "9:30-00:00"]),
+                "days": st.lists(st.sampled_from(["mon", "Tue", "sunday"]), min_size=1),
+                "min_workers": st.integers(0, 20),
+            },
+        ),
+        st.fixed_dictionaries(
+            {"from": moments, "until": st.just("9998-12-31")}, optional={"max_workers": st.integers(20, 30)}
+        ),
     ),
     max_size=3,
 )
