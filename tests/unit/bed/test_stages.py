@@ -88,6 +88,6 @@ def test_what_a_stage_used_is_told(command: list[str]) -> None:
 
 def test_a_run_that_is_stopped_stops_its_stages(command: list[str], tmp_path: Path) -> None:
     with subprocess.Popen([*command, "--", "endless", "--", "last"], stdout=subprocess.DEVNULL) as process:
-        wait_until((tmp_path / "endless").exists, 30)
+        wait_until((tmp_path / "endless").exists, 120)
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 1
+        assert process.wait(120) == 1
