@@ -76,7 +76,7 @@ def _up() -> Path:
         # overlayfs does not lie on overlayfs.
         "--volume=/var/lib/containerd",
         "--volume=/var/lib/kubelet",
-        *(f"--volume={directory}:/opt/{programs.module}/bin:ro" for programs, directory in built.items()),
+        *(f"--volume={directory}:/opt/{programs.name}/bin:ro" for programs, directory in built.items()),
         f"--volume={FILES}:{_MOUNTED}/node:ro",
         f"--env=PATH={_MOUNTED}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     )

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The programs of Kubernetes, built from Go modules into a cache that checkouts share.
 
-Each directory under C(programs/) is a Go module that says by its go.mod and go.sum what is built, with which sums.
+Each directory under C(programs/) is a Go module that says by its go.mod and go.sum what is built, with which sums. KEDA
+and metrics-server share one, as they share most of what they are built of; they want other versions of it than
+Kubernetes does.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from muejam_bed.shell import CHECKOUT, BedError, cache_dir, one_at_a_time, run, say
@@ -35,6 +38,7 @@ NICENESS = 10
 class Programs:
     """What is built of one Go module of ours."""
 
+    name: str
     module: str
     """Its directory under C(programs/)."""
     packages: Mapping[str, str] = field(hash=False)
@@ -54,6 +58,7 @@ class Programs:
 
 _KUBERNETES_VERSION = "k8s.io/component-base/version"
 KUBERNETES = Programs(
+    name="kubernetes",
     module="kubernetes",
     packages={
         name: f"k8s.io/kubernetes/cmd/{name}"
@@ -77,19 +82,22 @@ KUBERNETES = Programs(
     },
 )
 KEDA = Programs(
-    module="keda",
+    name="keda",
+    module="addons",
     packages={f"keda-{part}": f"github.com/kedacore/keda/v2/cmd/{part}" for part in ("operator", "adapter")},
     version_of="github.com/kedacore/keda/v2",
     kept=("config/crd/bases",),
     version_variables={"github.com/kedacore/keda/v2/version.Version": "%(version)s"},
 )
 METRICS_SERVER = Programs(
-    module="metrics-server",
+    name="metrics-server",
+    module="addons",
     packages={"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
     version_of="sigs.k8s.io/metrics-server",
 )
 
 
+@cache
 def go() -> str:
     """Return the path of a go command that can fetch the Go that a module needs; installed if there is none.
 
@@ -146,8 +154,8 @@ def ensure_programs(programs: Programs) -> Path:
 
     Raises BedError with what Go said when the build fails.
     """
-    with one_at_a_time(f"programs-{programs.module}"):
-        directory = cache_dir("programs") / f"{programs.module}-{_fingerprint(programs)}"
+    with one_at_a_time(f"programs-{programs.name}"):
+        directory = cache_dir("programs") / f"{programs.name}-{_fingerprint(programs)}"
         if not directory.exists():
             _build(programs, directory)
     return directory

@@ -4,5 +4,7 @@
 package tools
 
 import (
+	_ "github.com/kedacore/keda/v2/cmd/adapter"
+	_ "github.com/kedacore/keda/v2/cmd/operator"
 	_ "sigs.k8s.io/metrics-server/cmd/metrics-server"
 )

@@ -1,9 +1,0 @@
-//go:build tools
-
-// Package tools names the programs that are built, so that "go mod tidy" keeps what they need.
-package tools
-
-import (
-	_ "github.com/kedacore/keda/v2/cmd/adapter"
-	_ "github.com/kedacore/keda/v2/cmd/operator"
-)
