@@ -37,8 +37,10 @@ def cluster() -> Cluster:
 def namespace(cluster: Cluster) -> Iterator[str]:
     """The name of a namespace for one test, in which only pods of the restricted standard are let run."""
     name = f"test-{uuid.uuid4().hex[:12]}"
-    cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply(name, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}])
+    # A pod is refused until it is there.
+    cluster.kubectl("wait", "--namespace", name, "--for=create", "serviceaccount/default", "--timeout=60s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

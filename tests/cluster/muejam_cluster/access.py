@@ -42,7 +42,7 @@ class Cluster:
         return found
 
     def apply(self, namespace: str, objects: Iterable[Mapping[str, Any]]) -> None:
-        """Create or change objects in a namespace."""
+        """Create or change objects, in a namespace if they are of the kind that lie in one."""
         wanted = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "--namespace", namespace, "--filename=-", stdin=json.dumps(wanted))
 
