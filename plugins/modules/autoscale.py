@@ -375,7 +375,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
     ScaleResult,
     unknown_fleet,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def faults(params: dict[str, Any]) -> list[str]:
@@ -402,7 +401,7 @@ def read_here(fleet: str, platform: Platform) -> FleetReading:
     """
     reading = platform.read(fleet)
     if reading.exists is False:
-        raise unknown_fleet(f"autoscale fleet {fleet}", fleet, platform.fleets())
+        raise unknown_fleet(f"autoscale fleet {fleet}", fleet, platform.fleets(), platform.place)
     return reading
 
 
@@ -434,7 +433,7 @@ def read_queues(params: dict[str, Any], marks: Marks, warn: Warn) -> QueuesReadi
 def cycle_here(asked: OneCycle, params: dict[str, Any], warn: Warn) -> tuple[QueuesReading, dict[str, Any]]:
     """Run the cycle for the fleet of this host, and return what was read of its queues and what to say of it."""
     at = time.time()
-    platform = open_platform(params["platform"])
+    platform = options.open_from(params)
     # The workers first: what they have taken may be older than what waits, never newer (see observe/flow.py).
     reading = read_here(params["fleet"], platform)
     queues = read_queues(params, asked.file.marks(), warn)
@@ -504,7 +503,7 @@ def refuse_where_the_daemon_does_it(params: dict[str, Any]) -> None:
     if params["hosts"] is not None:
         where = ", ".join(owned_by_daemon(params["hosts"]))
     else:
-        where = "this host" if daemon_sizes(params["fleet"]) else ""
+        where = "this host" if options.runs_here(params) and daemon_sizes(params["fleet"]) else ""
     if where:
         raise refuse_second_owner(params["fleet"], where)
 
@@ -545,7 +544,7 @@ def main() -> None:
     asked = OneCycle(file, policy, params["apply"], module.check_mode, parse_duration(params["forget_after"]))
     try:
         if not several:
-            open_platform(params["platform"]).require_access(f"autoscale fleet {params['fleet']}")
+            options.open_from(params).require_access(f"autoscale fleet {params['fleet']}")
         refuse_where_the_daemon_does_it(params)
         with contextlib.nullcontext() if module.check_mode else file.alone():
             queues, result = (cycle_of_all if several else cycle_here)(asked, params, module.warn)

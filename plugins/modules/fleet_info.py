@@ -218,21 +218,26 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
+
+Runs = Callable[[], bool]
+"""Whether the daemon of this host runs."""
 
 
-def reading_of(platform: Platform, fleet: str, runs: Callable[[], bool], warn: Callable[[str], None]) -> dict[str, Any]:
-    """What the host says of a fleet, and whether the daemon, where it C(runs), sizes it."""
+def reading_of(platform: Platform, fleet: str, runs: Runs | None, warn: Callable[[str], None]) -> dict[str, Any]:
+    """What the host or cluster says of a fleet, and whether the daemon, where it C(runs), sizes it.
+
+    :param runs: None for a cluster, whose daemon is not asked.
+    """
     owned: bool | None = None
     try:
-        owned = daemon_sizes(fleet, runs=runs)
+        owned = None if runs is None else daemon_sizes(fleet, runs=runs)
     except OperationError as error:
         warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
     return {**asdict(platform.read(fleet)), "owned_by_daemon": owned}
 
 
 def fleets_of(
-    platform: Platform, workers: bool, runs: Callable[[], bool], warn: Callable[[str], None]
+    platform: Platform, workers: bool, runs: Runs | None, warn: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     """What the host says of each of its fleets, by name; nothing but the names without their workers.
 
@@ -247,10 +252,11 @@ def main() -> None:
     fleet = module.params["fleet"]
     for fault in options.faults(module.params):
         module.fail_json(msg=f"{fault}.")
-    platform, runs = open_platform(module.params["platform"]), functools.cache(service_runs)
-    if fleet is not None:
-        module.exit_json(changed=False, **reading_of(platform, fleet, runs, module.warn))
+    runs = functools.cache(service_runs) if options.runs_here(module.params) else None
     try:
+        platform = options.open_from(module.params)
+        if fleet is not None:
+            module.exit_json(changed=False, **reading_of(platform, fleet, runs, module.warn))
         found = fleets_of(platform, module.params["workers"], runs, module.warn)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)

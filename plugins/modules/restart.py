@@ -121,7 +121,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollRequest, RollResult
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def diff_of(result: RollResult) -> dict[str, str]:
@@ -158,7 +157,7 @@ def main() -> None:
         lock_wait=params["lock_timeout"],
     )
     try:
-        result = open_platform(params["platform"]).roll(request, check=module.check_mode)
+        result = options.open_from(params).roll(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
     for warning in result.warnings:

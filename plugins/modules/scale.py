@@ -149,7 +149,7 @@ unknown:
   description: When workers were to be stopped, those whose tasks are unknown, by unit, and why.
   returned: success
   type: dict
-  sample: {celery-worker-web@2.service: its status file is 9 s old}
+  sample: {celery-worker-web@2.service: its status is 9 s old}
 start_seconds:
   description: How long each started worker took until it consumed, as systemd timed it, by unit.
   returned: success, when workers were started with O(wait=true)
@@ -179,7 +179,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RESULT_KEYS, ScaleRequest
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def faults(params: Mapping[str, Any]) -> Iterator[str]:
@@ -202,7 +201,7 @@ def undone_by_the_daemon(params: Mapping[str, Any], done: bool) -> Iterator[str]
     fleet = params["fleet"]
     try:
         # Who keeps what there is leaves the number to the autoscaler.
-        if params["keep"] or not daemon_sizes(fleet):
+        if params["keep"] or not options.runs_here(params) or not daemon_sizes(fleet):
             return
     except OperationError as error:
         yield f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}"
@@ -241,7 +240,7 @@ def main() -> None:
         lock_wait=params["lock_timeout"],
     )
     try:
-        result = open_platform(params["platform"]).scale(request, check=module.check_mode)
+        result = options.open_from(params).scale(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
     for warning in [*result.warnings, *undone_by_the_daemon(params, result.changed and not module.check_mode)]:

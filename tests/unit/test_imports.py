@@ -237,6 +237,6 @@ def test_a_module_ships_only_what_it_needs(module: str) -> None:
 )
 def test_a_module_loads_what_it_does_not_do_only_when_it_is_done(module: str, never: set[str]) -> None:
     """Nothing is cached on a host, so each run of a module compiles all that it loads."""
-    program = f"import sys, {OURS}modules.{module} as it; it.open_platform(); print(*sys.modules)"
+    program = f"import sys, {OURS}modules.{module} as it; it.options.open_platform(); print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", program], text=True)
     assert not {f"{OURS}{UTILS}platforms.{name}" for name in never} & set(loaded.split())

@@ -31,6 +31,7 @@ class WorkerReading:
     :ivar started: tasks started since its process started; finished are C(started - active).
     :ivar taken: messages taken from each queue since its process started.
     :ivar cpu_seconds: CPU time used so far, by its main process and all below it.
+    :ivar cpu_rate: CPU seconds that it uses in a second, where its platform measures that and not the time so far.
     :ivar cores: CPU seconds it may use in a second.
     :ivar memory: bytes it uses.
     :ivar memory_allowed: bytes it may use.
@@ -67,11 +68,12 @@ class WorkerReading:
     restarts: int = 0
     state: str = ""
     id: str = ""
+    cpu_rate: float | None = None
 
 
 @dataclass(frozen=True)
 class FleetReading:
-    """The workers of a fleet in one place, a host.
+    """The workers of a fleet in one place, a host or a cluster.
 
     :ivar at: seconds since the epoch.
     :ivar workers: None where they could not be read.
@@ -79,6 +81,8 @@ class FleetReading:
     :ivar cores: CPU cores of the place.
     :ivar memory: bytes of memory of the place.
     :ivar exists: whether the place has such a fleet; None where that could not be found out.
+    :ivar wanted_workers: how many workers there are to be, where the platform keeps that number itself. There may be
+        more workers for a while, as while they are replaced, or fewer, as while none more can be had.
     """
 
     host: str
@@ -88,11 +92,14 @@ class FleetReading:
     cores: float | None = None
     memory: float | None = None
     exists: bool | None = None
+    wanted_workers: int | None = None
 
     @property
     def wanted(self) -> int | None:
         """How many workers there are to be, those that are down among them; None where they are not known."""
-        return None if self.workers is None else sum(worker.phase != DRAINING for worker in self.workers)
+        if self.workers is None or self.wanted_workers is not None:
+            return None if self.workers is None else self.wanted_workers
+        return sum(worker.phase != DRAINING for worker in self.workers)
 
     @property
     def unread(self) -> str:

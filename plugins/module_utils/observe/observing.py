@@ -108,7 +108,7 @@ def observe(
         CONCURRENCY: _concurrency(hosts),
     }
     workers = [worker for host in hosts for worker in host.workers or ()]
-    live = [worker.phase for worker in workers if worker.phase != DRAINING and not is_down(worker)]
+    live = [_live(host) for host in hosts]
     unread = [host.unread for host in hosts if host.unread]
     unknown = {name: why for name, (value, why) in values.items() if value is None}
     bounds = {} if load.bounds is None else {BACKLOG: load.bounds}
@@ -116,9 +116,9 @@ def observe(
         bounds[WAIT_TIME] = Bounds(waited.at_least, waited.at_most, waited.why)
     observation = Observation(
         at=at,
-        workers=None if unread else len(live),
+        workers=None if unread else sum(count for count, _starting in live),
         metrics={name: value for name, (value, _why) in values.items() if value is not None},
-        starting=sum(phase in (STARTING, ENDING, DOWN) for phase in live),
+        starting=sum(starting for _count, starting in live),
         draining=sum(worker.phase == DRAINING for worker in workers),
         unknown={**unknown, "workers": "; ".join(unread)} if unread else unknown,
         blocked=queues.blocked,
@@ -127,6 +127,20 @@ def observe(
         sources={WAIT_TIME: counted_by} if counted_by else {},
     )
     return observation, memory
+
+
+def _live(host: FleetReading) -> tuple[int, int]:
+    """Return how many workers a place has, and how many of them do not consume yet.
+
+    Where the platform itself keeps the number, that is how many there are: those that it has yet to make are on their
+    way up, and one that is there until another one is gone is none more.
+    """
+    live = [worker.phase for worker in host.workers or () if worker.phase != DRAINING and not is_down(worker)]
+    starting = sum(phase in (STARTING, ENDING, DOWN) for phase in live)
+    if host.wanted_workers is None:
+        return len(live), starting
+    missing = max(host.wanted_workers - len(live), 0)
+    return host.wanted_workers, min(starting + missing, host.wanted_workers)
 
 
 def _silent(workers: Sequence[WorkerReading]) -> str:

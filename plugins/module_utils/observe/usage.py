@@ -24,6 +24,8 @@ NOBODY = "no worker consumes"
 def cpu_share(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
     """Return CPU time used over CPU time allowed between two looks, or why that is not known.
 
+    Where the platform tells how fast a worker uses it, one look is enough.
+
     A worker that was not there at the first look is left out. The workers of a host are not allowed more than the
     host has. More than 100 is a worker that uses more cores than its pool has processes.
     """
@@ -34,13 +36,18 @@ def cpu_share(before: Mapping[str, Life], hosts: Sequence[FleetReading]) -> tupl
             return None, host.unread
         allowed_here = 0.0
         for worker in consuming(host):
-            if worker.cpu_seconds is None or worker.cores is None:
+            if worker.cores is None or (worker.cpu_seconds is None and worker.cpu_rate is None):
                 return None, f"{worker.name}: {worker.why or 'its CPU time is not known'}"
+            if worker.cpu_rate is not None:
+                compared = True
+                used += worker.cpu_rate
+                allowed_here += worker.cores
+                continue
             last = before.get(worker.name)
             if last is None or last.life != worker.life or last.cpu_seconds is None or host.at <= last.cpu_at:
                 continue
             compared = True
-            used += max(worker.cpu_seconds - last.cpu_seconds, 0.0) / (host.at - last.cpu_at)
+            used += max((worker.cpu_seconds or 0.0) - last.cpu_seconds, 0.0) / (host.at - last.cpu_at)
             allowed_here += worker.cores
         allowed += allowed_here if host.cores is None else min(allowed_here, host.cores)
     if not compared:
@@ -66,7 +73,8 @@ def memory_share(hosts: Sequence[FleetReading]) -> tuple[float | None, str]:
         limits = sum(math.inf if worker.memory_allowed is None else worker.memory_allowed for worker in here)
         allowed_here = min(limits, math.inf if host.memory is None else host.memory)
         if math.isinf(allowed_here):
-            return None, f"{host.host}: its memory is not known"
+            limitless = next(worker for worker in here if worker.memory_allowed is None)
+            return None, f"{limitless.name}: {limitless.why or f'the memory of {host.host} is not known'}"
         allowed += allowed_here
     return _share(used, allowed) if allowed else (None, NOBODY)
 

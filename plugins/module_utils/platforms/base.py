@@ -17,8 +17,23 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 if TYPE_CHECKING:
     from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 
+THIS_HOST = "this host"
+
 LOCK_WAIT = 10.0
 """Seconds to wait for another one who is about to be done with the fleet."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where workers run, for a platform that is not the host itself; `None` is left to its usual settings.
+
+    With `ask_workers`, each reading asks every worker what it does, which tells most and costs a call for each.
+    """
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+    ask_workers: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,10 @@ class RollResult:
 class Platform(Protocol):
     """What runs workers. Whatever acts raises OperationError when it could not act, or not in full."""
 
+    @property
+    def place(self) -> str:
+        """The host or cluster that it acts on, as messages call it."""
+
     def fleets(self) -> list[str]:
         """The names of all fleets in this place."""
 
@@ -131,15 +150,23 @@ def nothing_done(error: OperationError) -> bool:
     return not any(error.details.get(key) for key in ("unsure", "started", "stopped"))
 
 
-def unknown_fleet(tried: str, fleet: str, fleets: list[str]) -> OperationError:
-    """The error for a fleet that this place does not have.
+def absent_fleet(fleet: str, place: str = THIS_HOST) -> str:
+    """What to warn of in check mode where there is no such fleet yet."""
+    return (
+        f"{place[:1].upper()}{place[1:]} has no fleet {fleet} yet; check mode takes it for one of 0 workers. "
+        "Without check mode this is an error."
+    )
+
+
+def unknown_fleet(tried: str, fleet: str, fleets: list[str], place: str = THIS_HOST) -> OperationError:
+    """The error for a fleet that a place does not have.
 
     :param fleets: those that it has.
     """
     known = f"its fleets are: {', '.join(fleets)}" if fleets else "it has no fleets"
     return OperationError(
         tried,
-        f"this host has no fleet {fleet}; {known}",
+        f"{place} has no fleet {fleet}; {known}",
         "Check the name, or deploy the fleet with the role muejam.celery.worker first.",
         fleets=fleets,
     )

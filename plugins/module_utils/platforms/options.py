@@ -9,11 +9,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import DEFAULT, PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place, RollingPlatform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import (
+    DEFAULT,
+    KUBERNETES,
+    PLATFORMS,
+    open_platform,
+)
 
 FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
     "fleet": {"type": "str", "required": True},
     "platform": {"type": "str", "choices": list(PLATFORMS), "default": DEFAULT},
+    "kubeconfig": {"type": "path"},
+    "context": {"type": "str"},
+    "namespace": {"type": "str"},
 }
 
 TIMES: dict[str, dict[str, Any]] = {
@@ -24,11 +33,30 @@ TIMES: dict[str, dict[str, Any]] = {
 """How long to wait, in seconds."""
 
 
+_OF_CLUSTERS = ("kubeconfig", "context", "namespace")
+
+
+def open_from(params: Mapping[str, Any]) -> RollingPlatform:
+    """Return the platform that the options name, where they say.
+
+    :raises OperationError: when there is no way there.
+    """
+    return open_platform(params["platform"], Place(**{name: params[name] for name in _OF_CLUSTERS}))
+
+
+def runs_here(params: Mapping[str, Any]) -> bool:
+    """Whether the workers are those of the host where the module runs."""
+    return params.get("platform", DEFAULT) != KUBERNETES
+
+
 def faults(params: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the fleet's name, and with those of the shared times that a module has."""
     fleet = params["fleet"]
     if fleet is not None and not is_fleet_name(fleet):
         yield f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
+    idle = [name for name in _OF_CLUSTERS if runs_here(params) and params.get(name) is not None]
+    if idle:
+        yield f"{', '.join(idle)}: not for platform {params.get('platform', DEFAULT)}; leave out, or set platform: kubernetes"
     for name, least in (("wait_timeout", 1), ("lock_timeout", 0), ("drain_timeout", 0)):
         seconds = params.get(name)
         if seconds is not None and seconds < least:

@@ -5,20 +5,28 @@
 
 from __future__ import annotations
 
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollingPlatform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place, RollingPlatform
 
-PLATFORMS = ("systemd",)
-DEFAULT = "systemd"
+SYSTEMD = "systemd"
+KUBERNETES = "kubernetes"
+PLATFORMS = (SYSTEMD, KUBERNETES)
+DEFAULT = SYSTEMD
 
 
-def open_platform(name: str = DEFAULT) -> RollingPlatform:
+def open_platform(name: str = DEFAULT, place: Place | None = None) -> RollingPlatform:
     """Return the platform of this name.
 
+    :param place: where it is, for one that is not this host.
     :raises KeyError: when there is none.
+    :raises OperationError: when there is no way to the place.
     """
     # Each is loaded where it is asked for: nobody compiles the others, or needs the libraries that they need.
-    if name == "systemd":
+    if name == SYSTEMD:
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.platform import SystemdPlatform
 
         return SystemdPlatform()
+    if name == KUBERNETES:
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.platform import open_kubernetes
+
+        return open_kubernetes(place or Place())
     raise KeyError(name)

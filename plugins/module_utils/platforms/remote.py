@@ -40,6 +40,11 @@ class RemotePlatform:
         self._here = here
         self._timeout = timeout
 
+    @property
+    def place(self) -> str:
+        """The host, as messages call it."""
+        return self._here.place
+
     def fleets(self) -> list[str]:
         """The names of all fleets in this place."""
         return self._here.fleets()

@@ -295,6 +295,26 @@ def test_cpu_is_used_over_allowed_between_two_looks() -> None:
     assert seen.value("cpu") == pytest.approx(100)
 
 
+def test_a_rate_that_the_platform_measured_needs_one_look() -> None:
+    seen = Watch().look(worker(1, cpu_seconds=None, cpu_rate=0.5), worker(2, cpu_seconds=None, cpu_rate=2.5))
+    assert seen.value("cpu") == pytest.approx(100 * 3 / 4)
+    new = worker(3, cpu_seconds=None, why="the metrics API has not measured it yet")
+    seen = Watch().look(worker(1, cpu_seconds=None, cpu_rate=0.5), new)
+    assert seen.why_unknown("cpu") == "web-3@host: the metrics API has not measured it yet"
+
+
+def test_there_are_as_many_workers_as_the_platform_is_to_have() -> None:
+    """One more while a worker is replaced is none more to decide on, and one that is to come is on its way."""
+    surge = host(5.0, worker(1), worker(2), worker(3, "starting"), wanted_workers=2)
+    seen = Watch().look(hosts=[surge])
+    assert (surge.wanted, seen.workers, seen.starting) == (2, 2, 1)
+    short = host(5.0, worker(1), worker(2, "draining"), wanted_workers=4)
+    seen = Watch().look(hosts=[short])
+    assert (short.wanted, seen.workers, seen.starting, seen.draining) == (4, 4, 3, 1)
+    unread = FleetReading("cluster", 5.0, None, "no answer", wanted_workers=4)
+    assert (unread.wanted, Watch().look(hosts=[unread]).workers) == (None, None)
+
+
 def test_workers_are_not_allowed_more_cores_than_their_host_has() -> None:
     watch = Watch()
     for used in (0.0, 5.0):

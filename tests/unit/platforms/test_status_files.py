@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
     MAX_BYTES,
+    read_status,
+    tasks_in_hand,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_status import (
     Status,
     StatusUnknown,
     parse_status,
-    read_status,
-    tasks_in_hand,
 )
 
 GOOD: dict[str, Any] = {

@@ -230,14 +230,6 @@ class Manager(Protocol):
         """
 
 
-def absent_fleet(fleet: str) -> str:
-    """What to warn of in check mode where there is no such fleet yet."""
-    return (
-        f"This host has no fleet {fleet} yet; check mode takes it for one of 0 workers. "
-        f"Without check mode this is an error."
-    )
-
-
 def describe(unit: Unit | None) -> str:
     """A unit's state in a few words for a message."""
     if unit is None:

@@ -67,23 +67,28 @@ def plan_scaling(state: FleetState, workers: int, load: Mapping[int, int | None]
 
 
 def stop_order(units: Iterable[Unit], load: Mapping[int, int | None]) -> list[int]:
-    """The numbers of `units`, the one to be stopped first in front.
+    """The numbers of `units`, the one to be stopped first in front; equal ones from the highest number down."""
 
-    Those that do not run go first, then those that end by themselves, those
-    that do not consume yet, those that do not answer, then by tasks in hand;
-    equal ones from the highest number down. One that does not answer is never
-    kept in place of one that does: it may not work at all, and if it does, it
-    drains like any other.
-    """
-
-    def cost(unit: Unit) -> tuple[int, int, int]:
-        idle_phases = (Phase.DOWN, Phase.ENDING, Phase.STARTING)
-        if unit.phase in idle_phases:
-            return idle_phases.index(unit.phase), 0, -unit.number
-        tasks = load.get(unit.number)
-        return (3, 0, -unit.number) if tasks is None else (4, tasks, -unit.number)
+    def cost(unit: Unit) -> tuple[tuple[int, int], int]:
+        return stop_rank(unit.phase, load.get(unit.number)), -unit.number
 
     return [unit.number for unit in sorted(units, key=cost)]
+
+
+def stop_rank(phase: Phase, tasks: int | None) -> tuple[int, int]:
+    """Where a worker stands among those of which some are to be stopped; the lowest goes first.
+
+    Those that do not run go first, then those that end by themselves, those
+    that do not consume yet, those that do not answer, then by tasks in hand.
+    One that does not answer is never kept in place of one that does: it may
+    not work at all, and if it does, it drains like any other.
+
+    :param tasks: that a running worker has, `None` when unknown.
+    """
+    idle_phases = (Phase.DOWN, Phase.ENDING, Phase.STARTING)
+    if phase in idle_phases:
+        return idle_phases.index(phase), 0
+    return (3, 0) if tasks is None else (4, tasks)
 
 
 def free_numbers(state: FleetState, count: int) -> list[int]:

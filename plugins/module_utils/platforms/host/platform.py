@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     LOCK_WAIT,
+    THIS_HOST,
     RollRequest,
     RollResult,
     ScaleRequest,
@@ -20,6 +21,8 @@ class HostPlatform:
 
     What scales and what restarts is loaded when it is asked for: a module compiles all that it loads in each run.
     """
+
+    place = THIS_HOST
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager

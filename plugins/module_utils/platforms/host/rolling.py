@@ -10,14 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollRequest, RollResult, unknown_fleet
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
+    RollRequest,
+    RollResult,
+    absent_fleet,
+    unknown_fleet,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.draining import drain_limit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import (
     FleetState,
     Manager,
     Phase,
     Unit,
-    absent_fleet,
     describe,
     drain_seconds,
     failure_report,

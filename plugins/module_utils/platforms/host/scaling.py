@@ -14,6 +14,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     ScaleRequest,
     ScaleResult,
+    absent_fleet,
     unknown_fleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.draining import (
@@ -26,7 +27,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manag
     Manager,
     Phase,
     Unit,
-    absent_fleet,
     failure_report,
     start_seconds,
 )

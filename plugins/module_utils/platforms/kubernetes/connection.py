@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Attempt, Refused
 
 try:
@@ -24,18 +25,6 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds what its ServiceAccount may show."""
 
 Headers = Callable[[Attempt], Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Which cluster, and where in it; `None` is left to the environment, then to the kubeconfig.
-
-    :ivar kubeconfig: path of a file, or several joined by C(:).
-    """
-
-    kubeconfig: str | None = None
-    context: str | None = None
-    namespace: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,23 +44,22 @@ class Connection:
     origin: str
 
 
-def connect(cluster: Cluster, environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Connection:
+def connect(place: Place, environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Connection:
     """Find the way to a cluster. Nothing is sent.
 
-    What the caller does not name is taken from C(K8S_AUTH_KUBECONFIG), C(K8S_AUTH_CONTEXT) and
-    C(K8S_AUTH_NAMESPACE), as modules of kubernetes.core do. In a pod without any of them it is the pod's own cluster.
+    What the caller does not name is taken from C(K8S_AUTH_KUBECONFIG) and C(K8S_AUTH_CONTEXT), as modules of
+    kubernetes.core do. In a pod without any of them it is the pod's own cluster.
 
     :raises OperationError: when there is none, or a library is missing.
     """
-    kubeconfig = cluster.kubeconfig or environment.get("K8S_AUTH_KUBECONFIG")
-    context = cluster.context or environment.get("K8S_AUTH_CONTEXT")
-    namespace = cluster.namespace or environment.get("K8S_AUTH_NAMESPACE")
+    kubeconfig = place.kubeconfig or environment.get("K8S_AUTH_KUBECONFIG")
+    context = place.context or environment.get("K8S_AUTH_CONTEXT")
     if urllib3 is None:
         raise _missing("urllib3")
     if not (kubeconfig or context) and environment.get("KUBERNETES_SERVICE_HOST"):
-        return in_cluster(namespace, environment, account)
+        return in_cluster(place.namespace, environment, account)
     files = kubeconfig or environment.get("KUBECONFIG") or "~/.kube/config"
-    return by_kubeconfig(files, context, namespace)
+    return by_kubeconfig(files, context, place.namespace)
 
 
 def in_cluster(namespace: str | None, environment: Mapping[str, str], account: Path = ACCOUNT) -> Connection:

@@ -13,10 +13,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import s
 from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile, read_plain_file
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Unit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.parsing import parse_environment
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
-    StatusUnknown,
-    read_status,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import read_status
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_status import StatusUnknown
 
 VARIABLE = "CELERY_LIFECYCLE_CONFIG"
 """Holds the fingerprint of the configuration that a worker was started with."""

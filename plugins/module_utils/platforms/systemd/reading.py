@@ -23,14 +23,16 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manag
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.reading_phase import reading_phase
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import cgroups, processes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.status_files import (
-    Status,
     StatusMissing,
-    StatusUnknown,
     read_status,
-    require_fresh,
     require_own,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import Systemd
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_status import (
+    Status,
+    StatusUnknown,
+    require_fresh,
+)
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,10 @@ def _own_account(path: str, main_pid: int, now: float) -> _OwnAccount:
     except StatusUnknown as reason:
         # Its event loop stands still, and takes no message. What its tasks have done meanwhile it does not know.
         return _OwnAccount(taken=status.taken, processes=pool, silent=True, why=str(reason))
-    # Celery counts a task as started a moment before or after it calls it active; what has ended is certain.
-    started = status.started if status.finished is None else status.finished + status.active
     return _OwnAccount(
         status.active,
         status.reserved,
-        started,
+        status.begun,
         status.taken,
         pool,
         concurrency=status.concurrency,

@@ -1,0 +1,191 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Workers as pods of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import CONSUMING, DRAINING, FleetReading
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
+    LOCK_WAIT,
+    Place,
+    RollRequest,
+    RollResult,
+    ScaleRequest,
+    ScaleResult,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api, HttpApi
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.asking import Ask, Asked, ask_by
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import Fleets, FleetState
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import is_pod_of
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import Pod
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.tools import Tools
+
+SHARED_FOR = 5.0
+"""Seconds for which fleets may share what was read of their namespace; each has it once, and then it is read anew."""
+
+REMEMBERED_FOR = 300.0
+"""Seconds for which the name of a pod that is gone is still known: its last words may come late."""
+
+
+def open_kubernetes(place: Place) -> KubernetesPlatform:
+    """Return the platform of a cluster. Nothing is sent yet.
+
+    :raises OperationError: when there is no way to it.
+    """
+    connection = connect(place)
+    return KubernetesPlatform(HttpApi(connection), ask_workers=place.ask_workers)
+
+
+class KubernetesPlatform:
+    """A worker's id is the name of its pod.
+
+    What scales and what restarts is loaded when it is asked for: a module compiles all that it loads in each run.
+    """
+
+    def __init__(
+        self, api: Api, *, ask_workers: bool = True, ask_before_scaling: Ask | None = None, clock: Clock = REAL_CLOCK
+    ) -> None:
+        """Prepare to read and to act.
+
+        :param ask_workers: whether each reading asks every worker what it does. Who hears their heartbeats need not.
+        :param ask_before_scaling: tells which workers are idle when some are to go; by default they are asked.
+        """
+        self.place = f"namespace {api.namespace} of {api.server}"
+        self._clock = clock
+        self._ask = ask_by(api, api.namespace)
+        self._ask_workers = ask_workers
+        self._tools = Tools(Fleets(api, api.namespace), ask_before_scaling or self._ask, clock, self.place)
+        self._readings: dict[str, FleetReading] = {}
+        self._problem: OperationError | None = None
+        self._read_at = -SHARED_FOR
+        self._given: set[str] = set()
+        self._nodes: dict[str, tuple[str, float]] = {}
+
+    def require_access(self, tried: str) -> None:
+        """Refuse early what could not be done later."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.access import (
+            TO_READ,
+            TO_SCALE,
+            require_rights,
+        )
+
+        fleets = self._tools.fleets
+        require_rights(fleets.api, fleets.namespace, (*TO_READ, *TO_SCALE), tried)
+
+    def fleets(self) -> list[str]:
+        """The names of all fleets of the namespace."""
+        return self._tools.fleets.names()
+
+    def read(self, fleet: str) -> FleetReading:
+        """Read a fleet; what cannot be read is part of the answer.
+
+        The fleets of a namespace are read all at once, and those that are asked for soon after each other share that.
+        Whoever asks for the same fleet again has it read anew.
+        """
+        if fleet in self._given or self._clock.monotonic() - self._read_at >= SHARED_FOR:
+            self.read_all()
+        self._given.add(fleet)
+        return self._readings.get(fleet) or self._absent(fleet)
+
+    def read_all(self) -> dict[str, FleetReading]:
+        """Read every fleet of the namespace, by name, with as many calls for many as for one.
+
+        Empty as well where the namespace could not be read; C(read) then says why.
+        """
+        self._readings, self._problem, self._given = {}, None, set()
+        self._read_at = self._clock.monotonic()
+        at = self._clock.wall()
+        try:
+            states = self._tools.fleets.read_all()
+        except OperationError as error:
+            self._problem = error
+            return {}
+        self._remember(states.values())
+        self._readings = self._readings_of(states, at)
+        return dict(self._readings)
+
+    def fleet_of(self, name: str) -> str | None:
+        """The fleet that the worker of this name belongs to, if its pod was seen here.
+
+        The form of a name tells nothing: another cluster on the same broker gives names of the same form.
+        """
+        known = self._nodes.get(name)
+        return known[0] if known else None
+
+    def is_worker(self, fleet: str, worker: str) -> bool:
+        """Whether a worker of the fleet can have this id."""
+        return is_pod_of(fleet, worker)
+
+    def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
+        """Bring a fleet to a number of workers, or with C(check) only say what would be done.
+
+        C(lock_wait) has no meaning: who comes second finds another number than he decided on.
+        """
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import scaling
+
+        try:
+            return scaling.scale(request, self._tools, check)
+        finally:
+            self._forget()
+
+    def restart(self, fleet: str, worker: str, *, lock_wait: float = LOCK_WAIT) -> None:
+        """Have one worker restarted, drained, and do not wait for it."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import restarting
+
+        try:
+            restarting.restart(fleet, worker, self._tools)
+        finally:
+            self._forget()
+
+    def roll(self, request: RollRequest, *, check: bool = False) -> RollResult:
+        """Restart workers one at a time, or with C(check) only say which would be."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import restarting
+
+        try:
+            return restarting.roll(request, self._tools, check)
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Read anew next time: what was read is of before."""
+        self._read_at = self._clock.monotonic() - SHARED_FOR
+
+    def _readings_of(self, states: dict[str, FleetState], at: float) -> dict[str, FleetReading]:
+        # Whoever only scales does without these.
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.reading import reading_of
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.usages import (
+            Usages,
+            read_usages,
+        )
+
+        fleets = self._tools.fleets
+        busy = [pod for state in states.values() for pod in state.pods if pod.phase in (CONSUMING, DRAINING)]
+        usages = read_usages(fleets.api, fleets.namespace) if busy else Usages({})
+        asked = self._asked(busy)
+        return {fleet: reading_of(state, self.place, at, usages, asked) for fleet, state in states.items()}
+
+    def _asked(self, busy: Iterable[Pod]) -> Asked:
+        return self._ask(busy) if self._ask_workers else {}
+
+    def _absent(self, fleet: str) -> FleetReading:
+        at = self._clock.wall()
+        if self._problem is None and not self._readings:
+            try:
+                self._tools.fleets.require_namespace()
+            except OperationError as error:
+                self._problem = error
+        if self._problem is not None:
+            exists = False if getattr(self._problem, "status", None) == 404 else None
+            return FleetReading(self.place, at, None, str(self._problem), exists=exists)
+        return FleetReading(self.place, at, None, f"{self.place} has no fleet {fleet}", exists=False)
+
+    def _remember(self, states: Iterable[FleetState]) -> None:
+        now = self._clock.monotonic()
+        self._nodes.update((pod.node, (state.fleet, now)) for state in states for pod in state.pods)
+        self._nodes = {node: known for node, known in self._nodes.items() if now - known[1] < REMEMBERED_FOR}
