@@ -22,8 +22,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     Outcome,
     counts,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
-    Remembered,
     load_state,
     save_state,
 )

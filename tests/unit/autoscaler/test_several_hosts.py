@@ -20,7 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     readings_of,
     room_on,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (

@@ -19,12 +19,14 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state import json_values
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import (
     FORMAT,
     VERSION,
     Remembered,
     StateUnusable,
     cautious,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     load_state,
     save_state,
     set_aside,
@@ -253,7 +255,8 @@ def test_nobody_shrinks_or_grows_at_once_after_the_state_was_lost() -> None:
 
 WRITER = """
 import itertools, sys
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered, save_state
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import save_state
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import Down
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Memory

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import (
     Remembered,
     StateUnusable,
     cautious,
+)
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
     load_state,
     save_state,
     set_aside,

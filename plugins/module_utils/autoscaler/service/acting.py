@@ -24,10 +24,10 @@ LOCK_WAIT = 1.0
 class Acting:
     """Acts on a platform, and notes in each fleet's watch what came of it."""
 
-    def __init__(self, platform: Platform, log: EventLog, save: Callable[[], None]) -> None:
+    def __init__(self, platform: Platform, log: EventLog, save: Callable[[], bool]) -> None:
         """Prepare to act.
 
-        :param save: keeps what all watches remember.
+        :param save: keeps what all watches remember, and returns whether one may act on it.
         """
         self._platform = platform
         self._log = log
@@ -56,7 +56,9 @@ class Acting:
         noted = cycle.started_again(again)
         watch.remembered = noted.after
         # Before it is done: who is killed in the middle must find the cooldown begun.
-        self._save()
+        if not self._save():
+            watch.remembered = cycle.if_withdrawn
+            return
         request = ScaleRequest(watch.fleet.name, workers, wanted, wait=False, lock_wait=LOCK_WAIT)
         try:
             result = self._platform.scale(request)
@@ -93,6 +95,8 @@ class Acting:
         One that its platform has given up does not come up by being waited for.
         """
         if any(worker.phase in (STARTING, ENDING, DRAINING) for worker in look.workers):
+            return
+        if not self._save():
             return
         stuck = max((worker for worker in look.workers if worker.name in look.stuck), key=lambda w: look.stuck[w.name])
         try:

@@ -17,6 +17,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.f
     FleetWatch,
     Link,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.leadership import Alone, Leadership
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.steady_clock import SteadyClock
@@ -25,14 +26,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     WatchedFleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import (
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import (
     Remembered,
     StateUnusable,
     cautious,
-    load_state,
-    save_state,
-    set_aside,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.store import FileStore, Store
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
@@ -69,27 +68,40 @@ class Daemon:
         clock: Clock = REAL_CLOCK,
         link: Callable[[WatchedFleet, float], Link] | None = None,
         listener: Listener | None = None,
+        store: Store | None = None,
+        leadership: Leadership | None = None,
     ) -> None:
         """Make it, from a first configuration.
 
         :param link: what reads the queues of a fleet, within so many seconds; by default a connection to its broker.
         :param listener: what hears the workers' events; without one they are not heard.
+        :param store: where it keeps what it remembers; by default the file that its configuration names.
+        :param leadership: tells whether it may act; by default there is no other one.
         :raises OperationError: when that is not sound.
         """
         self.load = load
         self.log = EventLog(tell, clock)
         self._platform = platform
-        self._acting = Acting(platform, self.log, self._save)
+        self._acting = Acting(platform, self.log, self._save_before_acting)
         self._notifier = notifier
         self._clock = clock
         self._link = link or self._broker_link
         self._listener = listener
+        self._store = store or FileStore(lambda: self.configuration.state)
+        self._leadership = leadership or Alone()
+        self._noticed = False
         self._stopping = False
         self._reloading = False
         self._steady = SteadyClock(clock)
         self.configuration = load()
         self.watches: dict[str, FleetWatch] = {}
         self.reload_failed = False
+        self.leads = False
+
+    @property
+    def leader(self) -> str:
+        """Who acts where this service does not, as far as that is known."""
+        return self._leadership.leader
 
     def monotonic(self) -> float:
         """Return the time on the clock that looks are timed with."""
@@ -106,6 +118,7 @@ class Daemon:
     def run(self) -> None:
         """Run cycles until told to stop."""
         self.begin()
+        self._leadership.start()
         try:
             while not self._stopping:
                 begun = self._clock.monotonic()
@@ -116,6 +129,7 @@ class Daemon:
         finally:
             self._notifier.tell("STOPPING=1")
             self._save()
+            self._leadership.release()
             for watch in self.watches.values():
                 watch.link.close()
             if self._listener:
@@ -127,6 +141,7 @@ class Daemon:
         stepped = self._steady.step()
         if stepped:
             self.log.event("clock_stepped", seconds=stepped)
+        self._notice_who_leads()
         for watch in self.watches.values():
             if self._stopping:
                 break
@@ -144,21 +159,50 @@ class Daemon:
         self._show()
 
     def begin(self) -> None:
-        """Take up what was remembered when the service ended last."""
-        state: dict[str, Remembered] = {}
-        lost = False
-        path = self.configuration.state
-        try:
-            state = load_state(path)
-        except StateUnusable as error:
-            lost = True
-            self.log.event("state_unusable", error=str(error), set_aside=self._set_aside(path))
+        """Take up what was remembered when the service ended last, unless somebody else acts."""
+        self._noticed = self.leads = self._leadership.leads()
+        state, lost = self._recall() if self.leads else ({}, False)
         self._watch(state, lost)
         self._tell_what_is_watched("started")
 
-    def _set_aside(self, path: str) -> str | None:
+    def _recall(self) -> tuple[dict[str, Remembered], bool]:
+        """Return what was remembered, and whether something was and is lost."""
         try:
-            return str(set_aside(path))
+            return self._store.load(), False
+        except StateUnusable as error:
+            self.log.event("state_unusable", error=str(error), set_aside=self._set_aside())
+            return {}, True
+
+    def _notice_who_leads(self) -> None:
+        """Take over where this service is to act from now on, and hand over where somebody else does."""
+        self._noticed = self._leadership.leads()
+        if self.leads and not self._noticed:
+            self.leads = False
+            self.log.event("follows", leader=self.leader)
+        elif self._noticed and not self.leads:
+            self.leads = self._take_over()
+            if self.leads:
+                self.log.event("leads", fleets=list(self.watches))
+
+    def _take_over(self) -> bool:
+        """Go on from what the one who acted until now has done; return whether that is known and this one noted."""
+        try:
+            state, lost = self._recall()
+            for name, watch in self.watches.items():
+                watch.state_lost = lost
+                if name in state:
+                    watch.take_over(state[name])
+            # Whoever led before, and does not know yet that he does not any more, can save nothing from here on.
+            self._store.save(self._memories())
+        except OperationError as error:
+            self.log.problem("not_taken_over", str(error))
+            return False
+        self.log.problem("not_taken_over", "")
+        return True
+
+    def _set_aside(self) -> str | None:
+        try:
+            return self._store.set_aside()
         except OperationError as error:
             self.log.event("state_not_set_aside", error=str(error))
             return None
@@ -228,7 +272,8 @@ class Daemon:
         if watch.remembered.withdrawn:
             line["withdrawn"] = True
         watch.fresh, watch.state_lost = cycle.decision is None, False
-        self.log.tell(line)
+        if self.leads:
+            self.log.tell(line)
         blocked = cycle.seen.blocked
         if look.broker_told and bool(blocked) != watch.blocked:
             watch.blocked = bool(blocked)
@@ -242,34 +287,49 @@ class Daemon:
             watch.stuck = set(look.stuck)
             self.log.event("stuck" if look.stuck else "stuck_no_more", fleet=watch.fleet.name, workers=look.stuck)
         watch.remembered = cycle.after
-        if self.configuration.mode == ACT:
+        acts = self.leads and self.configuration.mode == ACT
+        if acts:
             self._acting.act(watch, look)
         elif cycle.decision and cycle.decision.after != cycle.decision.before:
-            # Nobody does what is advised here: no cooldown begins, and no worker is on its way.
+            # Nobody does what is decided here: no cooldown begins, and no worker is on its way.
             watch.remembered = cycle.if_withdrawn
         # One that was to be carried out and was not is made anew at each look.
-        if cycle.decision and not (watch.remembered.withdrawn and self.configuration.mode == ACT):
+        if cycle.decision and self.leads and not (acts and watch.remembered.withdrawn):
             watch.decisions[cycle.decision.action.value] += 1
 
     def _read_workers(self, fleet: str) -> FleetReading:
         """Read the workers of a fleet, by the same clock as its queues."""
         return replace(self._platform.read(fleet), at=self._steady.time_of_day())
 
-    def _save(self) -> None:
-        memories = {name: watch.remembered for name, watch in self.watches.items()}
-        self._write("state_not_saved", lambda: save_state(self.configuration.state, memories))
+    def _memories(self) -> dict[str, Remembered]:
+        return {name: watch.remembered for name, watch in self.watches.items()}
 
-    def _show(self) -> None:
-        self._write("status_not_written", lambda: write_status(self.configuration.status, self.status()))
-
-    def _write(self, event: str, write: Callable[[], None]) -> None:
-        """Write a file; C(event) tells where that fails, and goes on failing."""
+    def _save(self) -> bool:
+        """Keep what is remembered, and return whether it is kept. Who follows keeps nothing."""
+        if not self.leads:
+            return False
         problem = ""
         try:
-            write()
-        except (OSError, OperationError) as error:
+            self._store.save(self._memories())
+        except OperationError as error:
             problem = str(error)
-        self.log.problem(event, problem)
+            if error.details.get("conflict"):
+                self._leadership.step_down()
+        self.log.problem("state_not_saved", problem)
+        return not problem
+
+    def _save_before_acting(self) -> bool:
+        """Keep what is about to be done, and return whether it may be done."""
+        saved = self._save()
+        return (saved or self._store.acts_unsaved) and self._leadership.leads()
+
+    def _show(self) -> None:
+        problem = ""
+        try:
+            write_status(self.configuration.status, self.status())
+        except OSError as error:
+            problem = str(error)
+        self.log.problem("status_not_written", problem)
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know of all fleets."""
@@ -278,6 +338,7 @@ class Daemon:
             "mode": self.configuration.mode,
             "interval": self.configuration.interval,
             "reload_failed": self.reload_failed,
+            **({} if self.leads else {"follows": self.leader}),
             "fleets": [watch.status() for watch in self.watches.values()],
         }
 
@@ -286,10 +347,10 @@ class Daemon:
         for name, watch in self.watches.items():
             workers = watch.last.cycle.seen.workers if watch.last else None
             counts.append(f"{name}: {'?' if workers is None else workers}")
-        return f"{self.configuration.mode}; workers {', '.join(counts) or 'of no fleet'}"
+        return f"{self.configuration.mode if self.leads else 'follows'}; workers {', '.join(counts) or 'of no fleet'}"
 
     def _wait(self, until: float) -> None:
-        while not self._stopping and not self._reloading:
+        while not self._stopping and not self._reloading and self._leadership.leads() == self._noticed:
             left = until - self._clock.monotonic()
             if left <= 0:
                 return

@@ -14,7 +14,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.state_file import Remembered
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
@@ -127,6 +127,10 @@ class FleetWatch:
         # What held in other queues does not hold in these.
         remembered = replace(self.remembered.restarted(), observed=Memory())
         return replace(self, fleet=fleet, link=link, remembered=remembered, fresh=True)
+
+    def take_over(self, other: Remembered) -> None:
+        """Go on from what another service has done to the fleet, with what was seen here meanwhile."""
+        self.remembered = other.restarted() if self.last is None else self.remembered.taking_over(other)
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know of the fleet."""

@@ -48,7 +48,8 @@ class FleetMetrics:
     def collect(self) -> Iterator[Any]:
         """Yield all metric families."""
         watches = list(self._daemon.watches.values())
-        looks = [(watch, watch.last) for watch in watches if watch.last]
+        # Of several services one tells of the fleets: sums over all of them count each fleet once.
+        looks = [(watch, watch.last) for watch in watches if watch.last and self._daemon.leads]
         yield from _queues(looks)
         yield from _workers(looks)
         yield from _each_worker(looks)
@@ -76,6 +77,9 @@ class FleetMetrics:
         refused = gauge("celery_autoscaler_reload_failed", "1 while the last configuration given was refused.")
         refused.add_metric([], float(self._daemon.reload_failed))
         yield refused
+        leads = gauge("celery_autoscaler_leader", "1 for the service that acts and tells of the fleets, 0 for others.")
+        leads.add_metric([], float(self._daemon.leads))
+        yield leads
 
 
 def gauge(name: str, text: str, *labels: str) -> Any:

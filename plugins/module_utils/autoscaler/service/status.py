@@ -40,6 +40,9 @@ def _lines(status: Mapping[str, Any], now: float) -> Iterator[str]:
     yield _clipped(f"mode {status['mode']}, every {status['interval']:g} s, last looked {age:.0f} s ago", LONGEST_NOTE)
     if age > 3 * status["interval"] + 10:
         yield "That is long ago: see systemctl status celery-autoscaler."
+    if "follows" in status:
+        leader = status["follows"] or "another one, it is not known which"
+        yield _clipped(f"It only looks: {leader} leads and acts.", LONGEST_NOTE)
     if status.get("reload_failed"):
         yield "The last configuration given was refused; the one before is in force."
     fleets = [fleet for fleet in status["fleets"] if "metrics" in fleet]

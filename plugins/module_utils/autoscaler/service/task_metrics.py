@@ -54,7 +54,7 @@ class TaskMetrics:
             "celery_task_duration_seconds", "How long runs that returned took.", labels=_LABELS
         )
         missed = counter("celery_task_events_missed", "Runs that workers counted and no event told of.", "fleet")
-        for name, watch in list(self._daemon.watches.items()):
+        for name, watch in list(self._daemon.watches.items()) if self._daemon.leads else ():
             heard = self._streams.events(name)
             if watch.fleet.task_events:
                 missed.add_metric([name], heard.missed)
