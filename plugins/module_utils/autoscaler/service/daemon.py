@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.leading.leadership import Alone, Leadership
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.acting import Acting
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import EventLog, Tell
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
     Link,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.leadership import Alone, Leadership
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.steady_clock import SteadyClock
@@ -176,13 +176,17 @@ class Daemon:
     def _notice_who_leads(self) -> None:
         """Take over where this service is to act from now on, and hand over where somebody else does."""
         self._noticed = self._leadership.leads()
+        self.log.problem("leader_unknown", self._leadership.problem)
         if self.leads and not self._noticed:
-            self.leads = False
-            self.log.event("follows", leader=self.leader)
+            self._follow()
         elif self._noticed and not self.leads:
             self.leads = self._take_over()
             if self.leads:
                 self.log.event("leads", fleets=list(self.watches))
+
+    def _follow(self) -> None:
+        self.leads = False
+        self.log.event("follows", leader=self.leader)
 
     def _take_over(self) -> bool:
         """Go on from what the one who acted until now has done; return whether that is known and this one noted."""
@@ -314,7 +318,9 @@ class Daemon:
         except OperationError as error:
             problem = str(error)
             if error.details.get("conflict"):
+                # Somebody else has acted. Whoever leads from here on has to know what was done.
                 self._leadership.step_down()
+                self._follow()
         self.log.problem("state_not_saved", problem)
         return not problem
 

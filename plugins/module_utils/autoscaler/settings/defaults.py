@@ -19,3 +19,8 @@ STATUS_FILE = "/run/celery-autoscaler/status.json"
 SOCKET = "/run/celery-autoscaler-scale.sock"
 """Beside the service's own directory: systemd makes it and then changes its owner by its path, so nobody but root may
 write where it lies."""
+
+CLUSTER_NAME = "celery-autoscaler"
+"""In a cluster, the name of the service's objects, its Lease among them."""
+STATE_OBJECT = "celery-autoscaler-state"
+"""The ConfigMap that takes the place of the state file there."""

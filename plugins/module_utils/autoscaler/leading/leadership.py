@@ -11,6 +11,9 @@ from typing import Protocol
 class Leadership(Protocol):
     """Tells whether this service may act. Of several, one leads; the others look, and are ready to take over."""
 
+    problem: str
+    """Why it cannot be found out who leads; empty where it can."""
+
     @property
     def leader(self) -> str:
         """Who leads, as far as that is known; empty where nobody does."""
@@ -32,6 +35,7 @@ class Alone:
     """The only service for its fleets."""
 
     leader = ""
+    problem = ""
 
     def leads(self) -> bool:
         """Lead always."""
