@@ -73,6 +73,9 @@ class Daemon:
     ) -> None:
         """Make it, from a first configuration.
 
+        C(leads) tells whether it acts, C(looked) whether it has looked at all fleets once, and C(alive_at) when its
+        loop gave the last sign of life.
+
         :param link: what reads the queues of a fleet, within so many seconds; by default a connection to its broker.
         :param listener: what hears the workers' events; without one they are not heard.
         :param store: where it keeps what it remembers; by default the file that its configuration names.
@@ -97,6 +100,8 @@ class Daemon:
         self.watches: dict[str, FleetWatch] = {}
         self.reload_failed = False
         self.leads = False
+        self.looked = False
+        self.alive_at = clock.monotonic()
 
     @property
     def leader(self) -> str:
@@ -124,7 +129,8 @@ class Daemon:
                 begun = self._clock.monotonic()
                 self.reload_if_asked()
                 self.run_cycles()
-                self._notifier.tell("READY=1", "WATCHDOG=1", f"STATUS={self._summary()}")
+                self._give_a_sign("READY=1", f"STATUS={self._summary()}")
+                self.looked = True
                 self._wait(begun + self.configuration.interval)
         finally:
             self._notifier.tell("STOPPING=1")
@@ -135,6 +141,11 @@ class Daemon:
             if self._listener:
                 self._listener.watch(())
             self.log.event("stopped")
+
+    def _give_a_sign(self, *more: str) -> None:
+        """Tell that the loop turns, and what else there is to tell."""
+        self.alive_at = self._clock.monotonic()
+        self._notifier.tell("WATCHDOG=1", *more)
 
     def run_cycles(self) -> None:
         """Run one cycle for each fleet."""
@@ -154,7 +165,7 @@ class Daemon:
                 watch.errors["cycle"] += 1
                 self.log.event("cycle_failed", fleet=watch.fleet.name, error=redact(f"{type(error).__name__}: {error}"))
             # A cycle may take long, where a broker does not answer.
-            self._notifier.tell("WATCHDOG=1")
+            self._give_a_sign()
         self._save()
         self._show()
 
@@ -184,9 +195,9 @@ class Daemon:
             if self.leads:
                 self.log.event("leads", fleets=list(self.watches))
 
-    def _follow(self) -> None:
+    def _follow(self, **details: str) -> None:
         self.leads = False
-        self.log.event("follows", leader=self.leader)
+        self.log.event("follows", leader=self.leader, **details)
 
     def _take_over(self) -> bool:
         """Go on from what the one who acted until now has done; return whether that is known and this one noted."""
@@ -316,11 +327,12 @@ class Daemon:
         try:
             self._store.save(self._memories())
         except OperationError as error:
-            problem = str(error)
             if error.details.get("conflict"):
                 # Somebody else has acted. Whoever leads from here on has to know what was done.
                 self._leadership.step_down()
-                self._follow()
+                self._follow(why=str(error))
+                return False
+            problem = str(error)
         self.log.problem("state_not_saved", problem)
         return not problem
 
@@ -362,4 +374,4 @@ class Daemon:
                 return
             # In small pieces: signal handlers may do no more than set a flag. And a long interval must not look dead.
             self._clock.sleep(min(left, _PIECE))
-            self._notifier.tell("WATCHDOG=1")
+            self._give_a_sign()

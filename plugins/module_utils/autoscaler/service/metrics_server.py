@@ -12,7 +12,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from socketserver import ThreadingMixIn
@@ -37,8 +37,12 @@ MOST_CONNECTIONS = 8
 _MAKE_ROOM_WITHIN = 0.5
 
 
-def serve(address: str, port: int, collectors: Iterable[Any]) -> int:
+def serve(
+    address: str, port: int, collectors: Iterable[Any], questions: Mapping[str, Callable[[], str]] | None = None
+) -> int:
     """Serve metrics in threads of their own, and return the port, which is another one than 0.
+
+    :param questions: by their paths, what answers why not; nothing is yes.
 
     :raises OSError: when nothing can listen there.
     """
@@ -46,9 +50,21 @@ def serve(address: str, port: int, collectors: Iterable[Any]) -> int:
     for collector in collectors:
         registry.register(collector)
     server = _Server.at(address, port)
-    server.set_app(_one_at_a_time(make_wsgi_app(registry)))
+    server.set_app(_one_at_a_time(_answers(questions or {}, make_wsgi_app(registry))))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return int(server.server_port)
+
+
+def _answers(questions: Mapping[str, Callable[[], str]], others: Any) -> Any:
+    def answer(environment: Any, start_response: Any) -> Any:
+        question = questions.get(environment.get("PATH_INFO", ""))
+        if question is None:
+            return others(environment, start_response)
+        why_not = question()
+        start_response("503 Service Unavailable" if why_not else "200 OK", [("Content-Type", "text/plain")])
+        return [f"{why_not or 'yes'}\n".encode()]
+
+    return answer
 
 
 def _one_at_a_time(app: Any) -> Any:

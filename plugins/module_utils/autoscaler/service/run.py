@@ -12,16 +12,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TextIO
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics, metrics_server
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import (
+    health,
+    metrics,
+    metrics_server,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import Tell
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.places import surroundings
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.streams import Streams
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.task_metrics import TaskMetrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import load_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote import RemotePlatform
 
 
 def run(path: str, out: TextIO | None = None) -> None:
@@ -32,14 +35,16 @@ def run(path: str, out: TextIO | None = None) -> None:
     :param out: where the log goes, by default standard output.
     :raises OperationError: when it cannot begin.
     """
-    platform = RemotePlatform(load_configuration(path).scaler, open_platform())
-    streams = Streams(platform.fleet_of)
+    streams = Streams(lambda name: around.platform.fleet_of(name))
+    around = surroundings(load_configuration(path), streams.heartbeats)
     daemon = Daemon(
         load=lambda: load_configuration(path),
-        platform=platform,
+        platform=around.platform,
         tell=_writes_to(out or sys.stdout),
         notifier=Notifier(),
         listener=streams,
+        store=around.store,
+        leadership=around.leadership,
     )
     _serve_metrics(daemon, streams)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +63,8 @@ def _serve_metrics(daemon: Daemon, streams: Streams) -> None:
             tried, "the Python library prometheus-client is missing", "Install it, or set metrics to false."
         )
     try:
-        port = metrics_server.serve(at.address, at.port, (metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)))
+        collectors = metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)
+        port = metrics_server.serve(at.address, at.port, collectors, health.questions(daemon))
     except OSError as error:
         raise OperationError(tried, error, "Free the address, or choose another in metrics.") from error
     daemon.log.event("metrics_served", address=at.address, port=port)

@@ -23,6 +23,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import registry
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,14 @@ class MetricsAddress:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that C(celery-autoscaler run) is told. A file that names no mode lets it only advise."""
+    """Everything that C(celery-autoscaler run) is told. A file that names no mode lets it only advise.
 
+    :ivar platform: what runs the workers, and C(place) where, for one that is not this host.
+    :ivar state: the file that keeps what is remembered, and C(scaler) the socket of what acts; of a host's service.
+    """
+
+    platform: str = registry.DEFAULT
+    place: Place = field(default_factory=Place)
     mode: str = defaults.ADVISE
     interval: float = default("interval")
     state: str = defaults.STATE_FILE
@@ -98,6 +106,7 @@ def read_configuration(raw: object, origin: str) -> Configuration:
     values["fleets"] = tuple(_fleet(fleet) for fleet in values.get("fleets", ()))
     metrics = values.get("metrics", True)
     address = _plain(_METRICS, metrics) if isinstance(metrics, Mapping) else {}
+    values["place"] = Place(**_plain(_PLACE, values.get("place", {})))
     values["metrics"] = None if metrics is False else MetricsAddress(**address)
     return Configuration(**values)
 
@@ -108,6 +117,7 @@ def _part(name: str) -> dict[str, Key]:
 
 _STUCK = _part("fleets.stuck")
 _METRICS = _part("metrics")
+_PLACE: Mapping[str, Key] = dict.fromkeys(("kubeconfig", "context", "namespace"), Key(checks.TEXT))
 _FLEET: Mapping[str, Key] = {
     "name": KEYS["name"],
     "broker_url": replace(KEYS["broker_url"], required="the URL of its broker"),
@@ -121,6 +131,8 @@ _FLEET: Mapping[str, Key] = {
 }
 _TOP: Mapping[str, Key] = {
     **_part(""),
+    "platform": Key(checks.TEXT, choices=registry.PLATFORMS),
+    "place": Key(checks.MAPPING, keys=_PLACE),
     **dict.fromkeys(("state", "status", "scaler"), Key(checks.TEXT)),
     "metrics": Key(checks.BOOLEAN_OR_MAPPING, keys=_METRICS),
     "fleets": Key(checks.MAPPINGS, keys=_FLEET),
@@ -129,6 +141,8 @@ _TOP: Mapping[str, Key] = {
 
 def _faults(raw: Mapping[Any, Any]) -> Iterator[str]:
     yield from checks.of_mapping(_TOP, raw, "")
+    if raw.get("place") and raw.get("platform", registry.DEFAULT) == registry.DEFAULT:
+        yield f"place: is not for the platform {registry.DEFAULT}: name another one in platform, or leave it out"
     names = [fleet.get("name") for fleet in checks.mappings(raw.get("fleets")) or ()]
     for name in sorted({name for name in names if isinstance(name, str) and names.count(name) > 1}):
         yield f"fleets: {name!r} is there twice"

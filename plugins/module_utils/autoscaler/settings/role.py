@@ -12,16 +12,24 @@ from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, OBSERVE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES, placed
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import DEFAULT, KUBERNETES
 
 LEAST_WATCHDOG = 60.0
 """Seconds without a sign of life from the autoscaler's loop after which systemd restarts it."""
 
 
-def problems(settings: Mapping[str, Any]) -> Iterator[str]:
+def problems(settings: Mapping[str, Any], platform: str = DEFAULT) -> Iterator[str]:
     """Every fault of the variables that are given: of an undefined one whoever knows of it tells."""
     for name, key in VARIABLES.items():
         if name in settings:
             yield from checks.of_value(key, settings[name], f"celery_autoscaler_{name}")
+    if platform == KUBERNETES and settings.get("image") == "" and settings.get("state") == "present":
+        yield (
+            "celery_autoscaler_image: missing, name the image of the autoscaler; "
+            "roles/autoscaler/files/Containerfile says how to build it"
+        )
+    if platform == KUBERNETES and str(settings.get("memory_max", "")).endswith("%"):
+        yield "celery_autoscaler_memory_max: no share of a host in a cluster, write it as 256M"
 
 
 def wanted(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> bool:
@@ -66,7 +74,12 @@ def configuration(
 
 def watchdog(settings: Mapping[str, Any]) -> int:
     """Seconds for the unit's watchdog: the autoscaler has to come round several times in it."""
-    return int(max(LEAST_WATCHDOG, 3 * VARIABLES["interval"].plain(settings["interval"])))
+    return watchdog_seconds(VARIABLES["interval"].plain(settings["interval"]))
+
+
+def watchdog_seconds(interval: float) -> int:
+    """Seconds in which a loop of this interval has to give a sign of life."""
+    return int(max(LEAST_WATCHDOG, 3 * interval))
 
 
 def _present(fleets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
