@@ -135,6 +135,10 @@ docs: venv ## Write dashboards, and what users read of keys, variables, metrics 
 	@$(WITH_COLLECTION) $(PY) tests/bed/documented.py
 	@$(PY) monitoring/dashboards.py
 
+.PHONY: image-autoscaler
+image-autoscaler: venv ## The image of the autoscaler for a cluster; BASE=IMAGE names what it is built on
+	@$(PY) tests/bed/autoscaler_image.py
+
 .PHONY: changelog
 changelog: venv ## Write CHANGELOG.md anew from changelogs/fragments
 	@$(WITH_COLLECTION) $(BIN)/antsibull-changelog release --update-existing --refresh --reload-plugins
