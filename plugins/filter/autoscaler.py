@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import cluster_objects, role
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import PLATFORMS
 from ansible_collections.muejam.celery.plugins.plugin_utils import templated
 
 
 @templated.takes_undefined
-def autoscaler_problems(settings: Mapping[str, Any]) -> list[str]:
+def autoscaler_problems(settings: Mapping[str, Any], platform: str = PLATFORMS[0]) -> list[str]:
     """Every fault of the role's own variables."""
     given, undefined = templated.settings(settings, "celery_autoscaler_")
-    return [*undefined, *role.problems(given)]
+    return [*undefined, *role.problems(given, platform)]
 
 
 class FilterModule:
@@ -26,6 +27,7 @@ class FilterModule:
         """Filters by the names that playbooks use."""
         return {
             "autoscaled_fleets": role.scaled,
+            "autoscaler_objects": cluster_objects.of_role,
             "autoscaler_problems": autoscaler_problems,
             "autoscaler_plan": role.plan,
         }

@@ -25,6 +25,8 @@ SETTINGS: dict[str, Any] = {
     "stuck_after": "5m",
     "restart_stuck": False,
     "memory_max": "256M",
+    "image": "",
+    "replicas": 2,
 }
 WEB: dict[str, Any] = {"name": "web", "app": "a", "queues": ["q"], "policy": {"limits": {"max_workers": 7}}}
 PLAIN: dict[str, Any] = {"name": "plain", "app": "a"}
@@ -127,12 +129,21 @@ def test_letting_go() -> None:
         ({"metrics_address": "all of them"}, ["celery_autoscaler_metrics_address: 'all of them' is no address"]),
         ({"memory_max": "much"}, ["celery_autoscaler_memory_max: 'much' is no amount of memory"]),
         ({"state": "gone"}, ["celery_autoscaler_state: 'gone'"]),
+        ({"image": "an image"}, ["celery_autoscaler_image: 'an image' is no image"]),
+        ({"replicas": 0}, ["celery_autoscaler_replicas: 0 is out of range, use 1 to 10"]),
     ],
 )
 def test_faults_of_the_settings(changes: dict[str, Any], says: list[str]) -> None:
     found = list(role.problems({**SETTINGS, **changes}))
     assert len(found) == len(says)
     assert all(fault.startswith(start) for fault, start in zip(found, says))
+
+
+def test_a_cluster_needs_an_image_and_knows_no_share_of_a_host() -> None:
+    found = list(role.problems({**SETTINGS, "memory_max": "25%"}, "kubernetes"))
+    assert [fault.partition(":")[0] for fault in found] == ["celery_autoscaler_image", "celery_autoscaler_memory_max"]
+    assert not list(role.problems({**SETTINGS, "image": "registry.example/it:1"}, "kubernetes"))
+    assert not list(role.problems({**SETTINGS, "state": "absent"}, "kubernetes"))
 
 
 @pytest.mark.parametrize(("interval", "seconds"), [("5s", 60), ("1m", 180), (0.5, 60)])

@@ -33,6 +33,13 @@ def _address(value: str) -> str | None:
     return None
 
 
+def _image(value: str) -> str | None:
+    if any(letter.isspace() for letter in value):
+        return f"{value!r} is no image, name it as registry.example/celery-autoscaler:1.0"
+    return None
+
+
+TEXT_OR_NOTHING = Kind("a text", "str", lambda value: value if isinstance(value, str) else None)
 DURATION = Kind("a duration such as 90, 90s, 2m or 1h30m", "str", _seconds)
 
 
@@ -75,7 +82,8 @@ VARIABLES: Mapping[str, Variable] = {
         check=_address,
         default="127.0.0.1",
         place="metrics.address",
-        text="Address at which metrics are served for Prometheus, without a login. They hold no secrets.",
+        text="Address at which metrics are served for Prometheus, without a login. They hold no secrets. On Kubernetes "
+        "V(127.0.0.1) stands for all addresses of the pod.",
     ),
     "metrics_port": Variable(
         INTEGER,
@@ -100,6 +108,21 @@ VARIABLES: Mapping[str, Variable] = {
         text="Whether stuck workers are restarted, one at a time, drained. In mode V(act) only.",
     ),
     "memory_max": Variable(TEXT, check=checks.memory, default="256M", text="Memory that the autoscaler may take."),
+    "image": Variable(
+        TEXT_OR_NOTHING,
+        check=_image,
+        default="",
+        text="Image of the autoscaler, which has to be named on Kubernetes. C(roles/autoscaler/files/Containerfile) "
+        "says how to build it.",
+    ),
+    "replicas": Variable(
+        INTEGER,
+        minimum=1,
+        maximum=10,
+        default=2,
+        text="Pods of the autoscaler on Kubernetes. One of them acts, and another one takes over within two intervals "
+        "when it is gone.",
+    ),
 }
 """By their names without C(celery_autoscaler_)."""
 
