@@ -75,7 +75,7 @@ states:
   description: By the name of each fleet how its pods stand, for people.
   returned: success
   type: dict
-  sample: {web: "3 of 3 pods of the new configuration consume, 0 drain"}
+  sample: {web: "3 of 3 pods have the present configuration, 3 pods consume, 0 drain"}
 problems:
   description: What holds a rollout up.
   returned: failure

@@ -57,7 +57,9 @@ def progress(deployment: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -
     available, updated = status.get("availableReplicas", 0), status.get("updatedReplicas", 0)
     ready = bool(seen and updated == there == available == wanted)
     draining = [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
-    state = f"{min(updated, available)} of {wanted} pods of the new configuration consume, {len(draining)} drain"
+    state = (
+        f"{updated} of {wanted} pods have the present configuration, {available} pods consume, {len(draining)} drain"
+    )
     if ready:
         return Progress(not draining, True, state)
     problems, logs, hopeless = list(_of_deployment(status)), [], _has_failed(status)
