@@ -55,6 +55,11 @@ def cluster_replicas(deployments: Sequence[Mapping[str, Any]], unhanded: bool = 
     return ownership.still_ours(deployments) if unhanded else ownership.numbers(deployments)
 
 
+def cluster_autoscaled(deployments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fleets that an autoscaler of the cluster scales."""
+    return ownership.autoscaled(deployments)
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes texts of several lines as people read them."""
 
@@ -88,6 +93,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by the names that playbooks use."""
         return {
+            "cluster_autoscaled": cluster_autoscaled,
             "cluster_files": cluster_files,
             "cluster_leftovers": cluster_leftovers,
             "cluster_numbers": cluster_numbers,
