@@ -27,6 +27,7 @@ class FilterModule:
         """Filters by the names that playbooks use."""
         return {
             "autoscaled_fleets": role.scaled,
+            "autoscaler_leftovers": cluster_objects.names_of_all,
             "autoscaler_objects": cluster_objects.of_role,
             "autoscaler_problems": autoscaler_problems,
             "autoscaler_plan": role.plan,

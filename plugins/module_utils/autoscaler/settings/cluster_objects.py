@@ -10,7 +10,6 @@ the Deployments that it has a policy for, and no other object of anybody.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     STATUS_FILE,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import quantities
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.fingerprint import config_id
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
     COMPONENT_LABEL,
     MANAGER,
@@ -143,16 +144,28 @@ def rules(configuration: Mapping[str, Any]) -> list[Object]:
     ]
 
 
-def made_by_the_service() -> list[Object]:
-    """Return what the service makes for itself, for whoever removes it: kind, version and name."""
+def names_of_all(namespace: str) -> list[Object]:
+    """Return everything that the service has in a cluster by its name alone, in the order in which to remove it."""
+    kinds = (
+        ("apps/v1", "Deployment", CLUSTER_NAME),
+        ("policy/v1", "PodDisruptionBudget", CLUSTER_NAME),
+        ("v1", "Secret", CLUSTER_NAME),
+        ("rbac.authorization.k8s.io/v1", "RoleBinding", CLUSTER_NAME),
+        ("rbac.authorization.k8s.io/v1", "Role", CLUSTER_NAME),
+        ("v1", "ServiceAccount", CLUSTER_NAME),
+        # What it has made for itself.
+        ("coordination.k8s.io/v1", "Lease", CLUSTER_NAME),
+        ("v1", "ConfigMap", STATE_OBJECT),
+    )
     return [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": STATE_OBJECT}},
-        {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": CLUSTER_NAME}},
+        {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace}}
+        for version, kind, name in kinds
     ]
 
 
 def _deployment(configuration: Mapping[str, Any], options: ClusterOptions, text: str) -> Object:
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    # More people read Deployments than Secrets, and passwords are a part of it: so it is slow to guess.
+    digest = config_id("", [options.namespace, text])
     return {
         "replicas": options.replicas,
         "revisionHistoryLimit": 3,
@@ -192,7 +205,7 @@ def _deployment(configuration: Mapping[str, Any], options: ClusterOptions, text:
 
 def _container(configuration: Mapping[str, Any], options: ClusterOptions) -> Object:
     port = configuration["metrics"]["port"]
-    limit = memory(options.memory_max)
+    limit = quantities.memory(options.memory_max)
     return {
         "name": CLUSTER_NAME,
         "image": options.image,
@@ -214,13 +227,6 @@ def _container(configuration: Mapping[str, Any], options: ClusterOptions) -> Obj
             {"name": "status", "mountPath": _folder(STATUS_FILE)},
         ],
     }
-
-
-def memory(text: str) -> str | None:
-    """Return an amount of memory of systemd as Kubernetes has it, None for no limit. Units are of 1024 in both."""
-    if text == "infinity":
-        return None
-    return f"{text}i" if text[-1] in "KMGT" else text
 
 
 def _probe(path: str, seconds: int, failures: int) -> Object:
