@@ -32,7 +32,7 @@ options:
       - Who is to carry the policy out, which RV(fidelity) and RV(manifests) are for.
       - V(policy) is the engine of this collection, the same in the daemon, the module and the simulator; it keeps every
         rule exactly, and needs no manifests.
-      - V(keda) is a ScaledObject of KEDA, V(hpa) a HorizontalPodAutoscaler with CronJobs that set its bounds.
+      - V(keda) is a ScaledObject of KEDA, V(hpa) a HorizontalPodAutoscaler, each with CronJobs that set its bounds.
       - V(schedule) is CronJobs alone, each of which gives the Deployment the floor that holds from then on.
     type: str
     choices: [policy, keda, hpa, schedule]
@@ -77,7 +77,8 @@ options:
       secret:
         description:
           - Secret with the login, under the keys C(broker-username) and C(broker-password), C(broker-url) or
-            C(management-url), as far as the TriggerAuthentication asks for them.
+            C(management-url), as far as the TriggerAuthentication asks for them. The role P(muejam.celery.worker#role)
+            makes one of its own for each fleet.
           - By default that of O(manifest_options.workload)'s name.
         type: str
       lists:
@@ -109,6 +110,15 @@ options:
         description: Memory likewise.
         type: int
         default: 80
+      windows:
+        description:
+          - Who keeps the windows of the policy for KEDA, with O(manifest_options.lists=all).
+          - V(cron_jobs) set floor and ceiling of the ScaledObject at each edge. Floors are held by cron triggers too,
+            should a job fail, unless a window comes once.
+          - V(triggers) are cron triggers alone. They need no image and no rights, and keep no ceilings.
+        type: str
+        choices: [cron_jobs, triggers]
+        default: cron_jobs
       image:
         description: Image with kubectl, for CronJobs.
         type: str
@@ -286,7 +296,10 @@ fidelity:
       kept: exact
       how: grows while queue_depth above 100 for 60s
 manifests:
-  description: The objects of Kubernetes for O(autoscaler), as they would be applied. None for V(policy).
+  description:
+    - The objects of Kubernetes for O(autoscaler). None for V(policy).
+    - Floor and ceiling are those of the limits. The role P(muejam.celery.worker#role) sets those of the window that
+      holds when it deploys.
   returned: when there are no problems
   type: list
   elements: dict
@@ -360,6 +373,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import (
     AUTOSCALERS,
     LISTS,
+    WINDOWS,
     ManifestOptions,
     entries_fidelity,
     translate,
@@ -393,6 +407,7 @@ MANIFEST_OPTIONS: dict[str, dict[str, Any]] = {
     "cooldown_period": {"type": "int", "default": DEFAULTS.cooldown_period},
     "cpu_target": {"type": "int", "default": DEFAULTS.cpu_target},
     "memory_target": {"type": "int", "default": DEFAULTS.memory_target},
+    "windows": {"type": "str", "choices": list(WINDOWS), "default": DEFAULTS.windows},
     "image": {"type": "str", "default": DEFAULTS.image},
 }
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import keda
@@ -17,12 +17,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation i
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import OddEdge, odd_edges
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import horizontal_pod_autoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked, scaled_object
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import without_dropped
 
 ODD_DAYS_FOR = 2 * 366 * 86400.0
 """Seconds for which days are looked for on which the clock is changed at an edge."""
 
 AUTOSCALERS = fidelity.AUTOSCALERS
 LISTS = ("all", "bare")
+WINDOWS = ("cron_jobs", "triggers")
+"""Who keeps windows for KEDA: CronJobs floors and ceilings, with an image of their own; cron triggers floors alone."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,13 @@ class ManifestOptions:
 
     :ivar name: of the object that scales; empty is the workload's with C(-scaler).
     :ivar workload: the Deployment.
-    :ivar secret: the Secret of the fleet; empty is the workload's name.
+    :ivar secret: the Secret that KEDA reads; empty is the workload's name.
+    :ivar certificates: as L(Backlog) has them.
     :ivar cpu_target: per cent of the requests, and C(memory_target) too.
+    :ivar requested: which of cpu and memory the pods request; an HPA knows per cents of nothing else.
+    :ivar windows: who keeps the windows for KEDA, one of C(WINDOWS).
     :ivar image: has kubectl.
+    :ivar in_force: whether floor and ceiling are those that hold at the time of the translation, and not the limits'.
     """
 
     name: str = ""
@@ -44,6 +51,7 @@ class ManifestOptions:
     transport_options: Mapping[str, Any] = field(default_factory=dict)
     tls: bool = False
     tls_verified: bool = True
+    certificates: Mapping[str, str] = field(default_factory=dict, repr=False)
     management_url: str | None = None
     secret: str = ""
     lists: str = "all"
@@ -52,7 +60,10 @@ class ManifestOptions:
     cooldown_period: int = 300
     cpu_target: int = 70
     memory_target: int = 80
+    requested: tuple[str, ...] = (CPU, MEMORY)
+    windows: str = "cron_jobs"
     image: str = "rancher/kubectl:v1.34.1"
+    in_force: bool = False
 
     @property
     def scaler(self) -> str:
@@ -62,15 +73,20 @@ class ManifestOptions:
     @property
     def targets(self) -> dict[str, int]:
         """Per cent of the requests at which each is kept."""
-        return {CPU: self.cpu_target, MEMORY: self.memory_target}
+        targets = {CPU: self.cpu_target, MEMORY: self.memory_target}
+        return {metric: target for metric, target in targets.items() if metric in self.requested}
 
 
 @dataclass(frozen=True)
 class Translation:
-    """The objects as they would be applied, and how much of the policy they keep."""
+    """The objects as they would be applied, and how much of the policy they keep.
+
+    :ivar secret: what the Secret has to have that KEDA reads, by its keys. It is none of the objects.
+    """
 
     manifests: list[dict[str, Any]]
     fidelity: list[dict[str, str]]
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def translate(policy: Policy, autoscaler: str, options: ManifestOptions, at: float) -> Translation:
@@ -82,9 +98,12 @@ def translate(policy: Policy, autoscaler: str, options: ManifestOptions, at: flo
     odd = _odd(policy, at)
     places = (options.workload, options.namespace, options.image)
     if autoscaler == "keda":
-        manifests, kept = _keda(policy, options, odd, at)
-    elif autoscaler == "hpa":
-        hpa = horizontal_pod_autoscaler(policy, options.scaler, options.workload, options.namespace, options.targets)
+        return _keda(policy, options, odd, at)
+    if autoscaler == "hpa":
+        bounds = _bounds(policy, options, schedules.HPA, at)
+        hpa = horizontal_pod_autoscaler(
+            policy, options.scaler, options.workload, options.namespace, options.targets, bounds
+        )
         manifests = [hpa, *schedules.cron_jobs(policy, at, schedules.HPA, options.scaler, *places)]
         kept = fidelity.of_hpa(policy, options.targets, odd, at)
     elif autoscaler == "schedule":
@@ -105,9 +124,20 @@ def _odd(policy: Policy, at: float) -> list[OddEdge]:
     return list(odd_edges(policy, at, at + ODD_DAYS_FOR))
 
 
-def _keda(
-    policy: Policy, options: ManifestOptions, odd: list[OddEdge], at: float
-) -> tuple[list[dict[str, Any]], list[fidelity.Fidelity]]:
+def bounds_in_force(policy: Policy, at: float) -> tuple[int, int]:
+    """Return floor and ceiling at C(at), of the windows that CronJobs keep."""
+    kept = without_dropped(policy, at)
+    return kept.limits.narrowed(kept.schedule.in_force(at))
+
+
+def _bounds(policy: Policy, options: ManifestOptions, owner: schedules.Owner, at: float) -> dict[str, int]:
+    limits = policy.limits
+    return owner.bounds(
+        *(bounds_in_force(policy, at) if options.in_force else (limits.min_workers, limits.max_workers))
+    )
+
+
+def _keda(policy: Policy, options: ManifestOptions, odd: list[OddEdge], at: float) -> Translation:
     whole = options.lists == "all"
     authentication = f"{options.scaler}-login"
     triggers = keda.triggers_of(
@@ -119,6 +149,7 @@ def _keda(
             transport_options=options.transport_options,
             tls=options.tls,
             verified=options.tls_verified,
+            certificates=options.certificates,
             management_url=options.management_url,
             authentication=authentication,
         )
@@ -132,6 +163,7 @@ def _keda(
         cooldown_period=options.cooldown_period,
         whole=whole,
         targets=options.targets,
+        jobs=whole and options.windows == "cron_jobs",
     )
     login = {
         "apiVersion": "keda.sh/v1alpha1",
@@ -144,5 +176,12 @@ def _keda(
             ]
         },
     }
-    manifests = [*([login] if triggers.parameters else []), scaled_object(policy, at, asked, triggers.triggers)]
-    return manifests, fidelity.of_keda(policy, asked, triggers.unseen, odd, at)
+    owner = schedules.SCALED_OBJECT
+    # Nobody would take the bounds of a window back without CronJobs.
+    bounds = _bounds(policy, options if asked.jobs else replace(options, in_force=False), owner, at)
+    manifests = [*([login] if triggers.parameters else []), scaled_object(policy, at, asked, triggers.triggers, bounds)]
+    if asked.jobs:
+        places = (options.workload, options.namespace, options.image)
+        manifests += schedules.cron_jobs(policy, at, owner, options.scaler, *places)
+    kept = fidelity.of_keda(policy, asked, triggers.unseen, odd, at)
+    return Translation(manifests, [asdict(entry) for entry in kept], triggers.secret)

@@ -12,8 +12,17 @@ from urllib.parse import unquote, urlsplit
 
 from ansible_collections.muejam.celery.plugins.module_utils.addresses import Address
 
-LOGIN_KEYS = {"username": "broker-username", "password": "broker-password"}
-"""Keys of the Secret of a fleet, by the parameter that KEDA takes them as."""
+LOGIN_KEYS = {
+    "username": "broker-username",
+    "password": "broker-password",
+    "sentinelUsername": "broker-sentinel-username",
+    "sentinelPassword": "broker-sentinel-password",
+    "ca": "broker-ca",
+    "cert": "broker-certificate",
+    "key": "broker-key",
+    "tls": "broker-tls",
+}
+"""Keys of the Secret that KEDA reads, by the parameter that KEDA takes them as."""
 
 
 class NotForKeda(ValueError):
@@ -27,6 +36,7 @@ class Backlog:
     :ivar list_length: messages for which there is to be a worker.
     :ivar whole: whether all lists of a queue and the unacknowledged messages count, and not one list alone.
     :ivar tls: whether TLS is spoken, and C(verified) whether the broker's certificate is checked.
+    :ivar certificates: in PEM, by KEDA's names: C(ca), who the broker's is checked by; C(cert) and C(key), KEDA's own.
     :ivar authentication: name of the TriggerAuthentication that holds the login.
     """
 
@@ -37,6 +47,7 @@ class Backlog:
     transport_options: Mapping[str, Any] = field(default_factory=dict)
     tls: bool = False
     verified: bool = True
+    certificates: Mapping[str, str] = field(default_factory=dict, repr=False)
     management_url: str | None = None
     authentication: str = ""
 
@@ -46,13 +57,21 @@ class Triggers:
     """What KEDA asks.
 
     :ivar triggers: as a ScaledObject has them.
-    :ivar parameters: what of the login they take, by KEDA's name, with the key of the fleet's Secret.
+    :ivar parameters: what of the login they take, by KEDA's name, with the key of the Secret that KEDA reads.
+    :ivar secret: what that Secret has to have, by its keys.
     :ivar unseen: what of the backlog they do not count, in words.
     """
 
     triggers: list[dict[str, Any]]
     parameters: Mapping[str, str] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def login(values: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return parameters and content of the Secret for what KEDA takes, by its names; what is empty is left out."""
+    there = {name: value for name, value in values.items() if value}
+    return {name: LOGIN_KEYS[name] for name in there}, {LOGIN_KEYS[name]: value for name, value in there.items()}
 
 
 def host_and_port(address: Address, port: int) -> str:

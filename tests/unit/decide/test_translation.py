@@ -163,8 +163,8 @@ def test_what_keda_cannot_read_is_refused(url: str) -> None:
         scaled({}, broker_url=url)
 
 
-def test_floors_of_windows_are_cron_triggers_and_ceilings_are_not_kept() -> None:
-    found = translated(BRIEF, "keda", ManifestOptions(broker_url="redis://redis"))
+def test_floors_of_windows_are_cron_triggers_where_nobody_sets_ceilings() -> None:
+    found = translated(BRIEF, "keda", ManifestOptions(broker_url="redis://redis", windows="triggers"))
     spec = found["ScaledObject"]["spec"]
     crons = [each["metadata"] for each in spec["triggers"] if each["type"] == "cron"]
     assert crons == [{"timezone": "UTC", "start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "desiredReplicas": "5"}]
@@ -173,6 +173,96 @@ def test_floors_of_windows_are_cron_triggers_and_ceilings_are_not_kept() -> None
     how = {each["rule"]: each["how"] for each in found["fidelity"]}
     assert "the ceiling of 10 is dropped" in how["schedule.windows[1]"]
     assert found["kept"]["scale_up.any[3]"] == "dropped"
+
+
+def test_cron_jobs_set_floors_and_ceilings_of_a_scaled_object() -> None:
+    options = ManifestOptions(broker_url="redis://redis", workload="web", in_force=True)
+    found = translated(BRIEF, "keda", options)
+    spec = found["ScaledObject"]["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 10)  # at midnight
+    # Floors are held by triggers too, should a job fail.
+    assert [each["name"] for each in spec["triggers"] if each["type"] == "cron"] == ["window_0"]
+    manifests = translate(parse_policy(BRIEF), "keda", options, MONDAY).manifests
+    jobs = {each["spec"]["schedule"]: each for each in manifests if each["kind"] == "CronJob"}
+    words = jobs["0 8 * * 1-5"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert words[:3] == ["kubectl", "patch", "scaledobject.keda.sh/web-scaler"]
+    assert words[-1] == '--patch={"spec": {"minReplicaCount": 5, "maxReplicaCount": 20}}'
+    assert found["Role"]["rules"] == [
+        {
+            "apiGroups": ["keda.sh"],
+            "resources": ["scaledobjects"],
+            "resourceNames": ["web-scaler"],
+            "verbs": ["get", "patch"],
+        }
+    ]
+    assert [found["kept"][f"schedule.windows[{place}]"] for place in range(3)] == ["exact"] * 3
+
+
+def test_a_ceiling_of_nothing_is_one_for_keda() -> None:
+    window = {"name": "maintenance", "time": "02:00-03:00", "min_workers": 0, "max_workers": 0}
+    policy = {"limits": {"min_workers": 0}, "schedule": {"windows": [window]}}
+    found = translated(policy, "keda", ManifestOptions(broker_url="redis://redis"))
+    assert found["kept"]["schedule.windows[0]"] == "approximated"
+    assert "maxReplicaCount 1" in found["fidelity"][-1]["how"]
+
+
+def test_two_long_names_that_begin_alike_have_jobs_of_their_own() -> None:
+    names = [
+        each["metadata"]["name"]
+        for last in "xy"
+        for each in translate(
+            parse_policy(BRIEF), "schedule", ManifestOptions(workload=f"celery-worker-{'a' * 39}{last}"), MONDAY
+        ).manifests
+        if each["kind"] == "CronJob"
+    ]
+    assert len(set(names)) == len(names) == 8
+    assert all(len(name) <= 52 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "secret"),
+    [
+        ("redis://m%65:s%40c@redis", {}, {"broker-username": "me", "broker-password": "s@c"}),
+        (
+            "rediss://:pw@redis",
+            {"certificates": {"ca": "PEM"}},
+            {"broker-password": "pw", "broker-ca": "PEM"},
+        ),
+        ("redis://redis", {"certificates": {"ca": "PEM"}}, {}),
+        ("pyamqp://me:pw@rabbit//", {}, {"broker-url": "amqp://me:pw@rabbit//"}),
+        ("amqp://me:pw@rabbit/shop", {"tls": True}, {"broker-url": "amqps://me:pw@rabbit:5672/shop"}),
+        (
+            "amqps://me:pw@rabbit",
+            {"certificates": {"ca": "PEM", "cert": "C", "key": "K"}},
+            {
+                "broker-url": "amqps://me:pw@rabbit",
+                "broker-ca": "PEM",
+                "broker-certificate": "C",
+                "broker-key": "K",
+                "broker-tls": "enable",
+            },
+        ),
+    ],
+)
+def test_what_keda_reads_is_kept_apart(url: str, options: dict[str, Any], secret: dict[str, str]) -> None:
+    found = translate(parse_policy({}), "keda", ManifestOptions(broker_url=url, **options), MONDAY)
+    assert found.secret == secret
+    logins = [each for each in found.manifests if each["kind"] == "TriggerAuthentication"]
+    assert {each["key"] for login in logins for each in login["spec"]["secretTargetRef"]} == set(secret)
+    assert "pw" not in repr(found)
+
+
+def test_a_url_may_say_itself_that_nothing_is_checked() -> None:
+    found = scaled({}, broker_url="rediss://redis/0?ssl_cert_reqs=CERT_NONE")["triggers"][0]["metadata"]
+    assert (found["enableTLS"], found["unsafeSsl"], found["databaseIndex"]) == ("true", "true", "0")
+
+
+def test_what_pods_do_not_request_is_no_target() -> None:
+    found = translated({}, "keda", ManifestOptions(broker_url="redis://redis", requested=("cpu",)))
+    assert {each["type"] for each in found["ScaledObject"]["spec"]["triggers"]} == {"redis", "cpu"}
+    memory = next(each for each in found["fidelity"] if each["rule"] == "scale_up.any[2]")
+    assert memory["kept"] == "dropped"
+    assert "request none of it" in memory["how"]
 
 
 def test_an_hpa_has_the_targets_and_the_limits_as_rates() -> None:

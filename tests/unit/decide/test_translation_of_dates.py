@@ -334,7 +334,9 @@ def test_a_repeated_hour_is_said() -> None:
 
 def keda(held: Policy, at: float, **options: Any) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """Return the ScaledObject's spec, and what is said of windows."""
-    found = translate(held, "keda", ManifestOptions(broker_url="redis://redis", **options), at)
+    found = translate(
+        held, "keda", ManifestOptions(**{"broker_url": "redis://redis", "windows": "triggers", **options}), at
+    )
     said = [each for each in found.fidelity if each["rule"].startswith("schedule.windows")]
     return found.manifests[-1]["spec"], said
 
@@ -370,6 +372,32 @@ def test_what_keda_keeps(window: dict[str, Any], at: float, kept: str, words: st
     assert said["kept"] == kept
     assert words in said["how"]
     assert any(each["type"] == "cron" for each in spec["triggers"]) == (kept == "approximated")
+
+
+def test_a_window_that_comes_once_is_set_by_cron_jobs_for_keda_too() -> None:
+    found = translate(policy(PEAK, CAMPAIGN), "keda", ManifestOptions(broker_url="redis://redis"), NOW)
+    said = {each["rule"]: each for each in found.fidelity}
+    spec = next(each["spec"] for each in found.manifests if each["kind"] == "ScaledObject")
+    crons = {each["name"] for each in spec["triggers"] if each["type"] == "cron"}
+    # The weekly edges fall into it: CronJobs cannot do it, and a trigger raises its floor at least.
+    assert said["schedule.windows[1]"]["kept"] == "approximated"
+    assert "a cron trigger" in said["schedule.windows[1]"]["how"]
+    assert crons == {"window_0", "once_0"}
+
+    alone = translate(policy(CAMPAIGN), "keda", ManifestOptions(broker_url="redis://redis"), NOW)
+    spec = next(each["spec"] for each in alone.manifests if each["kind"] == "ScaledObject")
+    assert not [each for each in spec["triggers"] if each["type"] == "cron"]
+    assert "minReplicaCount 10" in alone.fidelity[-1]["how"]
+    assert len([each for each in alone.manifests if each["kind"] == "CronJob"]) == 2
+
+
+def test_bounds_of_a_window_that_nobody_would_end_are_not_set() -> None:
+    options = ManifestOptions(broker_url="redis://redis", in_force=True)
+    within = at_utc("2026-12-10T12:00")
+    hpa = translate(policy(CAMPAIGN), "hpa", options, within).manifests[0]["spec"]
+    assert hpa["minReplicas"] == 10
+    both = translate(policy(PEAK, CAMPAIGN), "hpa", options, within).manifests[0]["spec"]
+    assert both["minReplicas"] < 10
 
 
 def test_a_bare_scaled_object_has_no_windows() -> None:

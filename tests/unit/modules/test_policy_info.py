@@ -115,8 +115,9 @@ def test_a_policy_is_translated() -> None:
     succeeded, result, output = run_by_ansible({**arguments, "at": "2026-03-28T12:00:00Z"}, "-vvv")
     assert succeeded, output
     assert "s3cr3t" not in output
-    login, scaled = result["manifests"]
+    login, scaled, *jobs = result["manifests"]
     assert (login["kind"], scaled["kind"]) == ("TriggerAuthentication", "ScaledObject")
+    assert {each["kind"] for each in jobs} == {"ServiceAccount", "Role", "RoleBinding", "CronJob"}
     assert scaled["spec"]["triggers"][0]["metadata"]["unsafeSsl"] == "true"
     assert {each["kept"] for each in result["fidelity"]} == {"exact", "approximated", "dropped"}
     assert result["schedule_entries"]["kubernetes"][0] == {

@@ -11,6 +11,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger
     NotForKeda,
     Triggers,
     database,
+    host_and_port,
+    login,
     trigger,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.rabbitmq.kind import RABBITMQ
@@ -23,18 +25,26 @@ def triggers_of(backlog: Backlog) -> Triggers:
     """
     if len(addresses(backlog.broker_url)) > 1:
         raise NotForKeda("KEDA takes one address of RabbitMQ; give that of a load balancer or a Service")
-    url = backlog.management_url if backlog.whole and backlog.management_url else backlog.broker_url
-    protocol = "http" if url == backlog.management_url else "amqp"
+    by_http = bool(backlog.whole and backlog.management_url)
+    url = (backlog.management_url or "") if by_http else _amqp(backlog)
+    protocol = "http" if by_http else "amqp"
     metadata = {
         "protocol": protocol,
         "mode": "QueueLength",
         "value": str(backlog.list_length),
         "vhostName": database(addresses(backlog.broker_url)[0], RABBITMQ.database),
     }
+    secrets: dict[str, str | None] = {}
+    if url.startswith(("amqps:", "https:")) and (backlog.certificates or not backlog.verified):
+        # With nothing but a URL, KEDA trusts whom its own image trusts.
+        secrets = {**backlog.certificates, "tls": "enable"}
+        if not backlog.verified:
+            metadata["unsafeSsl"] = "true"
+    parameters, secret = login(secrets)
     if addresses(url)[0].login:
-        parameters = {"host": "management-url" if protocol == "http" else "broker-url"}
+        key = "management-url" if by_http else "broker-url"
+        parameters["host"], secret[key] = key, url
     else:
-        parameters = {}
         metadata["host"] = url
     found = [
         trigger(
@@ -45,5 +55,20 @@ def triggers_of(backlog: Backlog) -> Triggers:
         )
         for place, queue in enumerate(backlog.queues)
     ]
-    unseen = () if protocol == "http" else ("messages that are not acknowledged, as no management_url is given",)
-    return Triggers(found, parameters, unseen)
+    unseen = () if by_http else ("messages that are not acknowledged, as no management_url is given",)
+    return Triggers(found, parameters, unseen, secret)
+
+
+def _amqp(backlog: Backlog) -> str:
+    """Return the URL as KEDA takes it, which knows two schemes and no option beside them."""
+    address = addresses(backlog.broker_url)[0]
+    if address.scheme == "amqps":
+        return backlog.broker_url
+    rest = backlog.broker_url.partition("://")[2]
+    if not backlog.tls:
+        return f"amqp://{rest}"
+    # Celery stays at the usual port, and KEDA would take another one.
+    host = host_and_port(address, RABBITMQ.schemes["amqp"].port or 0)
+    path = address.place.partition("/")
+    login_part = f"{address.login}@" if address.login else ""
+    return f"amqps://{login_part}{host}{path[1]}{path[2]}"

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
-from ansible_collections.muejam.celery.plugins.module_utils.addresses import addresses
+from ansible_collections.muejam.celery.plugins.module_utils.addresses import Address, addresses
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger import (
-    LOGIN_KEYS,
     Backlog,
     NotForKeda,
     Triggers,
     database,
     host_and_port,
+    login,
     trigger,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.redis.kind import REDIS
@@ -33,10 +34,10 @@ def triggers_of(backlog: Backlog) -> Triggers:
         raise NotForKeda("a socket of one host is not reached from a cluster; give a URL such as redis://host:6379/0")
     port = REDIS.schemes[scheme].port or 0
     kind, metadata = "redis", {"address": host_and_port(places[0], port)}
-    parameters = {
-        name: LOGIN_KEYS[name]
-        for name, value in (("username", places[0].user), ("password", places[0].password))
-        if value
+    # The encoding belongs to the URL: KEDA gives the broker what it is given.
+    secrets: dict[str, str | None] = {
+        "username": unquote(places[0].user),
+        "password": unquote(places[0].password),
     }
     if scheme == "sentinel":
         if not options.get("master_name"):
@@ -46,17 +47,20 @@ def triggers_of(backlog: Backlog) -> Triggers:
             "addresses": ",".join(host_and_port(each, port) for each in places),
             "sentinelMaster": str(options["master_name"]),
         }
-        if (options.get("sentinel_kwargs") or {}).get("password"):
-            parameters["sentinelPassword"] = "broker-sentinel-password"
+        of_sentinels = options.get("sentinel_kwargs") or {}
+        secrets["sentinelUsername"] = of_sentinels.get("username")
+        secrets["sentinelPassword"] = of_sentinels.get("password")
     ends = {"databaseIndex": database(places[0], REDIS.database)}
     if scheme == "rediss" or backlog.tls:
         ends["enableTLS"] = "true"
-        if not backlog.verified:
+        secrets.update(backlog.certificates)
+        if not (backlog.verified and _verified(places[-1])):
             ends["unsafeSsl"] = "true"
     names = [(name, f"list_{place}") for place, name in enumerate(_lists(backlog, options))]
     if backlog.whole:
         unacked = options.get("unacked_key") or "unacked"
         names.append((f"{options['global_keyprefix']}{unacked}", "unacknowledged"))
+    parameters, secret = login(secrets)
     found = [
         trigger(
             kind,
@@ -67,8 +71,14 @@ def triggers_of(backlog: Backlog) -> Triggers:
         for name, label in names
     ]
     if backlog.whole:
-        return Triggers(found, parameters)
-    return Triggers(found, parameters, ("all priorities but one", "messages that are not acknowledged"))
+        return Triggers(found, parameters, (), secret)
+    return Triggers(found, parameters, ("all priorities but one", "messages that are not acknowledged"), secret)
+
+
+def _verified(address: Address) -> bool:
+    """Whether a URL leaves it to check the broker's certificate."""
+    asked = parse_qs(address.place.partition("?")[2]).get("ssl_cert_reqs", ["required"])[-1]
+    return asked.lower().removeprefix("cert_") != "none"
 
 
 def _lists(backlog: Backlog, options: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.h
     period,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked, out_of_reach
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.schedules import (
+    HPA,
+    SCALED_OBJECT,
+    Owner,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import of_window, on_dates, yearly
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import written, zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow, WeeklyWindow
@@ -97,22 +102,24 @@ def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[O
         up = {QUEUE_DEPTH: f"{depth}, in place of steps{_held(hold_up(policy.rules.up) if asked.whole else 0)}"}
         held = _held(hold_down(policy.rules.down) if asked.whole else 0)
         down = {QUEUE_DEPTH: f"shrinks to a worker for each {length} messages{held}"}
-        if asked.whole:
-            found += _rules(
-                policy.rules, {**up, **_utilizations(asked.targets)}, {**down, **_utilizations(asked.targets)}
-            )
-        else:
-            found += _rules(policy.rules, up, down)
+        resources = _utilizations(asked.targets) if asked.whole else {}
+        found += _rules(policy.rules, {**up, **resources}, {**down, **resources}, unseen=_unseen(asked.whole))
     else:
         found.append(Fidelity("target.wait_time", DROPPED, f"KEDA knows no wait; {depth}"))
     for path, window in _windows(policy):
         if not asked.whole:
             found.append(Fidelity(path, DROPPED, "only lists and bounds are translated"))
             continue
+        floor, ceiling = limits.narrowed(window)
+        if asked.jobs:
+            # A window that CronJobs cannot keep may yet have its floor by a cron trigger.
+            by_jobs = _by_jobs(policy, path, window, SCALED_OBJECT, odd, at)
+            dropped = by_jobs.kept == DROPPED and isinstance(window, OneOffWindow)
+            found.append(_trigger(policy, path, window, at) if dropped else by_jobs)
+            continue
         if isinstance(window, OneOffWindow):
             found.append(_over(policy, path, window, at) or _trigger(policy, path, window, at))
             continue
-        floor, ceiling = limits.narrowed(window)
         by = "a cron trigger, to within HPA's tolerance of 10 %" if floor > limits.min_workers else "minReplicaCount"
         how = f"floor of {floor} by {by}{_on_odd_days(odd)}"
         if ceiling < limits.max_workers:
@@ -135,18 +142,11 @@ def of_hpa(policy: Policy, targets: Mapping[str, int], odd: Sequence[OddEdge], a
     if isinstance(policy.rules, StepRules):
         found += _rates(policy)
         of_resources = _utilizations(targets)
-        found += _rules(policy.rules, of_resources, of_resources)
+        found += _rules(policy.rules, of_resources, of_resources, unseen=_unseen(True))
     else:
         why = f"an HPA knows no wait; {FALLBACK_METRIC} is kept near {targets[FALLBACK_METRIC]} % instead"
         found.append(Fidelity("target.wait_time", DROPPED, why))
-    for path, window in _windows(policy):
-        floor, ceiling = limits.narrowed(window)
-        how = f"CronJobs set minReplicas {max(floor, 1)} and maxReplicas {max(ceiling, 1)}"
-        if isinstance(window, OneOffWindow):
-            found.append(_without_years(policy, path, window, at, how))
-        else:
-            kept = APPROXIMATED if odd or not floor else EXACT
-            found.append(Fidelity(path, kept, f"{how}{_on_odd_days(odd)}"))
+    found += [_by_jobs(policy, path, window, HPA, odd, at) for path, window in _windows(policy)]
     return found
 
 
@@ -197,6 +197,24 @@ def _when(policy: Policy, window: WeeklyWindow | OneOffWindow) -> str:
     if isinstance(window, OneOffWindow):
         return f"once, from {written(window.since, zone_of(zone))} until {written(window.until, zone_of(zone))}"
     return f"in {zone}"
+
+
+def _by_jobs(
+    policy: Policy,
+    path: str,
+    window: WeeklyWindow | OneOffWindow,
+    owner: Owner,
+    odd: Sequence[OddEdge],
+    at: float,
+) -> Fidelity:
+    """Return what CronJobs make of a window that set floor and ceiling of an owner."""
+    wanted = policy.limits.narrowed(window)
+    bounds = owner.bounds(*wanted)
+    how = "CronJobs set " + " and ".join(f"{name} {number}" for name, number in bounds.items())
+    if isinstance(window, OneOffWindow):
+        return _without_years(policy, path, window, at, how)
+    kept = EXACT if not odd and tuple(bounds.values()) == wanted else APPROXIMATED
+    return Fidelity(path, kept, f"{how}{_on_odd_days(odd)}")
 
 
 def _over(policy: Policy, path: str, window: OneOffWindow, at: float) -> Fidelity | None:
@@ -266,19 +284,29 @@ def _utilizations(targets: Mapping[str, int]) -> dict[str, str]:
     return {
         metric: f"kept near {targets[metric]} % of the requests, to within HPA's tolerance of 10 %"
         for metric in (CPU, MEMORY)
+        if metric in targets
     }
 
 
-_UNSEEN = {
-    QUEUE_DEPTH: "an HPA reads no broker",
-    WAIT_TIME: "neither KEDA nor an HPA knows how long tasks wait",
-    TASKS_PROCESSED: "neither KEDA nor an HPA knows what workers finish",
-    CPU: "only lists and bounds are translated",
-    MEMORY: "only lists and bounds are translated",
-}
+def _unseen(whole: bool) -> dict[str, str]:
+    """Return why a metric is not looked at."""
+    resources = (
+        "pods request none of it, and it is kept in per cent of that"
+        if whole
+        else "only lists and bounds are translated"
+    )
+    return {
+        QUEUE_DEPTH: "an HPA reads no broker",
+        WAIT_TIME: "neither KEDA nor an HPA knows how long tasks wait",
+        TASKS_PROCESSED: "neither KEDA nor an HPA knows what workers finish",
+        CPU: resources,
+        MEMORY: resources,
+    }
 
 
-def _rules(rules: StepRules, up: dict[str, str], down: dict[str, str], why: str = "") -> Iterator[Fidelity]:
+def _rules(
+    rules: StepRules, up: dict[str, str], down: dict[str, str], why: str = "", unseen: Mapping[str, str] | None = None
+) -> Iterator[Fidelity]:
     """Yield what becomes of conditions and steps, by what is made of each metric; of others nothing is."""
     for rule, path, made, step in (
         (rules.up, "scale_up.any", up, "scale_up.add"),
@@ -289,7 +317,7 @@ def _rules(rules: StepRules, up: dict[str, str], down: dict[str, str], why: str 
             if how:
                 yield Fidelity(place, APPROXIMATED, how)
             else:
-                reason = why or _UNSEEN.get(condition.metric, "no trigger tells it")
+                reason = why or (unseen or {}).get(condition.metric, "no trigger tells it")
                 yield Fidelity(place, DROPPED, reason)
         size = "the size follows from the metrics by ceil(workers x value / target), the largest wins"
         yield Fidelity(step, DROPPED, why or size)

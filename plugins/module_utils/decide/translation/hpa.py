@@ -27,22 +27,26 @@ def resource_metrics(policy: Policy) -> tuple[str, ...]:
     return tuple(metric for metric in (CPU, MEMORY) if metric in asked)
 
 
+def metrics_kept(policy: Policy, targets: Mapping[str, int]) -> tuple[str, ...]:
+    """Return by which of cpu and memory an HPA scales."""
+    return tuple(metric for metric in resource_metrics(policy) if metric in targets) or (FALLBACK_METRIC,)
+
+
 def horizontal_pod_autoscaler(
-    policy: Policy, name: str, workload: str, namespace: str, targets: Mapping[str, int]
+    policy: Policy, name: str, workload: str, namespace: str, targets: Mapping[str, int], bounds: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return the HorizontalPodAutoscaler that comes nearest.
 
-    :param targets: per cent of the requests at which cpu and memory are to be kept.
+    :param targets: per cent of the requests at which cpu and memory are to be kept; one without it is left out.
+    :param bounds: floor and ceiling, as its fields.
     """
-    limits = policy.limits
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload},
-            "minReplicas": max(limits.min_workers, 1),
-            "maxReplicas": max(limits.max_workers, 1),
+            **bounds,
             "metrics": [
                 {
                     "type": "Resource",
@@ -51,7 +55,7 @@ def horizontal_pod_autoscaler(
                         "target": {"type": "Utilization", "averageUtilization": targets[metric]},
                     },
                 }
-                for metric in resource_metrics(policy) or (FALLBACK_METRIC,)
+                for metric in metrics_kept(policy, targets)
             ],
             "behavior": behavior(policy),
         },

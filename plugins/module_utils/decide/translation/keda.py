@@ -13,7 +13,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Span, floors
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import cron, cron_of_a_date
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import behavior, resource_metrics
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import too_far
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import (
+    is_kept,
+    too_far,
+    without_dropped,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow
 
 _A_DAY = 24 * 60
@@ -26,7 +30,8 @@ class Asked:
     :ivar list_length: messages for which there is to be a worker.
     :ivar polling_interval: seconds, and C(cooldown_period) too.
     :ivar whole: whether all that the policy says is translated; otherwise the bounds and the triggers are all of it.
-    :ivar targets: per cent of the requests at which cpu and memory are to be kept.
+    :ivar targets: per cent of the requests at which cpu and memory are to be kept; one without it has no trigger.
+    :ivar jobs: whether CronJobs set the bounds of windows too. Cron triggers hold floors where one of them fails.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Asked:
     cooldown_period: int
     whole: bool
     targets: Mapping[str, int]
+    jobs: bool = False
 
 
 def raises_floor(policy: Policy, window: OneOffWindow, at: float) -> bool:
@@ -52,23 +58,27 @@ def out_of_reach(policy: Policy, window: OneOffWindow, at: float) -> str:
     return too_far([window.until], min(at, window.since), zone)
 
 
-def scaled_object(policy: Policy, at: float, asked: Asked, triggers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def scaled_object(
+    policy: Policy, at: float, asked: Asked, triggers: Sequence[Mapping[str, Any]], bounds: Mapping[str, int]
+) -> dict[str, Any]:
     """Return the ScaledObject.
 
     :param at: seconds since the epoch; what is over by then is left out.
     :param triggers: what the broker is asked for, as KEDA takes it. Each that counts messages has C(name) where all of
         them are to be added up.
+    :param bounds: floor and ceiling, as its fields.
     """
     spec: dict[str, Any] = {
         "scaleTargetRef": {"name": asked.workload},
-        "minReplicaCount": policy.limits.min_workers,
-        "maxReplicaCount": policy.limits.max_workers,
+        **bounds,
         "pollingInterval": asked.polling_interval,
         "cooldownPeriod": asked.cooldown_period,
     }
     if asked.whole:
         zone = policy.schedule.timezone
-        windows = [_window(f"window_{place}", span, zone) for place, span in enumerate(floors(policy))]
+        # A trigger that raises a floor each week cannot be told to leave out a week.
+        weekly = floors(policy) if not asked.jobs or without_dropped(policy, at).schedule.one_offs == () else ()
+        windows = [_window(f"window_{place}", span, zone) for place, span in enumerate(weekly)]
         windows += [
             _cron(
                 f"once_{place}",
@@ -78,11 +88,12 @@ def scaled_object(policy: Policy, at: float, asked: Asked, triggers: Sequence[Ma
                 policy.limits.narrowed(window)[0],
             )
             for place, window in enumerate(policy.schedule.one_offs)
-            if raises_floor(policy, window, at)
+            if raises_floor(policy, window, at) and not (asked.jobs and is_kept(policy, window, at))
         ]
         resources = [
             {"type": metric, "metricType": "Utilization", "metadata": {"value": str(asked.targets[metric])}}
             for metric in resource_metrics(policy)
+            if metric in asked.targets
         ]
         advanced: dict[str, Any] = {"horizontalPodAutoscalerConfig": {"behavior": behavior(policy)}}
         if len(triggers) + len(windows) > 1:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.y
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS
 
+MOST_LETTERS = 52
+"""Of the name of a CronJob: the names of its Jobs and pods are longer."""
+
+# kubectl took 45 MB at most. A namespace with a quota lets no pod in that asks for nothing.
+_RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -39,7 +46,7 @@ class Owner:
     :ivar kind: as kubectl takes it.
     :ivar group: the API group, and C(resources) what its rights are asked for, with the verbs.
     :ivar floor: the field with the floor, and C(ceiling) that with the ceiling; an owner without them has no bounds.
-    :ivar least: the fewest that it takes.
+    :ivar least: the lowest floor that it takes. A ceiling of 0 none does.
     """
 
     kind: str
@@ -49,17 +56,23 @@ class Owner:
     ceiling: str = ""
     least: int = 0
 
+    def bounds(self, min_workers: int, max_workers: int) -> dict[str, int]:
+        """Return a floor and a ceiling as the fields that hold them."""
+        return {self.floor: max(min_workers, self.least), self.ceiling: max(max_workers, 1)}
+
     def command(self, name: str, edge: Edge | DatedEdge) -> list[str]:
         """Return the words that set the bounds of an edge. An owner without bounds gets the floor as its number."""
         if not self.floor:
             return ["kubectl", "scale", f"{self.kind}/{name}", f"--replicas={edge.min_workers}"]
-        floor, ceiling = (max(number, self.least) for number in (edge.min_workers, edge.max_workers))
-        bounds = {"spec": {self.floor: floor, self.ceiling: ceiling}}
+        bounds = {"spec": self.bounds(edge.min_workers, edge.max_workers)}
         return ["kubectl", "patch", f"{self.kind}/{name}", "--type=merge", f"--patch={json.dumps(bounds)}"]
 
 
 DEPLOYMENT = Owner("deployment", "apps", {"deployments": ("get",), "deployments/scale": ("get", "patch", "update")})
 HPA = Owner("hpa", "autoscaling", {"horizontalpodautoscalers": ("get", "patch")}, "minReplicas", "maxReplicas", 1)
+SCALED_OBJECT = Owner(
+    "scaledobject.keda.sh", "keda.sh", {"scaledobjects": ("get", "patch")}, "minReplicaCount", "maxReplicaCount"
+)
 
 
 def entries(policy: Policy, at: float) -> dict[str, list[dict[str, Any]]]:
@@ -162,6 +175,7 @@ def _cron_job(
                 "name": "kubectl",
                 "image": image,
                 "command": owner.command(name, edge),
+                "resources": _RESOURCES,
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,
@@ -192,7 +206,7 @@ def _cron_job(
 
 
 def _job_name(workload: str, edge: Edge | DatedEdge, zone: str) -> str:
-    """Return a name that only another edge would have, of at most 52 characters, as CronJobs take it."""
+    """Return a name that only another edge would have, of at most C(MOST_LETTERS)."""
     if isinstance(edge, DatedEdge):
         ending = f"-{datetime.fromtimestamp(edge.at, zone_of(zone)):%Y%m%d-%H%M%S}"
     else:
@@ -200,4 +214,7 @@ def _job_name(workload: str, edge: Edge | DatedEdge, zone: str) -> str:
         if len(edge.days) > 2 and len(edge.days) < 7:
             days = "".join(str(day + 1) for day in edge.days)
         ending = f"-{edge.minute // 60:02}{edge.minute % 60:02}-{days}"
-    return workload[: 52 - len(ending)].rstrip("-.") + ending
+    if len(workload) + len(ending) > MOST_LETTERS:
+        # Two long names may begin alike.
+        ending = f"-{hashlib.sha256(workload.encode()).hexdigest()[:6]}{ending}"
+    return workload[: MOST_LETTERS - len(ending)].rstrip("-.") + ending

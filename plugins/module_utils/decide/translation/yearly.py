@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
@@ -56,6 +56,24 @@ def yearly(policy: Policy, at: float) -> list[Yearly]:
 def of_window(window: OneOffWindow, times: Sequence[Yearly]) -> Yearly:
     """Return the one of C(times) that C(window) is in, which is not over."""
     return next(each for each in times if each.since < window.until and window.since < each.until)
+
+
+def without_dropped(policy: Policy, at: float) -> Policy:
+    """Return the policy without windows that cannot be written without a year from C(at) on, and those that are over.
+
+    Whoever sets the bounds of such a window, because it holds now, finds nobody to take them back at its end.
+    """
+    kept = tuple(
+        window
+        for window in policy.schedule.windows
+        if not isinstance(window, OneOffWindow) or is_kept(policy, window, at)
+    )
+    return replace(policy, schedule=replace(policy.schedule, windows=kept))
+
+
+def is_kept(policy: Policy, window: OneOffWindow, at: float) -> bool:
+    """Whether a window is not over at C(at), and can be written without a year."""
+    return window.until > at and not of_window(window, yearly(policy, at)).dropped
 
 
 def too_far(instants: Sequence[float], at: float, zone: str) -> str:
