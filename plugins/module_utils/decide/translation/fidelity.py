@@ -114,8 +114,9 @@ def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[O
         if asked.jobs:
             # A window that CronJobs cannot keep may yet have its floor by a cron trigger.
             by_jobs = _by_jobs(policy, path, window, SCALED_OBJECT, odd, at)
-            dropped = by_jobs.kept == DROPPED and isinstance(window, OneOffWindow)
-            found.append(_trigger(policy, path, window, at) if dropped else by_jobs)
+            if isinstance(window, OneOffWindow) and by_jobs.kept == DROPPED:
+                by_jobs = _trigger(policy, path, window, at)
+            found.append(by_jobs)
             continue
         if isinstance(window, OneOffWindow):
             found.append(_over(policy, path, window, at) or _trigger(policy, path, window, at))
