@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import cluster_owner
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import objects, ownership, settings
 
@@ -55,9 +57,19 @@ def cluster_replicas(deployments: Sequence[Mapping[str, Any]], unhanded: bool = 
     return ownership.still_ours(deployments) if unhanded else ownership.numbers(deployments)
 
 
-def cluster_autoscaled(deployments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fleets that an autoscaler of the cluster scales."""
-    return ownership.autoscaled(deployments)
+def cluster_handovers(
+    fleets: Sequence[spec.Fleet], namespace: str, autoscaling: str, at: float | None = None, in_force: bool = True
+) -> dict[str, Any]:
+    """Who sets the number of each fleet's pods, and what that takes."""
+    moment = time.time() if at is None else at
+    found = [cluster_owner.hand_over(fleet, namespace, autoscaling.lower(), moment, in_force) for fleet in fleets]
+    return {
+        "problems": [f"fleet {each.fleet}: {problem}" for each in found for problem in each.problems],
+        "owners": {each.fleet: each.owner for each in found},
+        "objects": [thing for each in found for thing in each.objects],
+        "numbers": {each.fleet: each.number for each in found if each.number is not None},
+        "reports": {each.fleet: cluster_owner.lines(each) for each in found if each.fidelity},
+    }
 
 
 class _Dumper(yaml.SafeDumper):
@@ -93,8 +105,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by the names that playbooks use."""
         return {
-            "cluster_autoscaled": cluster_autoscaled,
             "cluster_files": cluster_files,
+            "cluster_handovers": cluster_handovers,
             "cluster_leftovers": cluster_leftovers,
             "cluster_numbers": cluster_numbers,
             "cluster_objects": cluster_objects,

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import tls, transport_options
+from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import fault_of, fault_of_http
 from ansible_collections.muejam.celery.plugins.module_utils.checks import (
     BOOLEAN,
     BOOLEAN_OR_MAPPING,
@@ -67,6 +68,54 @@ class Key(checks.Key):
     pools: tuple[str, ...] = POOLS
     platforms: tuple[str, ...] = PLATFORMS
 
+
+AUTOSCALING_OPTIONS: Mapping[str, Key] = {
+    "lists": Key(
+        TEXT,
+        choices=("all", "bare"),
+        any_case=True,
+        text="V(all), the default, counts all lists of all queues and what is not acknowledged. V(bare) counts one "
+        "list for each queue, between the bounds of the limits, and translates nothing else.",
+    ),
+    "list_length": Key(INTEGER, minimum=1, text="Messages for which there is to be a worker, by default V(50)."),
+    "polling_interval": Key(
+        INTEGER, minimum=1, text="Seconds after which KEDA looks at a fleet that is at 0, by default V(30)."
+    ),
+    "cooldown_period": Key(
+        INTEGER, minimum=0, text="Seconds without messages after which KEDA goes to 0, by default V(300)."
+    ),
+    "cpu_target": Key(
+        INTEGER, minimum=1, maximum=100, text="Per cent of the requested CPU at which it is kept, by default V(70)."
+    ),
+    "memory_target": Key(INTEGER, minimum=1, maximum=100, text="Likewise for memory, by default V(80)."),
+    "windows": Key(
+        TEXT,
+        choices=("cron_jobs", "triggers"),
+        any_case=True,
+        text="Who keeps the windows of the policy for KEDA. V(cron_jobs), the default, set floor and ceiling; "
+        "V(triggers) need no C(image), and keep floors alone.",
+    ),
+    "image": Key(
+        TEXT, check=values.image, text="Image with kubectl, for CronJobs, by default V(rancher/kubectl:v1.34.1)."
+    ),
+    "broker_url": Key(
+        TEXT,
+        check=fault_of,
+        text="URL by which KEDA reaches the broker, where it is not the fleet's. KEDA has a namespace of its own, and "
+        "may have a login that only reads.",
+    ),
+    "management_url": Key(
+        TEXT, check=fault_of_http, text="URL of RabbitMQ's management API, which tells of unacknowledged messages too."
+    ),
+    "ca": Key(
+        TEXT,
+        check=values.pem,
+        text="Certificates in PEM by which KEDA checks the broker's; the files of C(broker_use_ssl) are in the pods.",
+    ),
+    "certificate": Key(TEXT, check=values.pem, text="Certificate that KEDA shows the broker, in PEM."),
+    "key": Key(TEXT, check=values.pem, text="Its key, in PEM."),
+}
+"""What KEDA, an HPA or CronJobs take that no policy says."""
 
 KEYS: Mapping[str, Key] = {
     "name": Key(
@@ -376,5 +425,12 @@ KEYS: Mapping[str, Key] = {
         text="C(metadata) and C(spec) to lay over those of the pods, as they are. They win over the role's: "
         "dictionaries add up, lists of what has a name add up by name (the container is V(worker)), other lists are "
         "replaced, and V(null) takes out.",
+    ),
+    "autoscaling_options": Key(
+        MAPPING,
+        keys=AUTOSCALING_OPTIONS,
+        platforms=ON_KUBERNETES,
+        adds=True,
+        text="What KEDA, an HPA or CronJobs take that no policy says, where C(celery_worker_autoscaling) names them.",
     ),
 }

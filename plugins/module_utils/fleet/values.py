@@ -36,6 +36,7 @@ _URL_WITH_PASSWORD = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _IMAGE = re.compile(r"[a-zA-Z0-9][\w.-]*(?::[0-9]+)?(?:/[\w.-]+)*(?::[\w.-]+)?(?:@[a-z0-9]+:[0-9a-fA-F]+)?")
+_PEM = "-----BEGIN "
 _OFF = ("", "0", "0.0", "false", "f", "no", "n", "off", "null", "none")
 RESERVED_VARIABLES = {
     "CELERY_BROKER_URL": "use the key broker_url",
@@ -122,6 +123,13 @@ def looks_secret(name: str, text: str) -> bool:
 def image(value: str) -> str | None:
     """The name of an image, as container engines take it."""
     return None if _IMAGE.fullmatch(value) else f"{value!r} is no image: write it as registry.example/shop:1.4"
+
+
+def pem(value: str) -> str | None:
+    """The text of a file with a certificate or a key."""
+    if value.lstrip().startswith(_PEM):
+        return None
+    return f"must be the text of a PEM file, which begins with {_PEM!r}: use lookup('ansible.builtin.file', PATH)"
 
 
 def directive(name: object, value: object) -> str | None:

@@ -23,6 +23,7 @@ HASH_LABEL = "pod-template-hash"
 NAME = "celery-worker"
 MANAGER = "muejam.celery"
 COMPONENT = "worker"
+SCALER_COMPONENT = "autoscaling"
 FIELD_MANAGER = "muejam.celery"
 """Under which name the cluster notes who set a field."""
 
@@ -43,6 +44,10 @@ OURS = f"{MANAGER_LABEL}={MANAGER},{NAME_LABEL}={NAME}"
 """Selects what belongs to the fleets of a namespace, all of them."""
 
 
+SCALERS = f"{OURS},{COMPONENT_LABEL}={SCALER_COMPONENT}"
+"""Selects what sets the number of pods in our place, for all fleets of a namespace."""
+
+
 def object_name(fleet: str) -> str:
     """The name of a fleet's Deployment, Secret, ConfigMap and ServiceAccount, such as `celery-worker-web`."""
     return PREFIX + fleet
@@ -51,6 +56,11 @@ def object_name(fleet: str) -> str:
 def labels(fleet: str) -> dict[str, str]:
     """The labels of everything that belongs to a fleet."""
     return {**selector(fleet), MANAGER_LABEL: MANAGER, COMPONENT_LABEL: COMPONENT}
+
+
+def scaler_labels(fleet: str) -> dict[str, str]:
+    """The labels of what sets the number of a fleet's pods in its place: KEDA's objects, an HPA, CronJobs."""
+    return {**labels(fleet), COMPONENT_LABEL: SCALER_COMPONENT}
 
 
 def selector(fleet: str) -> dict[str, str]:

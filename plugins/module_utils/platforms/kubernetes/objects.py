@@ -60,8 +60,13 @@ def of_fleet(
 
 def file_name(thing: Mapping[str, Any]) -> str:
     """The file that an object is written to, below a folder for all fleets, such as `web/deployment.yaml`."""
-    fleet = thing["metadata"]["labels"][names.FLEET_LABEL]
-    return f"{fleet}/{thing['kind'].lower()}.yaml"
+    labels = thing["metadata"]["labels"]
+    fleet, kind = labels[names.FLEET_LABEL], thing["kind"].lower()
+    if labels[names.COMPONENT_LABEL] != names.SCALER_COMPONENT:
+        return f"{fleet}/{kind}.yaml"
+    # Of CronJobs there are many.
+    ending = "-" + thing["metadata"]["name"].rpartition("-" + fleet + "-")[2] if kind == "cronjob" else ""
+    return f"{fleet}/autoscaling-{kind}{ending}.yaml"
 
 
 def _object(kind: str, version: str, fleet: Mapping[str, Any], namespace: str, **content: Any) -> Object:

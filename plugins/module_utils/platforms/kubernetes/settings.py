@@ -14,7 +14,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.checks import BOOLEA
 
 POLICY = "policy"
 NOBODY = "none"
-NOT_YET = ("keda", "hpa")
+OWNERS = (POLICY, "keda", "hpa", "schedule", NOBODY)
+"""Who may decide how many pods there are."""
 
 PREFIX = "celery_worker_"
 
@@ -31,15 +32,6 @@ def _namespace(value: str) -> str | None:
     return None if _LABEL.fullmatch(value) else f"{value!r} is no name of a namespace: small letters, digits and '-'"
 
 
-def _autoscaling(value: str) -> str | None:
-    if value.lower() in NOT_YET:
-        return (
-            f"{value} is not built yet: use {POLICY}, by which muejam.celery scales the fleets that have one, or "
-            f"{NOBODY} and put an autoscaler of your own on the Deployments"
-        )
-    return None
-
-
 def _absolute(value: str) -> str | None:
     return None if value.startswith("/") else f"{value!r} is not absolute: begin it with '/', or {{{{ playbook_dir }}}}"
 
@@ -48,7 +40,7 @@ SETTINGS: Mapping[str, Key] = {
     "namespace": Key(TEXT, required="the namespace of the fleets", check=_namespace),
     "kubeconfig": Key(TEXT),
     "context": Key(TEXT),
-    "autoscaling": Key(TEXT, choices=(POLICY, NOBODY, *NOT_YET), any_case=True, check=_autoscaling),
+    "autoscaling": Key(TEXT, choices=OWNERS, any_case=True),
     "network_policy": Key(BOOLEAN),
     "render_to": Key(TEXT, check=_absolute),
     "rollout_timeout": Key(SECONDS, minimum=0),

@@ -1,0 +1,289 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hand the number of fleets' pods over, from whoever has it to whoever is to have it: never two, and none left behind.
+
+The number itself is not touched: it stays what it was when its old owner went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.scalers import (
+    HPA,
+    KINDS,
+    OWNERS,
+    SCALED_OBJECT,
+    Found,
+    Kind,
+    Thing,
+    look,
+)
+
+EVERY = 1.0
+"""Seconds between two looks."""
+
+GONE_WITHIN = 60.0
+"""Seconds for an old owner to go. KEDA's operator has to let its own go."""
+
+METRICS = "/apis/metrics.k8s.io/v1beta1"
+
+NOBODY = "none"
+
+_NOTED_BY_SERVER = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+
+
+@dataclass
+class Outcome:
+    """What was changed, or would be.
+
+    :ivar removed: titles of objects, and C(applied) too.
+    :ivar differences: each object that changes before and after; without the content of Secrets.
+    """
+
+    removed: list[str] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    differences: list[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was."""
+        return bool(self.removed or self.applied)
+
+
+def hand_over(
+    api: Api,
+    owners: Mapping[str, str],
+    wanted: Sequence[Mapping[str, Any]],
+    *,
+    check: bool,
+    ready_within: float,
+    clock: Clock = REAL_CLOCK,
+) -> Outcome:
+    """Make the namespace have these objects for these fleets, and none of ours beside them.
+
+    :param owners: by each fleet who is to set its number, C(none) where somebody outside of us may.
+    :param wanted: objects with our labels.
+    :param check: whether nothing is to be changed.
+    :param ready_within: seconds for KEDA to take up its work.
+    :raises OperationError: when somebody else's object sets the number of a fleet, the cluster lacks what is needed,
+        or an object is refused. Nothing is changed then, but where an old owner does not go or KEDA does not begin.
+    """
+    found = look(api)
+    outcome = Outcome()
+    _refuse_strangers(api, found, owners, outcome)
+    things = [_wanted(each) for each in wanted]
+    _require_apis(api, found, things)
+    names_wanted = {(thing.kind, thing.name) for thing in things}
+    stale = [
+        thing
+        for kind in KINDS
+        for thing in found.ours
+        if thing.kind == kind and thing.fleet in owners and (kind, thing.name) not in names_wanted
+    ]
+    before = {(thing.kind, thing.name): thing.value for thing in found.ours}
+    changes = list(_changes(api, things, stale, before))
+    outcome.removed = [thing.title for thing in stale]
+    outcome.applied = [thing.title for thing, _after in changes]
+    outcome.differences = [(thing.title, _shown(thing.value), None) for thing in stale] + [
+        (thing.title, _shown(before.get((thing.kind, thing.name))), _shown(after)) for thing, after in changes
+    ]
+    if check:
+        return outcome
+    _remove(api, stale, clock)
+    for thing, _after in changes:
+        _apply(api, thing)
+    _await_keda(api, things, ready_within, clock)
+    return outcome
+
+
+def _refuse_strangers(api: Api, found: Found, owners: Mapping[str, str], outcome: Outcome) -> None:
+    strangers = list(found.strangers(owners))
+    for fleet, thing in strangers:
+        if owners[fleet] == NOBODY:
+            outcome.warnings.append(
+                f"The {thing.title} sets the number of workers of fleet {fleet}, and deployments set it to what the "
+                f"inventory says: they undo each other's work. Delete one of both."
+            )
+    refused = [(fleet, thing) for fleet, thing in strangers if owners[fleet] != NOBODY]
+    if refused:
+        fleet, thing = refused[0]
+        raise OperationError(
+            f"hand the number of workers of fleet {fleet} over to {owners[fleet]} in namespace {api.namespace} of "
+            f"{api.server}",
+            f"{' and '.join(f'the {each.title}' for _fleet, each in refused)}, which muejam.celery did not make, "
+            f"set{'s' if len(refused) == 1 else ''} it already",
+            f"Nothing was changed. Delete {thing.title} if it is not needed, or leave it and use "
+            f"celery_worker_autoscaling: {NOBODY}.",
+        )
+    # Where nothing may be listed, something may be there. What KEDA does is seen by its HPAs as well.
+    if HPA in found.unread and any(owner != NOBODY for owner in owners.values()):
+        raise found.unread[HPA]
+
+
+def _require_apis(api: Api, found: Found, things: Iterable[Thing]) -> None:
+    kinds = [thing.kind for thing in things]
+    for kind in dict.fromkeys(kinds):
+        if kind in found.unread:
+            raise found.unread[kind]
+        if kind in found.missing:
+            who = (
+                "KEDA is not installed in this cluster" if "keda.sh" in kind.version else "this cluster has no such API"
+            )
+            raise OperationError(
+                f"make a {kind.kind} in namespace {api.namespace} of {api.server}",
+                f"{who}: it does not serve {kind.version}",
+                "Nothing was changed. Install it (https://keda.sh/docs/latest/deploy), or use "
+                "celery_worker_autoscaling: policy, which needs nothing of the cluster.",
+            )
+    needy = [thing for thing in things if _needs_metrics(thing)]
+    if not needy:
+        return
+    try:
+        api.get(METRICS)
+    except Refused as error:
+        if error.status != 404:
+            raise
+        raise OperationError(
+            f"have the {needy[0].title} scale by cpu and memory in namespace {api.namespace} of {api.server}",
+            "nobody in this cluster tells what pods use: it does not serve metrics.k8s.io",
+            "Nothing was changed. Install metrics-server, or take cpu and memory out of the policy for KEDA, or use "
+            "celery_worker_autoscaling: policy.",
+        ) from None
+
+
+def _needs_metrics(thing: Thing) -> bool:
+    if thing.kind == SCALED_OBJECT:
+        return any(each["type"] in ("cpu", "memory") for each in thing.value["spec"]["triggers"])
+    return thing.kind == HPA
+
+
+def _changes(
+    api: Api, things: Iterable[Thing], stale: Sequence[Thing], before: Mapping[tuple[Kind, str], Mapping[str, Any]]
+) -> Iterator[tuple[Thing, Mapping[str, Any]]]:
+    """Yield what would change, with what the API server would make of it."""
+    going = {thing.fleet for thing in stale if thing.kind in OWNERS}
+    for thing in things:
+        old = before.get((thing.kind, thing.name))
+        if thing.kind in OWNERS and thing.fleet in going:
+            # KEDA refuses a second owner, and the first one is still there.
+            after: Mapping[str, Any] = thing.value
+        else:
+            after = _apply(api, thing, dryRun="All")
+        if old is None or _plain(old) != _plain(after):
+            yield thing, after
+
+
+def _apply(api: Api, thing: Thing, **query: str) -> Mapping[str, Any]:
+    # What an inventory says wins over whoever changed the same field, such as a CronJob that set bounds.
+    return api.patch(
+        thing.kind.path(api.namespace, thing.name),
+        thing.value,
+        "apply",
+        fieldManager=names.FIELD_MANAGER,
+        force="true",
+        **query,
+    )
+
+
+def _remove(api: Api, stale: Sequence[Thing], clock: Clock) -> None:
+    for thing in stale:
+        path = thing.kind.path(api.namespace, thing.name)
+        try:
+            if ((thing.value.get("spec") or {}).get("advanced") or {}).get("restoreToOriginalReplicaCount"):
+                # KEDA would set the number to what it was before it came, and workers would be killed or missing.
+                api.patch(path, {"spec": {"advanced": {"restoreToOriginalReplicaCount": False}}})
+            api.delete(path, {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"})
+        except Refused as error:
+            if error.status != 404:
+                raise
+        # Its own HPA is deleted by the cluster after the ScaledObject, and until then there would be two.
+        if thing.kind in OWNERS:
+            _await_gone(api, thing, clock)
+
+
+def _await_gone(api: Api, thing: Thing, clock: Clock) -> None:
+    until = clock.monotonic() + GONE_WITHIN
+    while True:
+        there = [each for kind in OWNERS for each in _listed(api, kind) if _is_or_belongs_to(each, thing)]
+        if not there:
+            return
+        if clock.monotonic() >= until:
+            raise OperationError(
+                f"remove the {thing.title} from namespace {api.namespace} of {api.server}",
+                f"it is still there after {GONE_WITHIN:.0f}s",
+                "See whether KEDA's operator runs, which has to let its objects go; deploy again when it does. "
+                "The number of workers is as it was.",
+            )
+        clock.sleep(EVERY)
+
+
+def _listed(api: Api, kind: Kind) -> list[dict[str, Any]]:
+    try:
+        return api.list(kind.path(api.namespace))
+    except Refused as error:
+        if error.no_such_api or error.status == 403:
+            return []
+        raise
+
+
+def _is_or_belongs_to(value: Mapping[str, Any], thing: Thing) -> bool:
+    metadata, uid = value["metadata"], thing.value["metadata"].get("uid")
+    return metadata.get("uid") == uid or any(owner.get("uid") == uid for owner in metadata.get("ownerReferences") or ())
+
+
+def _await_keda(api: Api, things: Sequence[Thing], ready_within: float, clock: Clock) -> None:
+    """Wait until KEDA has taken up its work."""
+    until = clock.monotonic() + ready_within
+    for thing in things:
+        while thing.kind == SCALED_OBJECT:
+            condition = _condition(api.get(thing.kind.path(api.namespace, thing.name)), "Ready")
+            if condition.get("status") == "True":
+                break
+            if clock.monotonic() >= until:
+                said = condition.get("message") or "nobody says anything of it"
+                raise OperationError(
+                    f"have KEDA scale fleet {thing.fleet} by the {thing.title} in namespace {api.namespace} of "
+                    f"{api.server}",
+                    f"it is not ready after {ready_within:.0f}s: {said}",
+                    "The number of workers is as it was. Correct what it names, or see the log of KEDA's operator; "
+                    "then deploy again.",
+                )
+            clock.sleep(EVERY)
+
+
+def _condition(value: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    conditions = (value.get("status") or {}).get("conditions") or ()
+    return next((each for each in conditions if each.get("type") == kind), {})
+
+
+def _wanted(value: Mapping[str, Any]) -> Thing:
+    kind = next(kind for kind in KINDS if (kind.version, kind.kind) == (value["apiVersion"], value["kind"]))
+    metadata = value["metadata"]
+    return Thing(kind, metadata["name"], names.fleet_of_labels(metadata.get("labels") or {}) or "", value)
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: one for key, one in value["metadata"].items() if key not in _NOTED_BY_SERVER}
+    return {
+        **{key: one for key, one in value.items() if key not in ("status", "apiVersion", "kind")},
+        "metadata": metadata,
+    }
+
+
+def _shown(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    plain = _plain(value)
+    if "data" in plain:
+        plain["data"] = dict.fromkeys(plain["data"], "(secret)")
+    return plain

@@ -1,0 +1,137 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects that set the number of pods in our place, as a namespace has them: which kinds there are, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of objects, as the API has it."""
+
+    version: str
+    kind: str
+    resource: str
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """The path of a namespace's objects of this kind, or of one of them."""
+        root = f"/apis/{self.version}" if "/" in self.version else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.resource}" + (f"/{name}" if name else "")
+
+
+SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
+HPA = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+
+KINDS = (
+    Kind("batch/v1", "CronJob", "cronjobs"),
+    SCALED_OBJECT,
+    HPA,
+    Kind("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications"),
+    Kind("v1", "Secret", "secrets"),
+    Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
+    Kind("rbac.authorization.k8s.io/v1", "Role", "roles"),
+    Kind("v1", "ServiceAccount", "serviceaccounts"),
+)
+"""Of all that we hand the number over with, in the order in which they go: who acts first, what it needs last."""
+
+OWNERS = (SCALED_OBJECT, HPA)
+"""Those that set the number themselves."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object.
+
+    :ivar fleet: whose it is, by its labels; empty where it is none of ours.
+    :ivar value: the object itself.
+    """
+
+    kind: Kind
+    name: str
+    fleet: str
+    value: Object
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.kind.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a namespace has.
+
+    :ivar ours: what we put there, and KEDA's own HPAs not among them.
+    :ivar scalers: every ScaledObject and every HPA but those that KEDA makes, whoever's it is.
+    :ivar missing: kinds that this cluster does not know.
+    :ivar unread: kinds that may not be listed, with why.
+    """
+
+    ours: tuple[Thing, ...]
+    scalers: tuple[Thing, ...]
+    missing: tuple[Kind, ...]
+    unread: Mapping[Kind, Refused]
+
+    def strangers(self, fleets: Iterable[str]) -> Iterator[tuple[str, Thing]]:
+        """Yield each of these fleets whose number somebody else sets, with by what."""
+        own = {(thing.kind, thing.name) for thing in self.ours}
+        for fleet in fleets:
+            for thing in self.scalers:
+                if scales(thing.value, fleet) and (thing.kind, thing.name) not in own:
+                    yield fleet, thing
+
+
+def look(api: Api) -> Found:
+    """Read what a namespace has.
+
+    :raises OperationError: when it cannot be read, but for want of rights or of the kind.
+    """
+    ours: list[Thing] = []
+    scalers: list[Thing] = []
+    missing: list[Kind] = []
+    unread: dict[Kind, Refused] = {}
+    for kind in KINDS:
+        try:
+            listed = api.list(kind.path(api.namespace), "" if kind in OWNERS else names.SCALERS)
+        except Refused as error:
+            if error.no_such_api:
+                missing.append(kind)
+            elif error.status == 403:
+                unread[kind] = error
+            else:
+                raise
+            continue
+        things = [_thing(kind, value) for value in listed if not made_by_keda(value)]
+        ours += [thing for thing in things if thing.fleet]
+        scalers += [thing for thing in things if kind in OWNERS]
+    return Found(tuple(ours), tuple(scalers), tuple(missing), unread)
+
+
+def _thing(kind: Kind, value: Object) -> Thing:
+    metadata = value["metadata"]
+    labels = metadata.get("labels") or {}
+    ours = labels.get(names.COMPONENT_LABEL) == names.SCALER_COMPONENT
+    return Thing(kind, metadata["name"], (names.fleet_of_labels(labels) or "") if ours else "", value)
+
+
+def made_by_keda(value: Object) -> bool:
+    """Whether a ScaledObject made it. It has the labels of that, and goes with it."""
+    return any(owner.get("kind") == SCALED_OBJECT.kind for owner in value["metadata"].get("ownerReferences") or ())
+
+
+def scales(value: Object, fleet: str) -> bool:
+    """Whether a ScaledObject or HPA sets the number of a fleet's pods."""
+    target = (value.get("spec") or {}).get("scaleTargetRef") or {}
+    # KEDA leaves the kind out for a Deployment.
+    return bool(target.get("name") == names.object_name(fleet) and target.get("kind", "Deployment") == "Deployment")
