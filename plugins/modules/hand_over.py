@@ -96,6 +96,11 @@ applied:
   type: list
   elements: str
   sample: [ScaledObject celery-worker-web-scaler]
+others:
+  description: By the name of a fleet what sets its number that is not of this collection. Allowed with V(none) alone.
+  returned: success
+  type: dict
+  sample: {web: HorizontalPodAutoscaler web-by-hand}
 """
 
 import base64
@@ -150,8 +155,6 @@ def main() -> None:
         )
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
-    for warning in outcome.warnings:
-        module.warn(warning)
     diff = [
         {"before_header": title, "after_header": title, "before": before or "", "after": after or ""}
         for title, before, after in outcome.differences
@@ -160,6 +163,7 @@ def main() -> None:
         changed=outcome.changed,
         removed=outcome.removed,
         applied=outcome.applied,
+        others=outcome.others,
         **({"diff": diff} if module._diff else {}),
     )
 

@@ -240,7 +240,7 @@ def test_what_somebody_else_made_is_named_and_left(kind: str, owner: str) -> Non
         hand(cluster, owner, {"keda": KEDA, "hpa": [hpa()]}.get(owner, []))
     assert cluster.calls == []
     outcome = hand(cluster, "none", [])
-    assert "theirs" in outcome.warnings[0]
+    assert outcome.others == {"web": f"{kind} theirs"}
     assert not outcome.changed
 
 

@@ -64,14 +64,6 @@ def test_the_next_apply_takes_out_what_its_own_manager_alone_may_own(
     assert ownership.still_ours([deployment("web", 3, *owners)]) == ({"web": 3} if still else {})
 
 
-@pytest.mark.parametrize(
-    ("manager", "autoscaled"),
-    [("kube-controller-manager", True), ("keda", True), ("kubectl", False), ("muejam.celery.workers", False)],
-)
-def test_an_autoscaler_of_the_cluster_is_known_by_what_it_set(manager: str, autoscaled: bool) -> None:
-    assert ownership.autoscaled([deployment("web", 3, (manager, "Update"))]) == (["web"] if autoscaled else [])
-
-
 def test_a_number_is_applied_with_nothing_else() -> None:
     assert ownership.number("web", "shop", 0) == {
         "apiVersion": "apps/v1",
@@ -88,9 +80,7 @@ def test_a_number_is_applied_with_nothing_else() -> None:
         ({"autoscaling": "None", "render_to": "/srv/rendered", "network_policy": "yes"}, None),
         ({"namespace": ""}, "celery_worker_namespace: missing"),
         ({"namespace": "Shop_1"}, "no name of a namespace"),
-        ({"autoscaling": "keda"}, "celery_worker_autoscaling: keda is not built yet: use policy"),
-        ({"autoscaling": "hpa"}, "hpa is not built yet"),
-        ({"autoscaling": "magic"}, "use one of policy, none, keda, hpa"),
+        ({"autoscaling": "magic"}, "use one of policy, keda, hpa, schedule, none"),
         ({"render_to": "rendered"}, "celery_worker_render_to: 'rendered' is not absolute"),
         ({"rollout_timeout": "soon"}, "must be a number of seconds"),
     ],

@@ -46,12 +46,13 @@ class Outcome:
     """What was changed, or would be.
 
     :ivar removed: titles of objects, and C(applied) too.
+    :ivar others: by fleet what sets its number that is none of ours.
     :ivar differences: each object that changes before and after; without the content of Secrets.
     """
 
     removed: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
     differences: list[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=list)
 
     @property
@@ -79,8 +80,8 @@ def hand_over(
         or an object is refused. Nothing is changed then, but where an old owner does not go or KEDA does not begin.
     """
     found = look(api)
-    outcome = Outcome()
-    _refuse_strangers(api, found, owners, outcome)
+    outcome = Outcome(others={fleet: thing.title for fleet, thing in found.strangers(owners)})
+    _refuse_strangers(api, found, owners)
     things = [_wanted(each) for each in wanted]
     _require_apis(api, found, things)
     names_wanted = {(thing.kind, thing.name) for thing in things}
@@ -106,15 +107,8 @@ def hand_over(
     return outcome
 
 
-def _refuse_strangers(api: Api, found: Found, owners: Mapping[str, str], outcome: Outcome) -> None:
-    strangers = list(found.strangers(owners))
-    for fleet, thing in strangers:
-        if owners[fleet] == NOBODY:
-            outcome.warnings.append(
-                f"The {thing.title} sets the number of workers of fleet {fleet}, and deployments set it to what the "
-                f"inventory says: they undo each other's work. Delete one of both."
-            )
-    refused = [(fleet, thing) for fleet, thing in strangers if owners[fleet] != NOBODY]
+def _refuse_strangers(api: Api, found: Found, owners: Mapping[str, str]) -> None:
+    refused = [(fleet, thing) for fleet, thing in found.strangers(owners) if owners[fleet] != NOBODY]
     if refused:
         fleet, thing = refused[0]
         raise OperationError(

@@ -21,9 +21,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 NUMBER_MANAGER = "muejam.celery.workers"
 """The field manager under which deployments set the number of pods."""
 
-_AUTOSCALERS = ("kube-controller-manager", "keda", "keda-operator")
-"""Field managers of the HorizontalPodAutoscaler, which is a part of the first, and of KEDA."""
-
 
 def number(fleet: str, namespace: str, replicas: int) -> dict[str, Any]:
     """What to apply under `NUMBER_MANAGER`: the number of a fleet's pods and nothing else."""
@@ -53,16 +50,6 @@ def still_ours(deployments: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         if _is_applied(deployment)
         for fleet, replicas in numbers([deployment]).items()
     }
-
-
-def autoscaled(deployments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fleets whose number of pods was set last by an autoscaler of the cluster: to set it would be to fight it."""
-    return [
-        fleet
-        for deployment in deployments
-        if any(entry.get("manager") in _AUTOSCALERS for entry in _owners(deployment))
-        for fleet in numbers([deployment])
-    ]
 
 
 def _owners(deployment: Mapping[str, Any]) -> list[Mapping[str, Any]]:
