@@ -19,7 +19,27 @@ options:
     description:
       - What runs the fleet.
       - With V(systemd) a worker is a unit C(celery-worker-<fleet>@<n>.service) of the host that the module runs on.
+      - With V(kubernetes) a worker is a pod of the Deployment C(celery-worker-<fleet>) in a namespace of a cluster. The
+        module runs wherever the cluster can be reached from, usually on the controller, and needs the Python library
+        kubernetes 24.2 or newer there.
     type: str
-    choices: [systemd]
+    choices: [systemd, kubernetes]
     default: systemd
+  kubeconfig:
+    description:
+      - With O(platform=kubernetes), path of the file that says where the cluster is and how to log in. Logins by a
+        program and by tokens that are renewed work as with C(kubectl).
+      - By default the environment variable E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config). In a pod
+        without the first, and without a context, it is the pod's own cluster and ServiceAccount.
+    type: path
+  context:
+    description:
+      - With O(platform=kubernetes), which context of O(kubeconfig) to use.
+      - By default the environment variable E(K8S_AUTH_CONTEXT), then the current context.
+    type: str
+  namespace:
+    description:
+      - With O(platform=kubernetes), the namespace of the fleet.
+      - By default that of the context, or of the pod.
+    type: str
 """

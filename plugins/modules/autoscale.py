@@ -108,11 +108,13 @@ attributes:
   platform:
     description: Target OS/families that can be operated against.
     support: full
-    platforms: linux with systemd
+    platforms: linux with systemd, Kubernetes 1.23 or newer
 notes:
-  - Needs root where it scales or only looks at workers; with O(hosts) only O(state_path) has to be writable.
+  - On a host it needs root where it scales or only looks at workers; with O(hosts) only O(state_path) has to be
+    writable. In a cluster it needs the rights of M(muejam.celery.scale), which it asks for before anything is read.
   - Two runs for one fleet do not overlap. A second one waits for 10 seconds and then fails.
-  - It refuses a fleet that a running daemon C(celery-autoscaler) sizes, unless O(apply=false).
+  - It refuses a fleet that a running daemon C(celery-autoscaler) sizes on a host, unless O(apply=false), and a
+    Deployment that an autoscaler of its cluster sizes.
   - The module has no clock but the wall clock. One that was set back between two runs is noticed; one that was set
     forward looks like time that went by, and ends cooldowns early. The daemon notices both.
 seealso:
@@ -261,19 +263,19 @@ after:
   type: int
   sample: 6
 started:
-  description: Units that were started. Without O(wait) they may not consume yet.
+  description: Units that were started. Without O(wait) they may not consume yet, and pods are not named.
   returned: success without O(hosts) and with O(apply=true)
   type: list
   elements: str
   sample: [celery-worker-web@5.service, celery-worker-web@6.service]
 stopped:
-  description: Units that were told to stop, the least busy ones.
+  description: Units or pods that were told to stop, the least busy ones.
   returned: success without O(hosts) and with O(apply=true)
   type: list
   elements: str
   sample: []
 draining:
-  description: Units that still finish their tasks. They are not counted in RV(after).
+  description: Units or pods that still finish their tasks. They are not counted in RV(after).
   returned: success without O(hosts) and with O(apply=true)
   type: list
   elements: str

@@ -2,19 +2,21 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read the workers of one fleet, or of every fleet, on one host."""
+"""Read the workers of one fleet, or of every fleet, on one host or in one namespace of a cluster."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_info
-short_description: Reads the workers of one fleet, or of every fleet, on one host
+short_description: Reads the workers of one fleet, or of every fleet, on one host or in one namespace
 version_added: 0.1.0
 author:
   - muejam.celery contributors (@muejam)
 description:
   - Tells what the host knows of the workers of a fleet, whether they answer or not. Which units are wanted and in which
     phase they are, what their processes use, and what each worker says of itself in its status file.
+  - In a cluster it tells what the API server knows of all fleets of a namespace in as many calls as of one, what the
+    metrics API measured of their pods, and what each worker says of itself.
   - It needs no broker. What workers tell over the broker is read by M(muejam.celery.worker_info).
   - The result for one fleet is what M(muejam.celery.autoscale) wants of each host of a fleet that has several.
   - What cannot be known is V(null), never V(0), and the reason stands beside it.
@@ -43,9 +45,11 @@ attributes:
   platform:
     description: Target OS/families that can be operated against.
     support: full
-    platforms: linux with systemd
+    platforms: linux with systemd, Kubernetes 1.23 or newer
 notes:
   - Without root the status files of the workers may be out of reach, and their tasks are unknown.
+  - In a cluster it needs to list C(deployments) and C(pods). Without C(get pods/proxy) the tasks of the workers are
+    unknown, without the metrics API, or C(list) of its C(pods), what they use.
 seealso:
   - module: muejam.celery.autoscale
   - module: muejam.celery.worker_info
@@ -67,6 +71,13 @@ EXAMPLES = r"""
   become: true
   register: here
 
+- name: Read every fleet of a namespace
+  muejam.celery.fleet_info:
+    platform: kubernetes
+    namespace: muejam
+  delegate_to: localhost
+  register: there
+
 - name: Look which fleets the host has
   muejam.celery.fleet_info:
     workers: false
@@ -86,7 +97,7 @@ exists:
   type: bool
   sample: true
 host:
-  description: Name that the host gives itself.
+  description: Name that the host gives itself; of a cluster the namespace and the address of the API server.
   returned: when O(fleet) is given
   type: str
   sample: app1
@@ -96,7 +107,7 @@ at:
   type: float
   sample: 1767225600.25
 workers:
-  description: The workers. V(null) where systemd could not be read.
+  description: The workers. V(null) where systemd or the API server could not be read.
   returned: when O(fleet) is given
   type: list
   elements: dict
@@ -136,8 +147,15 @@ workers:
       description: CPU time that it has used since its process started.
       type: float
       returned: always
+    cpu_rate:
+      description:
+        - CPU seconds that it uses in a second, where the platform measures that in place of RV(workers[].cpu_seconds), as
+          Kubernetes does.
+      type: float
+      returned: always
     cores:
-      description: CPU seconds that it may use in a second.
+      description:
+        - CPU seconds that it may use in a second. On Kubernetes those that its container requests, as an HPA reckons.
       type: float
       returned: always
     memory:
@@ -145,7 +163,7 @@ workers:
       type: float
       returned: always
     memory_allowed:
-      description: Bytes that it may use.
+      description: Bytes that it may use. On Kubernetes those that its container requests.
       type: float
       returned: always
     since:
@@ -161,15 +179,17 @@ workers:
       type: float
       returned: always
     retried:
-      description: Whether systemd starts it again by itself.
+      description: Whether its platform starts it again by itself, as the kubelet always does.
       type: bool
       returned: always
     restarts:
-      description: How often systemd did so since somebody else started it.
+      description: How often its platform did so since somebody else started it.
       type: int
       returned: always
     state:
-      description: What systemd says of one that is down, such as V(failed, exit-code).
+      description:
+        - What its platform says of one that is down, such as V(failed, exit-code) or
+          V(ImagePullBackOff).
       type: str
       returned: always
     why:
@@ -177,7 +197,7 @@ workers:
       type: str
       returned: always
     id:
-      description: What its platform calls the worker, with systemd the name of its unit.
+      description: What its platform calls the worker, the name of its unit or pod.
       type: str
       returned: always
 problem:
@@ -185,20 +205,27 @@ problem:
   returned: when O(fleet) is given
   type: str
   sample: ''
+wanted_workers:
+  description:
+    - How many workers there are to be, where the platform keeps that number itself, as a Deployment does. V(null) on a
+      host, where they are those that do not drain.
+  returned: when O(fleet) is given
+  type: int
+  sample: 4
 cores:
-  description: CPU cores of the host.
+  description: CPU cores of the host. V(null) in a cluster.
   returned: when O(fleet) is given
   type: float
   sample: 4
 memory:
-  description: Bytes of memory of the host.
+  description: Bytes of memory of the host. V(null) in a cluster.
   returned: when O(fleet) is given
   type: float
   sample: 8323624960
 owned_by_daemon:
   description:
     - Whether the daemon C(celery-autoscaler) runs on the host and sizes this fleet.
-    - V(null) when it runs and its configuration cannot be read.
+    - V(null) when it runs and its configuration cannot be read, and in a cluster, where this is not asked.
   returned: when O(fleet) is given
   type: bool
   sample: false

@@ -15,6 +15,9 @@ author:
 description:
   - Restarts workers one after the other. Each finishes its tasks first, and consumes again before the next one is
     told to stop.
+  - On Kubernetes the pods of an older template are replaced by the Deployment itself; the module waits for that and
+    tells what came of it. With O(only=all) it deletes one pod after the other; the next one follows when another pod
+    consumes in its place, and it has itself finished its tasks.
   - At the first worker that does not come back the module stops and fails; the workers that were not yet restarted go
     on as they were.
 extends_documentation_fragment:
@@ -26,7 +29,7 @@ options:
       - V(outdated) takes those that were started with another configuration than their unit would give them now. Told
         by the fingerprint C(CELERY_LIFECYCLE_CONFIG) that the role P(muejam.celery.worker#role) puts into their
         environment. Where there is none, by the times of the unit's files. A worker that cannot be told about counts
-        as outdated.
+        as outdated. On Kubernetes by the version of the Deployment's template.
       - V(all) takes every worker, also those that do not run but should.
     type: str
     choices: [outdated, all]
@@ -40,12 +43,14 @@ options:
     description:
       - Seconds that each worker has to finish its tasks before the module gives up. The worker goes on draining, and
         systemd starts it again afterwards.
-      - By default the time that the unit allows by its C(TimeoutStopSec), after which systemd kills what is left.
+      - By default the time that the unit allows by its C(TimeoutStopSec), after which systemd kills what is left; on
+        Kubernetes the pod's C(terminationGracePeriodSeconds).
     type: int
   lock_timeout:
     description:
       - Seconds to wait for somebody else who scales or restarts the fleet on this host, as a deployment does. When they
         are over the module fails and names his process.
+      - Of no use on Kubernetes, where there is no lock.
     type: int
     default: 600
 attributes:
@@ -62,9 +67,11 @@ attributes:
   platform:
     description: Target OS/families that can be operated against.
     support: full
-    platforms: linux with systemd
+    platforms: linux with systemd, Kubernetes 1.23 or newer
 notes:
-  - Needs root.
+  - Needs root on a host.
+  - In a cluster it needs to get and list C(deployments), to list C(pods) and C(replicasets), and with O(only=all) to
+    delete C(pods).
   - Only one V(restart) or scale of a fleet runs at a time on a host; a second one waits, see
     O(lock_timeout).
 seealso:
@@ -77,6 +84,13 @@ EXAMPLES = r"""
     fleet: web
   become: true
 
+- name: Wait until a cluster has replaced all workers of an older configuration
+  muejam.celery.restart:
+    fleet: web
+    platform: kubernetes
+    namespace: muejam
+  delegate_to: localhost
+
 - name: Restart every worker, whatever it runs with
   muejam.celery.restart:
     fleet: web
@@ -86,30 +100,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 restarted:
-  description: Units that were restarted and consume again, in this order; in check mode those that would be.
+  description: Units or pods that were restarted and consume again, in this order; in check mode those that would be.
   returned: success, and failure on the way
   type: list
   elements: str
   sample: [celery-worker-web@1.service, celery-worker-web@2.service]
 unchanged:
-  description: Units that were left as they are, because they have the present configuration.
+  description: Units or pods that were left as they are, because they have the present configuration.
   returned: success, and failure on the way
   type: list
   elements: str
   sample: []
 reasons:
-  description: Why each worker was restarted or left as it is, by unit.
+  description: Why each worker was restarted or left as it is, by unit or pod.
   returned: success
   type: dict
   sample: {celery-worker-web@1.service: it was started with another configuration}
 not_restarted:
-  description: Units that still wait for their restart, the one that failed included.
+  description: Units or pods that still wait for their restart, the one that failed included.
   returned: failure on the way
   type: list
   elements: str
   sample: [celery-worker-web@3.service]
 killed:
-  description: Units that systemd ended at C(TimeoutStopSec), before they had finished their tasks.
+  description: Units or pods that were killed at the end of their time to stop, before they had finished their tasks.
   returned: failure on the way
   type: list
   elements: str

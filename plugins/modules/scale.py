@@ -21,12 +21,19 @@ description:
     ones by active and reserved tasks.
   - Workers that count are the enabled instances, and those that run without being enabled. Draining ones do not count,
     and their numbers are not given away before they are gone. Enabled workers that do not run are started again.
+  - On Kubernetes the number is that of the Deployment. It is changed only on the version of the Deployment that was
+    read, which takes the place of a lock; who comes second is told to decide again. Pods that are to go are marked with
+    a cost of deletion, so that the cluster takes those; what each has to do is asked by way of the API server.
+  - On Kubernetes pods that do not start are told with what the kubelet, the scheduler or a quota says of them, and
+    their last log lines, and the number is set back by as many.
+  - A Deployment that an autoscaler of the cluster (HorizontalPodAutoscaler, or a ScaledObject of KEDA) sizes is left
+    alone. The module fails, names it and says what to change there.
 extends_documentation_fragment:
   - muejam.celery.fleet
 options:
   workers:
     description:
-      - Number of workers there shall be on this host, 0 or more.
+      - Number of workers there shall be on this host or in this namespace, 0 or more.
     type: int
     required: true
   expected_workers:
@@ -47,23 +54,27 @@ options:
         too that drain already, whoever told them to.
       - Without it the module tells systemd what to do and returns; RV(after) then counts workers that may not consume
         yet, and failures are left to be found by the next run.
+      - On Kubernetes it then cannot name those that come, and RV(stopped) has those that were marked to go.
     type: bool
     default: true
   wait_timeout:
     description:
-      - Seconds that started workers have until they consume. The unit's own C(TimeoutStartSec) holds as well.
+      - Seconds that started workers have until they consume. The unit's own C(TimeoutStartSec) holds as well. On
+        Kubernetes those that crash are not waited for, those that find no node are.
     type: int
     default: 300
   drain_timeout:
     description:
       - Seconds to wait until stopped workers are gone. When they are over the module fails and names who still drains;
         the workers go on draining.
-      - By default the time that the units allow by their C(TimeoutStopSec), after which systemd kills what is left.
+      - By default the time that the units allow by their C(TimeoutStopSec), after which systemd kills what is left; on
+        Kubernetes the pods' C(terminationGracePeriodSeconds).
     type: int
   lock_timeout:
     description:
       - Seconds to wait for somebody else who scales or restarts the fleet on this host, as a deployment does. When they
         are over the module fails and names his process.
+      - Of no use on Kubernetes, where there is no lock.
     type: int
     default: 600
 attributes:
@@ -81,9 +92,12 @@ attributes:
   platform:
     description: Target OS/families that can be operated against.
     support: full
-    platforms: linux with systemd
+    platforms: linux with systemd, Kubernetes 1.23 or newer
 notes:
-  - Needs root.
+  - Needs root on a host.
+  - In a cluster it needs to get and list C(deployments), to patch C(deployments/scale), to list and patch C(pods), and to
+    list C(horizontalpodautoscalers). With C(get pods/proxy) it knows which workers are idle, with C(get pods/log) it
+    shows what failed ones say, with C(list scaledobjects) it sees those of KEDA that are at rest.
   - Only one V(scale) or restart of a fleet runs at a time on a host; a second one waits, see
     O(lock_timeout).
 seealso:
@@ -105,6 +119,16 @@ EXAMPLES = r"""
     expected_workers: 6
     drain_timeout: 600
   become: true
+
+- name: Have six workers in a cluster
+  muejam.celery.scale:
+    fleet: web
+    workers: 6
+    platform: kubernetes
+    kubeconfig: ~/.kube/config
+    context: production
+    namespace: muejam
+  delegate_to: localhost
 
 - name: Stop the fleet, and do not wait for the last task
   muejam.celery.scale:
@@ -128,30 +152,30 @@ after:
   type: int
   sample: 4
 started:
-  description: Units that were started. With O(wait=true) they consume.
+  description: Units or pods that were started. With O(wait=true) they consume.
   returned: success, and failure after something was changed
   type: list
   elements: str
   sample: [celery-worker-web@3.service, celery-worker-web@4.service]
 stopped:
-  description: Units that were told to stop, in the order in which they were chosen.
+  description: Units or pods that were told to stop, in the order in which they were chosen.
   returned: success, and failure after something was changed
   type: list
   elements: str
   sample: []
 draining:
-  description: Units that still finish their tasks. They are not counted in RV(after).
+  description: Units or pods that still finish their tasks. They are not counted in RV(after).
   returned: success, and failure after something was changed
   type: list
   elements: str
   sample: []
 unknown:
-  description: When workers were to be stopped, those whose tasks are unknown, by unit, and why.
+  description: When workers were to be stopped, those whose tasks are unknown, by unit or pod, and why.
   returned: success
   type: dict
   sample: {celery-worker-web@2.service: its status is 9 s old}
 start_seconds:
-  description: How long each started worker took until it consumed, as systemd timed it, by unit.
+  description: How long each started worker took until it consumed, as its platform timed it, by unit or pod.
   returned: success, when workers were started with O(wait=true)
   type: dict
   sample: {celery-worker-web@3.service: 1.612, celery-worker-web@4.service: 1.633}
@@ -163,7 +187,7 @@ finished:
   type: bool
   sample: true
 not_started:
-  description: Units that did not come to consume.
+  description: Units or pods that did not come to consume.
   returned: failure to start workers
   type: list
   elements: str
