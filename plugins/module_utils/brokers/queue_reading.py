@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import ListReading
 
@@ -23,8 +22,7 @@ _BOOKKEEPING_QUEUE_START = "celeryev."
 _BOOKKEEPING_QUEUE_END = ".pidbox"
 
 
-@dataclasses.dataclass(frozen=True)
-class QueueReading:
+class QueueReading(NamedTuple):
     """A queue as the broker showed it. None is unknown, and never stands for zero.
 
     C(waiting): messages that nobody has taken yet, all priorities together.
@@ -34,6 +32,8 @@ class QueueReading:
     C(lists): what arrived in its lists, those in which nothing waits left out (Redis, when asked for).
     C(delivered): messages delivered for the first time, since whenever (RabbitMQ, when asked for).
     C(uncounted): why neither is known, when asked for.
+
+    There may be a thousand in one reading, and a tuple is made in a third of the time of a frozen dataclass.
     """
 
     name: str

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -124,6 +123,6 @@ class AmqpQueues:
         if reading.exists is False and not self._uncounted and self._management.counts(limit):
             delivered = 0
         if delivered is not None:
-            return dataclasses.replace(reading, delivered=delivered)
+            return reading._replace(delivered=delivered)
         uncounted = self._uncounted or "RabbitMQ's management API does not tell what is delivered"
-        return dataclasses.replace(reading, uncounted=uncounted)
+        return reading._replace(uncounted=uncounted)

@@ -10,7 +10,6 @@ taken from kombu's own channel.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +46,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 T = TypeVar("T")
 
 # The server serves nobody else while it runs a command. Each of these takes one to two milliseconds.
-CALLS_OF_A_SCRIPT = 1000
+CALLS_OF_A_SCRIPT = 2000
 UNACKED_OF_A_STEP = 300
 BYTES_OF_A_STEP = 1 << 20
 KEYS_OF_A_SCAN = 1000
@@ -139,10 +138,10 @@ class RedisQueues:
             # Not asked again: each refusal would be an entry in the server's log of them.
             self._uncounted = f"Redis does not let this user run scripts ({error})"
         if self._uncounted:
-            return [dataclasses.replace(reading, uncounted=self._uncounted) for reading in readings]
+            return [reading._replace(uncounted=self._uncounted) for reading in readings]
         return [
-            dataclasses.replace(
-                reading, lists={step: counted[key] for step, key in keys[reading.name].items() if counted[key].waiting}
+            reading._replace(
+                lists={step: counted[key] for step, key in keys[reading.name].items() if counted[key].waiting}
             )
             if reading.waiting_by_priority is not None
             else reading

@@ -21,26 +21,31 @@ _TURN = b" " * (33 * 1024)
 LISTS = """
 local prefix, sep, binding = ARGV[1], ARGV[2], ARGV[3]
 local suffixes, names = cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
-local call, out = redis.pcall, {}
+local call, out, n = redis.pcall, {}, 0
 for i = 1, #names do
-  local name = names[i]
+  local name, waiting = names[i], 0
   local key = prefix .. name
-  for j = 1, #suffixes do out[#out + 1] = call('LLEN', key .. suffixes[j]) end
-  out[#out + 1] = call('SISMEMBER', binding .. name, name .. sep .. sep .. name)
+  for j = 1, #suffixes do
+    local length = call('LLEN', key .. suffixes[j])
+    n, waiting = n + 1, waiting + (tonumber(length) or -math.huge)
+    out[n] = length
+  end
+  n = n + 1
+  out[n] = waiting > 0 and 1 or call('SISMEMBER', binding .. name, name .. sep .. sep .. name)
 end
 return out
 """
-"""Lengths of the lists of each queue, then whether it has the binding that Celery makes by default.
+"""Lengths of the lists of each queue, then 1 where it exists: something waits, or it has Celery's default binding.
 
 ARGV: key prefix, separator, prefix of binding tables, JSON of list suffixes, JSON of names.
-What cannot be read is an error among the numbers.
+What cannot be read is an error among the numbers; then the binding is asked for too.
 """
 
 UNACKED = """
 local key, cursor = ARGV[1], ARGV[2]
 local most, at_once, bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local binding, sep = ARGV[6], ARGV[7]
-local byte, match, sub = string.byte, string.match, string.sub
+local byte, find, match = string.byte, string.find, string.match
 local first, counts, odd, seen, size = cursor == '0', {}, {}, 0, 0
 if first and redis.call('HLEN', key) <= at_once then most = at_once end
 repeat
@@ -49,8 +54,8 @@ repeat
   cursor = found[1]
   for i = 1, #entries, 2 do
     local value = entries[i + 1]
-    local route = byte(value, 1) == 91 and match(sub(value, -256), '.*(, ?"[^"]*", ?"[^"]*"%])$')
-    if route and not string.find(route, '\\n', 1, true) then
+    local route = byte(value, 1) == 91 and match(value, '.*(, ?"[^"]*", ?"[^"]*"%])$', -256)
+    if route and not find(route, '\\n', 1, true) then
       counts[route] = (counts[route] or 0) + 1
     else
       odd[#odd + 1] = entries[i]
