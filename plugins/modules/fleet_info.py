@@ -149,8 +149,8 @@ workers:
       returned: always
     cpu_rate:
       description:
-        - CPU seconds that it uses in a second, where the platform measures that in place of RV(workers[].cpu_seconds), as
-          Kubernetes does.
+        - CPU seconds that it uses in a second, where the platform measures that in place of
+          RV(workers[].cpu_seconds), as Kubernetes does.
       type: float
       returned: always
     cores:

@@ -111,8 +111,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import Cluster, connect
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.handing_over import hand_over
 
 SHORTEST_SECRET = 3
@@ -149,7 +150,7 @@ def main() -> None:
     # Of the objects, only what is in Secrets is secret.
     module.no_log_values = set(secrets_of(given["objects"]))
     try:
-        api = HttpApi(connect(Cluster(given["kubeconfig"], given["context"], given["namespace"])))
+        api = HttpApi(connect(Place(given["kubeconfig"], given["context"], given["namespace"])))
         outcome = hand_over(
             api, given["owners"], given["objects"], check=module.check_mode, ready_within=given["ready_timeout"]
         )

@@ -86,9 +86,10 @@ problems:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.awaiting import rolled_out
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import Cluster, connect
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
 
 
 def main() -> None:
@@ -106,7 +107,7 @@ def main() -> None:
     )
     given = module.params
     try:
-        api = HttpApi(connect(Cluster(given["kubeconfig"], given["context"], given["namespace"])))
+        api = HttpApi(connect(Place(given["kubeconfig"], given["context"], given["namespace"])))
         states = rolled_out(api, given["fleets"], given["wait_timeout"], given["drain_timeout"])
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)

@@ -95,8 +95,8 @@ attributes:
     platforms: linux with systemd, Kubernetes 1.23 or newer
 notes:
   - Needs root on a host.
-  - In a cluster it needs to get and list C(deployments), to patch C(deployments/scale), to list and patch C(pods), and to
-    list C(horizontalpodautoscalers). With C(get pods/proxy) it knows which workers are idle, with C(get pods/log) it
+  - In a cluster it needs to get and list C(deployments), to patch C(deployments/scale), to list and patch C(pods), and
+    to list C(horizontalpodautoscalers). With C(get pods/proxy) it knows which workers are idle, with C(get pods/log) it
     shows what failed ones say, with C(list scaledobjects) it sees those of KEDA that are at rest.
   - Only one V(scale) or restart of a fleet runs at a time on a host; a second one waits, see
     O(lock_timeout).
