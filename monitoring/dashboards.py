@@ -410,6 +410,12 @@ AUTOSCALER = Dashboard(
                 },
             ),
             Panel(
+                "Who leads, of several in a cluster",
+                COUNT,
+                {"{{instance}}": "celery_autoscaler_leader{Q}"},
+                note="The one at 1 acts, the others stand by. All at 0 for longer than a lease: nobody scales.",
+            ),
+            Panel(
                 "Event stream connected", COUNT, {"{{broker}} {{instance}}": "celery_autoscaler_events_connected{Q}"}
             ),
             Panel(

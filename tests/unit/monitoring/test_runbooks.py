@@ -31,9 +31,8 @@ def commands(path: Path) -> list[str]:
 
 
 def verbs() -> set[str]:
-    (actions,) = (
-        action for action in parser(lambda add: None)._actions if isinstance(action, argparse._SubParsersAction)
-    )
+    whole = parser(lambda add: None, lambda *drawn: ())
+    (actions,) = (action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
     return set(actions.choices)
 
 
