@@ -39,9 +39,15 @@ def name() -> str:
 
 def kubeconfig() -> Path:
     """Return the kubeconfig of this checkout's cluster. Raises BedError when there is no such cluster."""
-    if not _KUBECONFIG.exists() or not container.is_running(name()):
-        raise BedError(f"no cluster of {CHECKOUT} runs: start it with 'make cluster-up'")
+    _require_running()
+    if not _KUBECONFIG.exists():
+        raise BedError(f"{_KUBECONFIG} is gone: make the cluster anew with 'make cluster-down cluster-up'")
     return _KUBECONFIG
+
+
+def _require_running() -> None:
+    if not container.is_running(name()):
+        raise BedError(f"no cluster of {CHECKOUT} runs: start it with 'make cluster-up'")
 
 
 def kubectl() -> Path:
@@ -150,6 +156,7 @@ def load_image(image: str) -> None:
 
     Raises BedError when the engine does not have it or the node refuses it.
     """
+    _require_running()
     node = name()
     wanted = container.docker("image", "inspect", "--format", "{{.Id}}", image).stdout.strip()
     # Either side has digests of its own for the same image.
