@@ -25,6 +25,8 @@ RELEASE = "bookworm"
 _USER = 1000
 _CHANGES = (
     f"USER {_USER}:{_USER}",
+    # What it is made from is a host of systemd, which is stopped by another signal.
+    "STOPSIGNAL SIGTERM",
     f"WORKDIR {demo_app.APP}",
     f"ENV PATH={demo_app.APP}/venv/bin:/usr/bin:/bin PYTHONUNBUFFERED=1",
     'CMD ["celery", "--app", "celery_demo", "worker", "--loglevel", "info"]',

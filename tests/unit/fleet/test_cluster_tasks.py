@@ -1,0 +1,63 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role does to a cluster: as nobody special, without a secret in its output, checked before anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TASKS = Path(__file__).parents[3] / "roles/worker/tasks/kubernetes"
+K8S = "kubernetes.core.k8s"
+
+
+def tasks_of(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((TASKS / name).read_text(encoding="utf-8"))
+    return found
+
+
+def everything() -> Iterator[dict[str, Any]]:
+    for path in sorted(TASKS.glob("*.yml")):
+        yield from tasks_of(path.name)
+
+
+def test_nobody_becomes_root() -> None:
+    [fleets] = tasks_of("main.yml")
+    assert fleets["become"] is False
+    assert not [task for task in everything() if task.get("become")]
+
+
+def test_everything_is_checked_before_anything_is_put_there() -> None:
+    [fleets] = tasks_of("main.yml")
+    order = [task["name"] for task in fleets["block"]]
+    assert order.index("Preflight") < order.index("Look") < order.index("Check") < order.index("Configure")
+    checks = [task for task in tasks_of("check.yml") if K8S in task]
+    assert len(checks) == 2
+    for task in checks:
+        assert task["check_mode"] is True
+        assert task[K8S]["validate"] == {"fail_on_error": True, "strict": True}
+
+
+def test_what_handles_secrets_shows_nothing() -> None:
+    handling = [task for task in everything() if "Secrets" in task["name"]]
+    assert len(handling) == 3
+    for task in handling:
+        assert task["no_log"] is True
+        assert task["diff"] is False
+    for task in everything():
+        definition = str(task.get(K8S, {}).get("resource_definition", ""))
+        if "__celery_worker_objects" in definition and task not in handling:
+            assert "rejectattr('kind', 'equalto', 'Secret')" in definition or "selectattr('kind'" in definition
+
+
+def test_every_apply_is_the_api_servers_and_names_its_manager() -> None:
+    for task in everything():
+        options = task.get(K8S)
+        if options and options.get("state") != "absent":
+            assert options["apply"] is True
+            apply = options["server_side_apply"]
+            assert apply == "{{ __celery_worker_apply }}" or apply["field_manager"] == "muejam.celery.workers"
