@@ -75,21 +75,18 @@ states:
   description: By the name of each fleet how its pods stand, for people.
   returned: success
   type: dict
-  sample: {web: "3 of 3 pods have the present configuration, 3 pods consume, 0 drain"}
-problems:
-  description: What holds a rollout up.
-  returned: failure
-  type: list
-  elements: str
+  sample: {web: "3 of 3 pods consume, 0 drain"}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.awaiting import rolled_out
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import Fleets
 
 
 def main() -> None:
@@ -108,9 +105,10 @@ def main() -> None:
     given = module.params
     try:
         api = HttpApi(connect(Place(given["kubeconfig"], given["context"], given["namespace"])))
-        states = rolled_out(api, given["fleets"], given["wait_timeout"], given["drain_timeout"])
+        fleets = Fleets(api, api.namespace)
+        states = rolled_out(fleets, given["fleets"], given["wait_timeout"], given["drain_timeout"], REAL_CLOCK)
     except OperationError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(msg=str(error))
     module.exit_json(changed=False, states=states)
 
 

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.awaiting import rolled_out
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import Fleets
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}
 
 
 def deployment(wanted: int = 2, updated: int = 2, available: int = 2, there: int = 2, **status: Any) -> dict[str, Any]:
     return {
-        "metadata": {"generation": 3},
+        "metadata": {"generation": 3, "name": "celery-worker-web", "labels": names.labels("web")},
         "spec": {"replicas": wanted},
         "status": {
             "observedGeneration": 3,
@@ -31,7 +33,7 @@ def deployment(wanted: int = 2, updated: int = 2, available: int = 2, there: int
 
 
 def pod(name: str, status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, **metadata}, "status": status}
+    return {"metadata": {"name": name, "labels": names.labels("web"), **metadata}, "status": status}
 
 
 def waiting(reason: str, message: str = "", **container: Any) -> dict[str, Any]:
@@ -67,7 +69,8 @@ class Cluster:
         self.now += seconds
 
     def wait(self) -> dict[str, str]:
-        return rolled_out(self, ["web"], 60, 30, lambda: self.now, self.sleep)  # type: ignore[arg-type]
+        clock = Clock(lambda: self.now, lambda: self.now, self.sleep)
+        return rolled_out(Fleets(self, self.namespace), ["web"], 60, 30, clock)  # type: ignore[arg-type]
 
     def failure(self) -> str:
         with pytest.raises(OperationError) as caught:
@@ -82,12 +85,12 @@ def test_it_is_over_when_all_consume_and_the_old_ones_are_gone() -> None:
         (deployment(), [*new, pod("old", READY, deletionTimestamp="2026-01-01T00:00:00Z")]),
         (deployment(), new),
     )
-    assert cluster.wait() == {"web": "2 of 2 pods have the present configuration, 2 pods consume, 0 drain"}
+    assert cluster.wait() == {"web": "2 of 2 pods consume, 0 drain"}
     assert cluster.now == 4
 
 
 def test_a_fleet_of_none_is_over_when_its_pods_have_ended() -> None:
-    nothing = {"metadata": {"generation": 3}, "spec": {"replicas": 0}, "status": {"observedGeneration": 3}}
+    nothing = deployment(0, 0, 0, 0)
     drains = pod("a", READY, deletionTimestamp="2026-01-01T00:00:00Z")
     cluster = Cluster((nothing, [drains]), (nothing, []))
     assert "0 of 0 pods" in cluster.wait()["web"]
@@ -97,7 +100,8 @@ def test_a_fleet_of_none_is_over_when_its_pods_have_ended() -> None:
 def test_what_the_controller_has_not_seen_yet_is_not_over() -> None:
     unseen = deployment()
     unseen["metadata"]["generation"] = 4
-    cluster = Cluster((unseen, []), (deployment(), []))
+    consuming = [pod("a", READY), pod("b", READY)]
+    cluster = Cluster((unseen, consuming), (deployment(), consuming))
     cluster.wait()
     assert cluster.now == 2
 
@@ -107,17 +111,17 @@ def test_what_the_controller_has_not_seen_yet_is_not_over() -> None:
     [
         (
             waiting("ImagePullBackOff", 'Back-off pulling image "shop:2"'),
-            'pod a: worker does not start: ImagePullBackOff: Back-off pulling image "shop:2"',
+            'a: down (ImagePullBackOff: Back-off pulling image "shop:2")',
         ),
         (waiting("CreateContainerConfigError", "image will run as root"), "image will run as root"),
         (waiting("InvalidImageName"), "InvalidImageName"),
         (
             waiting("CrashLoopBackOff", restartCount=3, lastState={"terminated": {"exitCode": 1, "reason": "Error"}}),
-            "pod a: worker ended with 1, Error, started again 3 times",
+            "a: down (CrashLoopBackOff; before that it ended with exit code 1)",
         ),
         (
             waiting("X", restartCount=9, lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
-            "more memory than memory_max",
+            "exit code 137, OOMKilled",
         ),
     ],
 )
@@ -147,7 +151,8 @@ def test_a_quota_is_told_although_there_is_no_pod() -> None:
 )
 def test_what_may_come_yet_is_waited_for(status: dict[str, Any]) -> None:
     slow = deployment(updated=1, there=3)
-    Cluster((slow, [pod("a", status)]), (slow, [pod("a", status)]), (deployment(), [])).wait()
+    consuming = [pod("a", READY), pod("b", READY)]
+    Cluster((slow, [pod("a", status)]), (slow, [pod("a", status)]), (deployment(), consuming)).wait()
     cluster = Cluster((slow, [pod("a", status)]))
     failure = cluster.failure()
     assert cluster.now > 60
@@ -156,8 +161,9 @@ def test_what_may_come_yet_is_waited_for(status: dict[str, Any]) -> None:
 
 
 def test_each_step_begins_the_time_anew() -> None:
-    looks = [(deployment(updated=done, there=3), []) for done in (0, 1) for _ in range(25)]
-    cluster = Cluster(*looks, (deployment(), []))
+    consuming = [pod("a", READY), pod("b", READY)]
+    looks = [(deployment(updated=1, there=3), consuming[:done]) for done in (0, 1) for _ in range(25)]
+    cluster = Cluster(*looks, (deployment(), consuming))
     cluster.wait()
     assert cluster.now == 100
 
@@ -172,12 +178,12 @@ def test_the_log_of_what_ended_is_shown_and_its_passwords_are_not() -> None:
     assert "No module named 'shop'" in failure
     assert "not-a-real-password" not in failure
     assert cluster.asked == [
-        {"path": "/api/v1/namespaces/shop/pods/a/log", "container": "worker", "tailLines": "15", "previous": "true"}
+        {"path": "/api/v1/namespaces/shop/pods/a/log", "container": "worker", "tailLines": "10", "previous": "true"}
     ]
 
 
 def test_pods_that_drain_too_long_are_told_apart() -> None:
     drains = pod("old", READY, deletionTimestamp="2026-01-01T00:00:00Z")
-    cluster = Cluster((deployment(), [drains]))
-    assert "1 drain, and do not end" in cluster.failure()
+    cluster = Cluster((deployment(), [pod("a", READY), pod("b", READY), drains]))
+    assert "1 drain, and these do not end: old" in cluster.failure()
     assert 30 < cluster.now < 40
