@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, quantities, spec
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, KUBERNETES
@@ -145,3 +148,14 @@ def test_memory(written: str, meant: str) -> None:
 @pytest.mark.parametrize(("written", "meant"), [("150%", "1500m"), ("0.05%", "1m"), ("2", "2000m"), ("250m", "250m")])
 def test_cpu(written: str, meant: str) -> None:
     assert quantities.cpu(written) == meant
+
+
+def test_the_examples_of_the_page_are_good() -> None:
+    text = (Path(__file__).parents[3] / "docs/kubernetes.md").read_text(encoding="utf-8")
+    inventory, options, _rights = (
+        yaml.safe_load(re.sub(r"{{.*?}}", "x", block)) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)
+    )
+    [host] = inventory["celery_workers"]["hosts"].values()
+    [fleet] = host["celery_worker_fleets"]
+    assert problems.find([fleet], platform=host["celery_worker_platform"]) == []
+    assert faults_of(**options) == []
