@@ -49,8 +49,10 @@ class Bed:
     redis: RedisServer
     platform: KubernetesPlatform
 
-    def add(self, fleet: str, workers: int, command: list[str] | None = None, **container: Any) -> None:
-        """Have a fleet. Celery's node names and the lifecycle package are as the role has them."""
+    def add(
+        self, fleet: str, workers: int, command: list[str] | None = None, grace: int = 60, **container: Any
+    ) -> None:
+        """Have a fleet, with C(grace) seconds for a pod to end; names and the lifecycle package as the role has them."""
         package = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -91,7 +93,7 @@ class Bed:
                     "spec": {
                         "containers": [worker],
                         "volumes": [{"name": "lifecycle", "configMap": {"name": "lifecycle"}}],
-                        "terminationGracePeriodSeconds": 60,
+                        "terminationGracePeriodSeconds": grace,
                     },
                 },
             },
@@ -144,7 +146,7 @@ def test_a_fleet_grows_shrinks_and_drains(bed: Bed) -> None:
     assert grown.start_seconds.keys() == set(grown.started)
     assert bed.phases() == ["consuming"] * 3
 
-    bed.send(1, 25)
+    bed.send(1, 30)
     wait_until(bed.busy, 30, "a worker has the task")
     (busy,) = bed.busy()
     shrunk = bed.platform.scale(ScaleRequest("web", 1, expected_workers=3))
@@ -152,6 +154,11 @@ def test_a_fleet_grows_shrinks_and_drains(bed: Bed) -> None:
     assert (len(shrunk.stopped), shrunk.workers_after) == (2, [busy])
     assert bed.busy() == [busy], "the task still runs"
     assert bed.platform.fleet_of(f"web@{busy}") == "web"
+    wait_until(lambda: bed.workers()[0].cpu_rate is not None, 60, lambda: f"its use is measured: {bed.workers()}")
+    (worker,) = bed.workers()
+    assert (worker.cores, worker.memory_allowed) == (0.02, 64 * 2**20)
+    assert 20 * 2**20 < (worker.memory or 0) < 500 * 2**20, worker
+    assert 0 <= (worker.cpu_rate or 0) < 4, worker
 
     none = bed.platform.scale(ScaleRequest("web", 0))
     assert (none.after, none.stopped, none.warnings) == (0, [busy], [])
@@ -200,6 +207,17 @@ def test_what_does_not_start_is_explained_and_taken_back(bed: Bed) -> None:
     assert "within 10 s" in str(error)
 
 
+def test_who_is_killed_is_told(bed: Bed) -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
+    bed.add("web", 1, ["python", "-c", deaf], grace=4, readinessProbe=None, lifecycle=None)
+    bed.wait_for(1)
+    (worker,) = bed.workers()
+    assert (worker.active, worker.silent) == (None, True), "it does not answer"
+    error = refusal(lambda: bed.platform.scale(ScaleRequest("web", 0)))
+    assert f"{worker.id} was killed" in str(error)
+    assert (error.details["killed"], error.details["after"]) == ([worker.id], 0)
+
+
 def test_a_quota_is_told(bed: Bed) -> None:
     quota = {
         "apiVersion": "v1",
@@ -233,8 +251,24 @@ def test_it_does_not_fight_an_autoscaler_nor_anybody_else(bed: Bed) -> None:
     bed.cluster.apply(bed.namespace, [hpa])
     assert "by-cpu" in str(refusal(lambda: bed.platform.scale(ScaleRequest("web", 2))))
     bed.cluster.kubectl("--namespace", bed.namespace, "delete", "hpa", "by-cpu")
-    error = refusal(lambda: bed.platform.scale(ScaleRequest("web", 3, expected_workers=2)))
-    assert "2 workers were expected, but there are 1" in str(error)
+    scaled = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "by-queue", "annotations": {"autoscaling.keda.sh/paused": "true"}},
+        "spec": {
+            "scaleTargetRef": {"name": names.object_name("web")},
+            "triggers": [{"type": "cron", "metadata": {"timezone": "UTC", "start": "0 8 * * *", "end": "0 9 * * *"}}],
+        },
+    }
+    scaled["spec"]["triggers"][0]["metadata"]["desiredReplicas"] = "1"
+    bed.cluster.apply(bed.namespace, [scaled])
+    assert bed.platform.scale(ScaleRequest("web", 2, wait=False)).after == 2, "it is paused"
+    del scaled["metadata"]["annotations"]
+    bed.cluster.apply(bed.namespace, [scaled])
+    assert "by-queue" in str(refusal(lambda: bed.platform.scale(ScaleRequest("web", 1))))
+    bed.cluster.kubectl("--namespace", bed.namespace, "delete", "scaledobject", "by-queue", "--wait=false")
+    error = refusal(lambda: bed.platform.scale(ScaleRequest("web", 3, expected_workers=1)))
+    assert "1 workers were expected, but there are 2" in str(error)
     assert "there is no such namespace" in str(
         refusal(open_kubernetes(Place(str(bed.cluster.kubeconfig), namespace="nowhere-at-all")).fleets)
     )
