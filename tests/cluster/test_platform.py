@@ -52,7 +52,7 @@ class Bed:
     def add(
         self, fleet: str, workers: int, command: list[str] | None = None, grace: int = 60, **container: Any
     ) -> None:
-        """Have a fleet, with C(grace) seconds for a pod to end; names and the lifecycle package as the role has them."""
+        """Have a fleet as the role makes it, with C(grace) seconds for a pod to end."""
         package = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
