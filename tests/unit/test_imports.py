@@ -240,3 +240,5 @@ def test_a_module_loads_what_it_does_not_do_only_when_it_is_done(module: str, ne
     program = f"import sys, {OURS}modules.{module} as it; it.options.open_platform(); print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", program], text=True)
     assert not {f"{OURS}{UTILS}platforms.{name}" for name in never} & set(loaded.split())
+    assert "platforms.kubernetes" not in loaded
+    assert "urllib3" not in loaded.split()

@@ -28,6 +28,8 @@ _CHANGES = (
     # What it is made from is a host of systemd, which is stopped by another signal.
     "STOPSIGNAL SIGTERM",
     f"WORKDIR {demo_app.APP}",
+    # That of a host with systemd, of which it is made, would be sent to pods as well.
+    "STOPSIGNAL SIGTERM",
     f"ENV PATH={demo_app.APP}/venv/bin:/usr/bin:/bin PYTHONUNBUFFERED=1",
     'CMD ["celery", "--app", "celery_demo", "worker", "--loglevel", "info"]',
 )

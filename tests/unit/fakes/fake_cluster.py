@@ -193,7 +193,7 @@ class FakeCluster:
         self.settle()
         return {}
 
-    def text(self, path: str, most: int = 0, **query: str) -> bytes:
+    def text(self, path: str, most: int = 0, timeout: float | None = None, **query: str) -> bytes:
         attempt = self._note("GET", path)
         pod = path.split("/pods/")[1].partition("/")[0].partition(":")[0]
         if attempt.resource == "pods/log":

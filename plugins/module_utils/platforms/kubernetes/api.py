@@ -77,10 +77,11 @@ class Api(Protocol):
     def delete(self, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Json:
         """Have an object deleted; it may be there for a while."""
 
-    def text(self, path: str, most: int = MOST_TEXT, **query: str) -> bytes:
+    def text(self, path: str, most: int = MOST_TEXT, timeout: float | None = None, **query: str) -> bytes:
         """Return what is no object, such as a log.
 
         :param most: bytes; what is beyond them is cut off.
+        :param timeout: seconds, None for as long as anything may take.
         """
 
 
@@ -122,8 +123,8 @@ class HttpApi:
     def delete(self, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Json:
         return self._json("DELETE", path, query, body)
 
-    def text(self, path: str, most: int = MOST_TEXT, **query: str) -> bytes:
-        return self._ask("GET", path, query, most=most)
+    def text(self, path: str, most: int = MOST_TEXT, timeout: float | None = None, **query: str) -> bytes:
+        return self._ask("GET", path, query, most=most, timeout=timeout)
 
     def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[Json]:
         token = ""
@@ -159,6 +160,7 @@ class HttpApi:
         body: Any = None,
         content: str = "application/json",
         most: int | None = None,
+        timeout: float | None = None,
     ) -> bytes:
         attempt = Attempt(method, path, self.server)
         headers = {"Accept": "application/json", "User-Agent": "muejam.celery", **self._connection.headers(attempt)}
@@ -173,9 +175,9 @@ class HttpApi:
                 url,
                 body=None if body is None else json.dumps(body).encode(),
                 headers=headers,
-                timeout=urllib3.Timeout(total=self._timeout),
+                timeout=urllib3.Timeout(total=self._timeout if timeout is None else timeout),
                 # Only what changes nothing is asked twice; a connection that was not made is tried again in any case.
-                retries=urllib3.Retry(total=1, redirect=0, status=0),
+                retries=urllib3.Retry(total=1, redirect=0, status=0, allowed_methods=("GET",)),
                 redirect=False,
                 preload_content=False,
             )

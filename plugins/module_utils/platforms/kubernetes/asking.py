@@ -21,6 +21,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_sta
 MOST = 64 * 1024
 """Bytes of an answer that are read; no worker sends as many."""
 
+ANSWER_WITHIN = 3.0
+"""Seconds; a worker answers from a thread that has nothing else to do."""
+
 AT_ONCE = 8
 """Workers that are asked at the same time: one that hangs must not hold up all others."""
 
@@ -54,7 +57,7 @@ def ask_by(api: Api, namespace: str) -> Ask:
 
 def _ask(api: Api, namespace: str, pod: str) -> Status | StatusUnknown:
     try:
-        return parse_status(api.text(status_path(namespace, pod), MOST))
+        return parse_status(api.text(status_path(namespace, pod), MOST, ANSWER_WITHIN))
     except StatusUnknown as reason:
         return reason
     except Refused as error:

@@ -84,6 +84,7 @@ class _Scaling:
     told_at: float = 0.0
     unknown: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    victims: list[Pod] = field(default_factory=list)
     seen: FleetState | None = None
 
     @property
@@ -117,20 +118,19 @@ class _Scaling:
     def carry_out(self) -> ScaleResult:
         """Do it all, then compare what the cluster reports with what was asked for."""
         request = self.request
-        victims: list[Pod] = []
         if self.changes:
             self._refuse_second_owner()
             if request.workers < self.state.replicas:
-                victims = self._victims()
+                self.victims = self._victims()
                 # Where all go, there is nothing to prefer.
                 if request.workers:
-                    prefer(victims, self.state.current, self.tools.fleets)
+                    prefer(self.victims, self.state.current, self.tools.fleets)
             self._set(request.workers, self.state)
             self.changed = True
             self.told_at = self.tools.clock.monotonic()
         if not request.wait:
             # Who goes is the cluster's choice within a moment, by what was preferred.
-            stopped = [pod.name for pod in victims]
+            stopped = [pod.name for pod in self.victims]
             kept = [pod.name for pod in self.state.current if pod.name not in stopped]
             return replace(self._result(self.state), after=request.workers, stopped=stopped, workers_after=kept)
         try:
@@ -277,6 +277,7 @@ class _Scaling:
     def _wait_drained(self) -> None:
         now = self.seen or self.state
         stopped = self._stopped(now)
+        self._note_choice(stopped, now)
         victims = {pod.name: pod for pod in self.state.current if pod.name in stopped}
         if self.request.workers == 0:
             # Whoever wants none at all may take away what they run on: those count that others told to stop.
@@ -287,6 +288,16 @@ class _Scaling:
             fleets = self.tools.fleets
             self.warnings += draining.wait(self.request.fleet, fleets, self.tools.ask, self.tried, limit)
             self.seen = None
+
+    def _note_choice(self, stopped: list[str], now: FleetState) -> None:
+        """Tell when the cluster took others than were preferred, as where it had not heard of that yet."""
+        stayed = [pod.name for pod in self.victims if pod.name not in stopped]
+        others = [name for name in stopped if name not in {pod.name for pod in self.victims}]
+        if self.victims and stayed and others and now.rolled_out:
+            self.warnings.append(
+                f"The cluster told {', '.join(others)} to stop in place of {', '.join(stayed)}, which had less to do. "
+                "They drain like any other."
+            )
 
     def _compare(self) -> ScaleResult:
         now = self.seen or self.tools.fleets.read(self.request.fleet)

@@ -87,6 +87,16 @@ def test_one_that_was_to_go_once_is_not_marked_any_more(cluster: FakeCluster) ->
     assert cluster.pods[one].annotations[DELETION_COST] == "0"
 
 
+def test_another_choice_of_the_cluster_is_told(cluster: FakeCluster) -> None:
+    one, two = cluster.of("web")
+    cluster.tasks = {one: 5}
+    # It has not heard of what was preferred.
+    cluster.before_patch = lambda: cluster.pods[one].annotations.update({DELETION_COST: "-9"})
+    result = scale(cluster, 1)
+    assert result.stopped == [one]
+    assert result.warnings[0].startswith(f"The cluster told {one} to stop in place of {two}, which had less to do.")
+
+
 def test_one_that_is_not_ready_goes_first(cluster: FakeCluster) -> None:
     two = cluster.of("web")[1]
     cluster.pods[two].unready_at = cluster.time.now - 5
