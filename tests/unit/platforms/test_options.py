@@ -23,7 +23,7 @@ def test_the_options_of_clusters_are_for_clusters() -> None:
     assert not list(options.faults(params()))
     assert not list(options.faults(params(platform="kubernetes", namespace="muejam")))
     assert list(options.faults(params(namespace="muejam", context="one"))) == [
-        "context, namespace: for platform kubernetes alone; set that as well, or leave this out"
+        "context, namespace: not for platform systemd; leave out, or set platform: kubernetes"
     ]
 
 
