@@ -136,12 +136,11 @@ def by_kubeconfig(files: str, context: str | None, namespace: str | None) -> Con
         )
         loader.load_and_set(configuration)
     except ConfigException as error:
-        raise OperationError(tried, error, _contexts_of(paths, context)) from None
+        raise OperationError(tried, _without_items(error), _contexts_of(paths, context)) from None
     except Exception as error:
         # The library lets pass what its YAML reader and its logins raise, whatever that is.
-        raise OperationError(
-            tried, f"{type(error).__name__}: {error}", "Put the kubeconfig right; `kubectl config view` reads it too."
-        ) from None
+        why = f"{type(error).__name__}: {_without_items(error)}"
+        raise OperationError(tried, why, "Put the kubeconfig right; `kubectl config view` reads it too.") from None
     # The library's own pool: proxies, names and certificates as its own calls would have them.
     pool = RESTClientObject(configuration).pool_manager
     named = loader.current_context["context"]
@@ -152,6 +151,11 @@ def by_kubeconfig(files: str, context: str | None, namespace: str | None) -> Con
         namespace or _namespace_of(named) or "default",
         f"the kubeconfig {files}",
     )
+
+
+def _without_items(error: Exception) -> str:
+    """Return what the library says without what it quotes of the file, which may be a whole login."""
+    return str(error).partition("/{")[0]
 
 
 def _namespace_of(context: Any) -> str | None:

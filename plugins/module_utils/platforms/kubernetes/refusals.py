@@ -158,6 +158,11 @@ def _next_step(attempt: Attempt, status: int, message: str, no_such_api: bool, o
         return f"The login of {origin} is not accepted. Log in anew, or give it a token that is still valid."
     if status == 403 and "exceeded quota" in message:
         return f"Raise the ResourceQuota of namespace {attempt.namespace}, or ask for less."
+    if status == 403 and '"system:anonymous"' in message:
+        # A login by a program that fails is logged by the library, and then there is none.
+        return (
+            f"No login was sent: {origin} has none, or it failed. `kubectl get pods` uses the same one and says more."
+        )
     if status == 403 and _NO_RIGHT.search(message):
         where = f"a Role in namespace {attempt.namespace}" if attempt.namespace else "a ClusterRole"
         return f"Add the rule {attempt.rule} to {where} that is bound to this user."

@@ -233,6 +233,13 @@ def test_what_is_no_object_is_cut_where_it_is_too_much(api: HttpApi, server: Ser
             'resources: ["pods/proxy"], verbs: ["get"]',
         ),
         (
+            lambda api: api.list(PODS),
+            status(403, "Forbidden", 'pods is forbidden: User "system:anonymous" cannot list resource "pods"'),
+            "list pods",
+            "system:anonymous",
+            "No login was sent: the pod's ServiceAccount has none, or it failed.",
+        ),
+        (
             lambda api: api.post(PODS, {}),
             status(403, "Forbidden", 'pods "a" is forbidden: exceeded quota: few, requested: pods=1, used: pods=2'),
             "create pods in namespace muejam",
@@ -396,6 +403,25 @@ def test_a_kubeconfig_that_does_not_lead_there(
     assert why in caught.value.why
     assert next_step in caught.value.next_step
     assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        ("users", {"name": "u", "token": TOKEN}),
+        ("users", {"name": "u", "user": {"client-key-data": TOKEN, "client-certificate-data": "?"}}),
+        ("contexts", {"name": "one", "token": TOKEN}),
+        ("clusters", {"name": "c", "token": TOKEN}),
+    ],
+)
+def test_nothing_of_a_login_is_told(kubeconfig: Path, part: str, wrong: dict[str, Any]) -> None:
+    values = json.loads(kubeconfig.read_text(encoding="utf-8"))
+    values[part] = [wrong]
+    kubeconfig.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(OperationError, match="use the kubeconfig") as caught:
+        connect(Place(kubeconfig=str(kubeconfig)), {})
+    assert TOKEN not in str(caught.value)
+    assert caught.value.why
 
 
 def test_a_kubeconfig_that_is_none(tmp_path: Path) -> None:
