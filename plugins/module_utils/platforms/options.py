@@ -46,7 +46,7 @@ def open_from(params: Mapping[str, Any]) -> RollingPlatform:
 
 def runs_here(params: Mapping[str, Any]) -> bool:
     """Whether the workers are those of the host where the module runs."""
-    return str(params.get("platform", DEFAULT)) != KUBERNETES
+    return bool(params.get("platform", DEFAULT) != KUBERNETES)
 
 
 def faults(params: Mapping[str, Any]) -> Iterator[str]:
@@ -56,7 +56,8 @@ def faults(params: Mapping[str, Any]) -> Iterator[str]:
         yield f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
     idle = [name for name in _OF_CLUSTERS if runs_here(params) and params.get(name) is not None]
     if idle:
-        yield f"{', '.join(idle)}: for platform kubernetes alone; set that as well, or leave this out"
+        platform = params.get("platform", DEFAULT)
+        yield f"{', '.join(idle)}: not for platform {platform}; leave out, or set platform: kubernetes"
     for name, least in (("wait_timeout", 1), ("lock_timeout", 0), ("drain_timeout", 0)):
         seconds = params.get(name)
         if seconds is not None and seconds < least:

@@ -5,87 +5,92 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
+from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.rollout import Progress, progress
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import CONSUMING
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import Fleets, FleetState
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import Pod
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.reports import (
+    describe,
+    failure_report,
+    log_command,
+)
 
 EVERY = 2.0
 """Seconds between two looks."""
 
-_LINES = 15
-"""Of a log that are shown."""
-
-_MOST_TEXT = 8 * 1024
-
 
 def rolled_out(
-    api: Api,
-    fleets: Sequence[str],
-    ready_within: float,
-    drained_within: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    fleets: Fleets, wanted: Sequence[str], ready_within: float, drained_within: float, clock: Clock
 ) -> dict[str, str]:
     """Wait until all pods of the fleets consume with their present configuration, and the others have ended.
 
+    :param wanted: names of fleets.
     :param ready_within: seconds without progress of a fleet after which its rollout has failed.
     :param drained_within: seconds that pods then have to end.
-    :return: the state of each fleet, for people.
+    :return: how each fleet stands, for people.
     :raises OperationError: when a rollout does not go on, with what the kubelet says.
     """
     states: dict[str, str] = {}
-    since = dict.fromkeys(fleets, clock())
-    left = list(fleets)
+    since = dict.fromkeys(wanted, clock.monotonic())
+    left = list(wanted)
     while True:
         for fleet in list(left):
-            found = _look(api, fleet)
-            if found.done:
+            state = fleets.read(fleet)
+            ready, text = _is_ready(state), _in_words(state)
+            if states.get(fleet) != text:
+                since[fleet] = clock.monotonic()
+            states[fleet] = text
+            if ready and not state.draining:
                 left.remove(fleet)
-            elif states.get(fleet) != found.state:
-                since[fleet] = clock()
-            states[fleet] = found.state
-            waited = clock() - since[fleet]
-            if not found.done and (found.hopeless or waited > (drained_within if found.ready else ready_within)):
-                raise _failed(api, fleet, found)
+                continue
+            waited = clock.monotonic() - since[fleet]
+            if (not ready and _is_hopeless(state)) or waited > (drained_within if ready else ready_within):
+                raise _failed(fleets, state, text)
         if not left:
             return states
-        sleep(EVERY)
+        clock.sleep(EVERY)
 
 
-def _look(api: Api, fleet: str) -> Progress:
-    deployment = api.get(names.deployments(api.namespace, fleet))
-    return progress(deployment, api.list(names.pods(api.namespace), names.selector_text(fleet)))
+def _is_ready(state: FleetState) -> bool:
+    """Whether all pods that are to be there are of the newest template and consume."""
+    well = [pod for pod in state.consuming if not pod.not_ready]
+    return state.rolled_out and len(well) == len(state.current) == state.replicas
 
 
-def _failed(api: Api, fleet: str, found: Progress) -> OperationError:
-    tried = f"roll out the fleet {fleet} in namespace {api.namespace} of {api.server}"
-    if found.ready:
+def _is_hopeless(state: FleetState) -> bool:
+    return bool(state.refused) or any(pod.hopeless for pod in state.current)
+
+
+def _in_words(state: FleetState) -> str:
+    old = "" if state.rolled_out else ", some of them of an older configuration"
+    return f"{len(state.consuming)} of {state.replicas} pods consume{old}, {len(state.draining)} drain"
+
+
+def _failed(fleets: Fleets, state: FleetState, text: str) -> OperationError:
+    tried = f"roll out the fleet {state.fleet} in namespace {fleets.namespace} of {fleets.api.server}"
+    if _is_ready(state):
+        names = ", ".join(pod.name for pod in state.draining)
+        see = log_command(fleets.namespace, state.draining[0])
         return OperationError(
             tried,
-            f"{found.state}, and do not end",
-            "Their tasks go on. See what they run with `kubectl logs`, and deploy again when they have ended.",
+            f"{text}, and these do not end: {names}",
+            f"Their tasks go on. See {see}, and deploy again when they have ended.",
         )
-    why = "; ".join(dict.fromkeys(found.problems)) or f"nothing went on: {found.state}"
-    logs = "".join(_ends_of_logs(api, found))
+    held_up = sorted((pod for pod in state.current if _is_held_up(pod)), key=lambda pod: not pod.hopeless)
+    reports = [f"no pod could be made: {state.refused}"] if state.refused else []
+    reports += [f"{pod.name}: {describe(pod)}" for pod in held_up[1:]]
+    if held_up:
+        # The log of one is enough: they run the same.
+        reports.append(failure_report(fleets.api, fleets.namespace, held_up[0]))
     return OperationError(
         tried,
-        f"{found.state}. {why}{logs}",
-        "Workers that ran before go on as they were. Correct what it names, and deploy again.",
-        problems=list(found.problems),
+        "\n".join([text, *(reports or ["nothing went on"])]),
+        "Workers that ran before go on as they were. Correct what is named above, and deploy again.",
     )
 
 
-def _ends_of_logs(api: Api, found: Progress) -> Iterator[str]:
-    for pod, previous in found.logs[:1]:
-        path, of_the_last = names.pods(api.namespace, pod, "log"), "true" if previous else "false"
-        try:
-            log = api.text(path, _MOST_TEXT, container=names.CONTAINER, tailLines=str(_LINES), previous=of_the_last)
-        except OperationError:
-            continue
-        text = log.decode(errors="replace").strip()
-        if text:
-            yield f". The log of pod {pod} ends with:\n{text}\n"
+def _is_held_up(pod: Pod) -> bool:
+    return pod.phase != CONSUMING or bool(pod.not_ready)
