@@ -1,17 +1,22 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make this checkout importable as ansible_collections.muejam.celery, wherever it lies, and tell failures at once."""
+"""Make this checkout importable as ansible_collections.muejam.celery, wherever it lies, and tell failures at once.
+
+Ansible that the tests start is sparing with the cores (tests/bed/callback_plugins/sparing.py).
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from muejam_bed.collection import collections_path
+from muejam_bed.shell import CHECKOUT
 
 
 def _put_first(variable: str, path: Path) -> None:
@@ -25,6 +30,18 @@ COLLECTIONS = collections_path()
 sys.path.insert(0, str(COLLECTIONS))
 _put_first("PYTHONPATH", COLLECTIONS)
 _put_first("ANSIBLE_COLLECTIONS_PATH", COLLECTIONS)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Switch on what spares the cores, once for all processes of this run; MUEJAM_NOT_SPARING leaves it off."""
+    if "PYTEST_XDIST_WORKER" in os.environ or "MUEJAM_NOT_SPARING" in os.environ:
+        return
+    modules = tempfile.TemporaryDirectory(prefix="muejam-modules-")
+    config.add_cleanup(modules.cleanup)
+    os.environ["MUEJAM_MODULES"] = modules.name
+    _put_first("ANSIBLE_CALLBACK_PLUGINS", CHECKOUT / "tests" / "bed" / "callback_plugins")
+    enabled = os.environ.get("ANSIBLE_CALLBACKS_ENABLED", "")
+    os.environ["ANSIBLE_CALLBACKS_ENABLED"] = ",".join(filter(None, ("sparing", enabled)))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
