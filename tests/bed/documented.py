@@ -6,8 +6,9 @@
 The table of keys writes the nested options of the role `worker`, and the table of keys in its README. The table of
 variables writes the options and defaults of the role `autoscaler`, and the settings that it checks. Argument specs
 write the tables of variables in READMEs. The table of metrics writes the tables in docs/policy.md. What the service
-exports, and the alerts with the first words of their runbooks, write the tables in docs/monitoring.md. A unit test
-compares what this writes with the files.
+exports, and the alerts with the first words of their runbooks, write the tables in docs/monitoring.md. What translates
+policies writes in docs/kubernetes-autoscaling.md what becomes of one. A unit test compares what this writes with the
+files.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import (
+    AUTOSCALERS,
+    ManifestOptions,
+    translate,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.metrics import FleetMetrics
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
@@ -29,6 +35,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.t
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 
@@ -38,6 +45,19 @@ POLICY = CHECKOUT / "docs/policy.md"
 MONITORING = CHECKOUT / "docs/monitoring.md"
 RUNBOOKS = CHECKOUT / "docs/runbooks"
 ALERTS = CHECKOUT / "monitoring/alerts.yml"
+AUTOSCALING = CHECKOUT / "docs/kubernetes-autoscaling.md"
+EXAMPLE: dict[str, Any] = {
+    "schedule": {
+        "windows": [
+            {"name": "peak", "time": "08:00-18:00", "min_workers": 5, "max_workers": 20},
+            {"name": "off_peak", "time": "18:00-08:00", "min_workers": 2, "max_workers": 10},
+        ]
+    }
+}
+"""A policy that is all defaults but for its windows."""
+
+SOME_DAY = 1767225600.0
+"""Seconds since the epoch. Nothing in the example depends on the day."""
 _ROLE = re.compile(r"P\(muejam\.celery\.(\w+)#role\)")
 _VALUE = re.compile(r"[CVO]\(([^()]*)\)")
 _KINDS = {"float": "number", "raw": "bool or dict"}
@@ -72,6 +92,8 @@ def written() -> dict[Path, str]:
     texts[POLICY] = _replaced(text, "other metrics", "\n".join(_metrics(False)))
     text = _replaced(MONITORING.read_text(encoding="utf-8"), "alerts", "\n".join(_alerts()))
     texts[MONITORING] = _replaced(text, "exported metrics", "\n".join(_exported()))
+    text = AUTOSCALING.read_text(encoding="utf-8")
+    texts[AUTOSCALING] = _replaced(text, "what becomes of a policy", "\n".join(_translations()))
     return texts
 
 
@@ -200,6 +222,19 @@ def _alerts() -> Iterator[str]:
         _title, meaning = path.read_text(encoding="utf-8").split("\n\n")[:2]
         link = f"[`{rule['alert']}`]({path.relative_to(MONITORING.parent)})"
         yield f"| {link} | {rule['labels']['severity']} | {' '.join(meaning.split())} |"
+
+
+def _translations() -> Iterator[str]:
+    options = ManifestOptions(broker_url="redis://redis:6379/0")
+    asked = [parse_policy(EXAMPLE), parse_policy({"target": {"wait_time": "30s"}})]
+    columns = []
+    for autoscaler in AUTOSCALERS:
+        found = [each for policy in asked for each in translate(policy, autoscaler, options, SOME_DAY).fidelity]
+        columns.append({each["rule"]: f"{each['kept']}: {each['how']}" for each in found})
+    yield f"| part of the policy | {' | '.join(f'`{name}`' for name in AUTOSCALERS)} |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for rule in columns[0]:
+        yield f"| `{rule}` | {' | '.join(_markdown(column[rule]) for column in columns)} |"
 
 
 def _plain(default: object) -> str:

@@ -94,7 +94,9 @@ def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[O
         Fidelity("limits.min_workers", EXACT, f"minReplicaCount: {limits.min_workers}"),
         Fidelity("limits.max_workers", EXACT, f"maxReplicaCount: {limits.max_workers}"),
     ]
-    depth = f"a worker for each {length} messages, asked for every {asked.polling_interval}s"
+    # KEDA's own interval is for a fleet that is at 0; of any other the HPA asks at each of its looks.
+    often = f", asked for every {asked.polling_interval}s at 0 workers" if not limits.min_workers else ""
+    depth = f"a worker for each {length} messages{often}"
     if unseen:
         depth += f"; not counted: {', '.join(unseen)}"
     if isinstance(policy.rules, StepRules):

@@ -1,0 +1,253 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who sets the number of pods, on a real cluster: KEDA scales, CronJobs set bounds, switching leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from broker_servers import RedisServer
+
+from muejam_bed.shell import CHECKOUT, run, wait_until
+from muejam_cluster.access import Cluster
+from muejam_cluster.images import DEMO
+from muejam_cluster.kubectl_image import ensure_kubectl
+
+OURS = "app.kubernetes.io/managed-by=muejam.celery,app.kubernetes.io/component=autoscaling"
+KINDS = "cronjobs,scaledobjects,hpa,triggerauthentications,secrets,rolebindings,roles,serviceaccounts"
+ALL_DAY = {"name": "all-day", "min_workers": 2, "max_workers": 3}
+BY_QUEUE = {
+    "scale_up": {"any": [{"metric": "queue_depth", "above": 10}]},
+    "scale_down": {"all": [{"metric": "queue_depth", "below": 2, "for": "5s"}]},
+}
+PASSWORD = "not-a-real-password-0123"
+
+
+@dataclass
+class Place:
+    """A host of an inventory that stands for a namespace of the cluster, with one fleet."""
+
+    cluster: Cluster
+    namespace: str
+    redis: RedisServer
+    scratch: Path
+    image: str
+    fleet: dict[str, Any] = field(default_factory=dict)
+
+    def deploy(self, autoscaling: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        fleet = {
+            "name": "web",
+            "image": DEMO,
+            "app": "celery_demo",
+            "queues": ["celery"],
+            "concurrency": 1,
+            "broker_url": self.redis.url,
+            "read_write_paths": ["/var/lib/celery-demo"],
+            "requests": {"cpu": "50m", "memory": "64M"},
+            "drain_timeout": 30,
+            "start_timeout": 60,
+            **self.fleet,
+            "autoscaling_options": {"image": self.image, "list_length": 5, **self.fleet.get("autoscaling_options", {})},
+        }
+        host = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "celery_worker_platform": "kubernetes",
+            "celery_worker_kubeconfig": str(self.cluster.kubeconfig),
+            "celery_worker_namespace": self.namespace,
+            "celery_worker_rollout_timeout": 60,
+            "celery_worker_autoscaling": autoscaling,
+            "celery_worker_fleets": [fleet],
+        }
+        inventory = self.scratch / "inventory.yml"
+        inventory.write_text(yaml.safe_dump({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
+        return run([*command, "muejam.celery.deploy", *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
+
+    def get(self, *what: str) -> dict[str, Any]:
+        return self.cluster.get("--namespace", self.namespace, *what)
+
+    def ours(self) -> set[str]:
+        """What there is of us that sets the number, but for the HPA that KEDA makes."""
+        return {
+            f"{each['kind']}/{each['metadata']['name']}"
+            for each in self.get(KINDS, "--selector", OURS)["items"]
+            if not each["metadata"].get("ownerReferences")
+        }
+
+    def scalers(self) -> list[str]:
+        return [each["metadata"]["name"] for each in self.get("hpa")["items"]]
+
+    def number(self) -> int:
+        return int(self.get("deployment", "celery-worker-web")["spec"]["replicas"])
+
+    def may(self, verb: str, what: str) -> bool:
+        account = f"system:serviceaccount:{self.namespace}:celery-worker-web-schedule"
+        arguments = ("--namespace", self.namespace, "auth", "can-i", verb, what, f"--as={account}")
+        return self.cluster.kubectl(*arguments, check=False).stdout.strip() == "yes"
+
+    def run_job(self, cron_job: str) -> None:
+        """Run a CronJob now, and wait until it has done its work."""
+        within = ("--namespace", self.namespace)
+        self.cluster.kubectl(*within, "create", "job", "by-hand", f"--from=cronjob/{cron_job}")
+        self.cluster.kubectl(*within, "wait", "job/by-hand", "--for=condition=Complete", "--timeout=60s")
+        self.cluster.kubectl(*within, "delete", "job/by-hand")
+
+    def send(self, count: int, seconds: float) -> None:
+        load = ["--count", str(count), "--min", str(seconds), "--max", str(seconds)]
+        path = {"CELERY_BROKER_URL": self.redis.url, "PYTHONPATH": str(CHECKOUT / "demo" / "app")}
+        run([sys.executable, "-m", "celery_demo.send", *load], env=path)
+
+
+@pytest.fixture(scope="module")
+def kubectl_image(cluster: Cluster) -> str:
+    image = ensure_kubectl(cluster.program)
+    cluster.load_image(image)
+    return image
+
+
+@pytest.fixture
+def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path, kubectl_image: str) -> Place:
+    return Place(cluster, namespace, redis, tmp_path, kubectl_image)
+
+
+def changed(done: subprocess.CompletedProcess[str]) -> int:
+    [number] = re.findall(r"^cluster .*changed=(\d+)", done.stdout, re.M)
+    return int(number)
+
+
+def test_an_hpa_and_cron_jobs_come_and_go(place: Place) -> None:
+    place.fleet = {"workers": 1, "policy": {"limits": {"min_workers": 1}, "schedule": {"windows": [ALL_DAY]}}}
+    rehearsal = place.deploy("schedule", "--check")
+    assert changed(rehearsal) > 0
+    assert place.ours() == set()
+    told = place.deploy("schedule").stdout
+    assert "approximated  schedule.windows[0]: a CronJob sets the number of workers to the floor of 2" in told
+    assert place.number() == 2, "the window that holds now"
+    [cron_job] = [each.partition("/")[2] for each in place.ours() if each.startswith("CronJob/")]
+    assert changed(place.deploy("schedule")) == 0
+
+    place.cluster.kubectl("--namespace", place.namespace, "scale", "deployment/celery-worker-web", "--replicas=1")
+    place.run_job(cron_job)
+    assert place.number() == 2
+
+    told = place.deploy("hpa").stdout
+    assert "exact         schedule.windows[0]: CronJobs set minReplicas 2 and maxReplicas 3" in told
+    assert place.scalers() == ["celery-worker-web-scaler"]
+    assert place.number() == 2
+    place.cluster.kubectl(
+        "--namespace", place.namespace, "patch", "hpa/celery-worker-web-scaler", "--type=merge", "--patch",
+        json.dumps({"spec": {"minReplicas": 1, "maxReplicas": 9}}),
+    )  # fmt: skip
+    place.run_job(cron_job)
+    spec = place.get("hpa", "celery-worker-web-scaler")["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 3)
+    assert place.may("patch", "horizontalpodautoscalers.autoscaling/celery-worker-web-scaler")
+    for verb, what in (
+        ("delete", "horizontalpodautoscalers.autoscaling/celery-worker-web-scaler"),
+        ("patch", "horizontalpodautoscalers.autoscaling/another"),
+        ("patch", "deployments.apps/celery-worker-web"),
+        ("get", "secrets"),
+    ):
+        assert not place.may(verb, what)
+    assert changed(place.deploy("hpa")) == 0
+
+    place.fleet["workers"] = 2
+    assert changed(place.deploy("none")) > 0
+    assert place.ours() == set()
+    assert place.number() == 2
+    assert changed(place.deploy("none")) == 0
+
+
+def test_what_somebody_else_made_is_refused_by_name(place: Place) -> None:
+    place.fleet = {"workers": 1, "policy": {}}
+    place.deploy("none")
+    place.cluster.kubectl(
+        "--namespace",
+        place.namespace,
+        "autoscale",
+        "deployment/celery-worker-web",
+        "--name=by-hand",
+        "--min=2",
+        "--max=2",
+    )
+    refused = place.deploy("hpa", check=False)
+    assert refused.returncode
+    assert "the HorizontalPodAutoscaler by-hand, which muejam.celery did not make, sets it already" in refused.stdout
+    assert place.ours() == set()
+    wait_until(lambda: place.number() == 2, 60, "the other HPA has set its floor")
+    place.deploy("none")
+    assert place.number() == 2, "it is left to whom it belongs"
+
+
+def test_keda_scales_a_burst_and_switching_leaves_one_owner(place: Place) -> None:
+    policy = {"limits": {"min_workers": 1, "max_workers": 4, "scale_up_max": 4, "cooldown_up": 0}, **BY_QUEUE}
+    place.fleet = {"workers": 1, "policy": policy, "autoscaling_options": {"polling_interval": 2}}
+    told = place.deploy("keda").stdout
+    assert "approximated  scale_up.any[0]: a worker for each 5 messages" in told
+    assert place.number() == 1
+    conditions = place.get("scaledobject", "celery-worker-web-scaler")["status"]["conditions"]
+    assert {each["type"]: each["status"] for each in conditions}["Ready"] == "True"
+    assert changed(place.deploy("keda")) == 0
+
+    place.send(60, 1)
+    wait_until(lambda: place.number() == 4, 90, lambda: f"four workers, there are {place.number()}", every=1)
+    place.fleet["workers"] = place.number()
+    before = place.number()
+    told = place.deploy("hpa").stdout
+    assert place.scalers() == ["celery-worker-web-scaler"]
+    assert not [each for each in place.ours() if each.startswith(("ScaledObject", "TriggerAuthentication", "Secret"))]
+    assert place.number() == before
+
+    place.deploy("keda")
+    assert place.scalers() == ["keda-hpa-celery-worker-web-scaler"]
+    place.deploy("none")
+    assert place.ours() == set()
+    assert place.scalers() == []
+    assert place.number() == before
+
+
+def test_keda_reads_a_broker_with_a_password(place: Place) -> None:
+    client = place.redis.client()
+    client.config_set("requirepass", PASSWORD)
+    place.fleet = {
+        "workers": 0,
+        "broker_url": place.redis.url.replace("redis://", f"redis://:{PASSWORD}@"),
+        "policy": {"limits": {"min_workers": 0, "max_workers": 2}, **BY_QUEUE},
+        "autoscaling_options": {"polling_interval": 2},
+    }
+    done = place.deploy("keda", "-vvv", "--diff")
+    assert PASSWORD not in done.stdout + done.stderr
+    login = place.get("secret", "celery-worker-web-keda")
+    assert set(login["data"]) == {"broker-password"}
+    client.rpush("celery\x06\x169", *["a message of the lowest priority"] * 8)
+    wait_until(lambda: place.number() == 2, 90, lambda: f"two workers, there are {place.number()}", every=1)
+    variables = place.get("deployment", "celery-worker-web")["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+    assert variables == [{"secretRef": {"name": "celery-worker-web"}}]
+
+
+def test_cron_jobs_set_the_ceiling_of_a_scaled_object(place: Place) -> None:
+    place.fleet = {"workers": 1, "policy": {**BY_QUEUE, "schedule": {"windows": [ALL_DAY]}}}
+    place.deploy("keda")
+    spec = place.get("scaledobject", "celery-worker-web-scaler")["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 3)
+    wait_until(lambda: place.number() == 2, 60, lambda: f"the floor of 2, there are {place.number()}", every=1)
+    place.cluster.kubectl(
+        "--namespace", place.namespace, "patch", "scaledobject/celery-worker-web-scaler", "--type=merge", "--patch",
+        json.dumps({"spec": {"minReplicaCount": 1, "maxReplicaCount": 9}}),
+    )  # fmt: skip
+    [cron_job] = [each.partition("/")[2] for each in place.ours() if each.startswith("CronJob/")]
+    place.run_job(cron_job)
+    spec = place.get("scaledobject", "celery-worker-web-scaler")["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 3)
+    assert place.may("patch", "scaledobjects.keda.sh/celery-worker-web-scaler")
+    assert not place.may("delete", "scaledobjects.keda.sh/celery-worker-web-scaler")
