@@ -282,6 +282,14 @@ def test_who_may_not_see_secrets_may_do_without_keda() -> None:
         hand(cluster, "policy", [])
 
 
+def test_a_scaled_object_that_may_not_be_seen_is_known_by_its_hpa() -> None:
+    cluster = Cluster()
+    hand(cluster, "keda", KEDA)
+    cluster.forbidden = ["scaledobjects"]
+    with pytest.raises(OperationError, match="HorizontalPodAutoscaler keda-hpa-celery-worker-web-scaler, which"):
+        hand(cluster, "hpa", [hpa()])
+
+
 def test_an_owner_that_does_not_go_is_told() -> None:
     cluster = Cluster()
     hand(cluster, "keda", KEDA)

@@ -112,7 +112,8 @@ def look(api: Api) -> Found:
             else:
                 raise
             continue
-        things = [_thing(kind, value) for value in listed if not made_by_keda(value)]
+        # Where ScaledObjects may not be seen, those at work are known by their HPAs.
+        things = [_thing(kind, value) for value in listed if SCALED_OBJECT in unread or not made_by_keda(value)]
         ours += [thing for thing in things if thing.fleet]
         scalers += [thing for thing in things if kind in OWNERS]
     return Found(tuple(ours), tuple(scalers), tuple(missing), unread)
@@ -121,7 +122,7 @@ def look(api: Api) -> Found:
 def _thing(kind: Kind, value: Object) -> Thing:
     metadata = value["metadata"]
     labels = metadata.get("labels") or {}
-    ours = labels.get(names.COMPONENT_LABEL) == names.SCALER_COMPONENT
+    ours = labels.get(names.COMPONENT_LABEL) == names.SCALER_COMPONENT and not made_by_keda(value)
     return Thing(kind, metadata["name"], (names.fleet_of_labels(labels) or "") if ours else "", value)
 
 
