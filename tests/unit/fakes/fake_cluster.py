@@ -57,6 +57,7 @@ class FakeDeployment:
     generation: int = 1
     revision: int = 1
     paused: bool = False
+    observed_at: float = 0.0
     refused: str = ""
     templates: list[str] = field(default_factory=lambda: ["aaaa"])
 
@@ -297,7 +298,7 @@ class FakeCluster:
             },
             "spec": {"replicas": each.replicas, "paused": each.paused},
             "status": {
-                "observedGeneration": each.generation,
+                "observedGeneration": each.generation - (each.observed_at > self.time.now),
                 "replicas": len(of_it),
                 "updatedReplicas": sum(pod.template == each.template for pod in of_it),
                 "conditions": conditions,

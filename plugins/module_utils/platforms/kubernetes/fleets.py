@@ -25,7 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
 
 REVISION = "deployment.kubernetes.io/revision"
-"""Annotation that counts the templates of a Deployment; that of the newest ReplicaSet is the same."""
+"""Annotation of ReplicaSets that counts the templates of their Deployment; the newest one has the highest."""
 
 NO_PODS = "ReplicaFailure"
 """Condition of a Deployment whose pods are refused, as by a quota."""
@@ -39,7 +39,7 @@ class FleetState:
     :ivar version: of the Deployment; another one is another Deployment, or the same one changed.
     :ivar uid: of the Deployment.
     :ivar generation: rises with each change of what is wanted.
-    :ivar revision: which of its ReplicaSets is the newest.
+    :ivar observed: whether the cluster has acted on what is wanted: there is a ReplicaSet of the newest template.
     :ivar paused: whether somebody paused its rollout, so that changes of its template wait.
     :ivar refused: why no more pods can be made; empty where they can.
     :ivar rolled_out: whether the newest template is that of all workers.
@@ -52,7 +52,7 @@ class FleetState:
     version: str = ""
     uid: str = ""
     generation: int = 0
-    revision: str = ""
+    observed: bool = True
     paused: bool = False
     refused: str = ""
     rolled_out: bool = True
@@ -129,20 +129,25 @@ class Fleets:
     def newest_template(self, state: FleetState) -> str:
         """Which version of the template the Deployment has now, as its pods are labelled.
 
+        What is read here is not older than C(state), so no pod of it is of a newer template than any that is seen.
+
         :raises OperationError: when it cannot be read, or the cluster has not made anything of it yet.
         """
         path = f"/apis/apps/v1/namespaces/{self.namespace}/replicasets"
+        newest, template = -1, ""
         for each in self.api.list(path, selector_text(state.fleet)):
             metadata = each.get("metadata") or {}
             owners = [owner.get("uid") for owner in metadata.get("ownerReferences") or ()]
-            revision = (metadata.get("annotations") or {}).get(REVISION)
-            if state.uid in owners and revision == state.revision:
-                return str((metadata.get("labels") or {}).get(HASH_LABEL) or "")
-        raise OperationError(
-            f"find the newest template of fleet {state.fleet} in namespace {self.namespace}",
-            "no ReplicaSet of its Deployment has the newest revision yet",
-            "Try again in a moment; if that lasts, see whether the cluster's controllers run.",
-        )
+            revision = str((metadata.get("annotations") or {}).get(REVISION))
+            if state.uid in owners and revision.isdecimal() and int(revision) > newest:
+                newest, template = int(revision), str((metadata.get("labels") or {}).get(HASH_LABEL) or "")
+        if not template:
+            raise OperationError(
+                f"find the newest template of fleet {state.fleet} in namespace {self.namespace}",
+                "its Deployment has no ReplicaSet yet",
+                "Try again in a moment; if that lasts, see whether the cluster's controllers run.",
+            )
+        return template
 
     def require_namespace(self) -> None:
         """Tell a namespace that is not there from one without fleets, where that may be asked.
@@ -182,6 +187,7 @@ def _state(fleet: str, deployment: Mapping[str, Any], found: Sequence[Pod]) -> F
         "",
     )
     generation = int(metadata.get("generation") or 0)
+    observed = int(status.get("observedGeneration") or 0) >= generation
     updated, total = int(status.get("updatedReplicas") or 0), int(status.get("replicas") or 0)
     return FleetState(
         fleet,
@@ -190,9 +196,9 @@ def _state(fleet: str, deployment: Mapping[str, Any], found: Sequence[Pod]) -> F
         version=str(metadata.get("resourceVersion") or ""),
         uid=str(metadata.get("uid") or ""),
         generation=generation,
-        revision=str((metadata.get("annotations") or {}).get(REVISION) or ""),
         paused=bool(spec.get("paused")),
         refused=refused,
-        rolled_out=int(status.get("observedGeneration") or 0) >= generation and updated >= total,
+        observed=observed,
+        rolled_out=observed and updated >= total,
         pods=tuple(sorted((pod for pod in found if pod.fleet == fleet and not pod.over), key=lambda pod: pod.name)),
     )

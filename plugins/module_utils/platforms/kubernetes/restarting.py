@@ -28,6 +28,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.tools import Tools
 
+_OBSERVED_WITHIN = 30.0
 _POLL_FIRST = 0.2
 _POLL_MOST = 2.0
 
@@ -73,6 +74,14 @@ def roll(request: RollRequest, tools: Tools, check: bool) -> RollResult:
         return RollResult([], [], {}, [absent_fleet(request.fleet, tools.place)])
     if not state.exists:
         raise unknown_fleet(tried, request.fleet, tools.fleets.names(), tools.place)
+    if request.only_outdated and state.paused:
+        name = object_name(request.fleet)
+        raise OperationError(
+            tried,
+            f"the rollout of the Deployment {name} is paused, so no worker gets another configuration",
+            f"No worker was touched. Run `kubectl -n {tools.fleets.namespace} rollout resume deployment {name}`.",
+        )
+    state = _once_observed(state, tools) if request.only_outdated else state
     newest = tools.fleets.newest_template(state) if request.only_outdated else ""
     judged = {pod.name: _judged(pod, request, newest) for pod in state.current}
     chosen = [pod for pod in state.current if judged[pod.name][0]]
@@ -80,14 +89,23 @@ def roll(request: RollRequest, tools: Tools, check: bool) -> RollResult:
     reasons = {name: reason for name, (_restarts, reason) in judged.items()}
     if check:
         return RollResult([pod.name for pod in chosen], unchanged, reasons)
-    if chosen and request.only_outdated and state.paused:
-        name = object_name(request.fleet)
-        raise OperationError(
-            tried,
-            f"the rollout of the Deployment {name} is paused",
-            f"No worker was touched. Run `kubectl -n {tools.fleets.namespace} rollout resume deployment {name}`.",
-        )
     return _Round(request, tools, tried, state, unchanged, reasons).go_through(chosen)
+
+
+def _once_observed(state: FleetState, tools: Tools) -> FleetState:
+    """Return the fleet when the cluster has taken note of its template: before, nobody looks outdated."""
+    deadline, pause = tools.clock.monotonic() + _OBSERVED_WITHIN, _POLL_FIRST
+    while not state.observed:
+        if tools.clock.monotonic() >= deadline:
+            raise OperationError(
+                f"tell which workers of fleet {state.fleet} are outdated",
+                f"the cluster has not taken note of its Deployment for {_OBSERVED_WITHIN:g} s",
+                "No worker was touched. See whether the cluster's controllers run, and try again.",
+            )
+        tools.clock.sleep(pause)
+        pause = min(_POLL_MOST, pause * 1.5)
+        state = tools.fleets.read(state.fleet)
+    return state
 
 
 def _judged(pod: Pod, request: RollRequest, newest: str) -> tuple[bool, str]:

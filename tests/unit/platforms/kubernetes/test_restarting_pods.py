@@ -111,6 +111,20 @@ def test_outdated_workers_are_replaced_by_their_deployment_and_waited_for(cluste
     assert "delete pods" not in cluster.calls
 
 
+def test_nobody_is_judged_before_the_cluster_has_seen_the_template(cluster: FakeCluster) -> None:
+    deployment = cluster.deployments["web"]
+    deployment.observed_at = cluster.time.now + 3
+    cluster.later.append((cluster.time.now + 2, lambda: cluster.roll_out("web", "bbbb")))
+    assert platform(cluster).roll(RollRequest("web"), check=True).restarted == cluster.of("web")
+    # One of the new template that came between the looks is none of the old.
+    deployment.replicas = 4
+    cluster.settle()
+    new = cluster.of("web")[-1]
+    assert platform(cluster).roll(RollRequest("web"), check=True).unchanged == [new]
+    deployment.observed_at = cluster.time.now + 100
+    assert "has not taken note of its Deployment" in str(failure(cluster))
+
+
 def test_a_paused_or_stuck_rollout_is_told(cluster: FakeCluster) -> None:
     cluster.roll_out("web", "bbbb")
     assert "no worker came up in place of" in str(failure(cluster, wait_timeout=20))
