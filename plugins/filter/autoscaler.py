@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import cluster_objects, role
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import PLATFORMS
 from ansible_collections.muejam.celery.plugins.plugin_utils import templated
+from ansible_collections.muejam.celery.plugins.plugin_utils.manifest_text import as_yaml
 
 
 @templated.takes_undefined
@@ -20,6 +21,11 @@ def autoscaler_problems(settings: Mapping[str, Any], platform: str = PLATFORMS[0
     return [*undefined, *role.problems(given, platform)]
 
 
+def autoscaler_files(found: Sequence[cluster_objects.Object]) -> dict[str, str]:
+    """The objects as YAML, by the names of files."""
+    return {f"{thing['kind'].lower()}.yaml": as_yaml(thing, "autoscaler") for thing in found}
+
+
 class FilterModule:
     """Ansible's way to find filters."""
 
@@ -27,6 +33,7 @@ class FilterModule:
         """Filters by the names that playbooks use."""
         return {
             "autoscaled_fleets": role.scaled,
+            "autoscaler_files": autoscaler_files,
             "autoscaler_leftovers": cluster_objects.names_of_all,
             "autoscaler_objects": cluster_objects.of_role,
             "autoscaler_problems": autoscaler_problems,

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import cluster_owner
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import objects, ownership, settings
+from ansible_collections.muejam.celery.plugins.plugin_utils.manifest_text import as_yaml
 
 
 def cluster_problems(variables: Mapping[str, Any]) -> list[str]:
@@ -39,7 +38,7 @@ def cluster_objects(
 
 def cluster_files(found: Sequence[objects.Object]) -> dict[str, str]:
     """The objects as YAML, by the names of files."""
-    return {objects.file_name(thing): _yaml(thing) for thing in found}
+    return {objects.file_name(thing): as_yaml(thing, "worker") for thing in found}
 
 
 def cluster_leftovers(fleets: Sequence[str], namespace: str) -> list[objects.Object]:
@@ -70,33 +69,6 @@ def cluster_handovers(
         "numbers": {each.fleet: each.number for each in found if each.number is not None},
         "reports": {each.fleet: cluster_owner.lines(each) for each in found if each.fidelity},
     }
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as people read them."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Dumper.add_representer(str, _text)
-
-
-def _yaml(thing: objects.Object) -> str:
-    text: str = yaml.dump(_plain(thing), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"# Written by the role muejam.celery.worker, and written anew at its next run.\n---\n{text}"
-
-
-def _plain(value: Any) -> Any:
-    """In Python's own types: Ansible gives some that YAML would name."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Sequence):
-        return [_plain(one) for one in value]
-    return value
 
 
 class FilterModule:

@@ -55,8 +55,8 @@ THIRD_PARTIES = {
     "autoscaler": {"prometheus_client", "yaml"},
     "simulation": {"matplotlib"},
     "modules": {"ansible"},
-    "plugin_utils": {"ansible", "jinja2"},
-    "filter": {"ansible", "yaml"},
+    "plugin_utils": {"ansible", "jinja2", "yaml"},
+    "filter": {"ansible"},
     "lookup": {"ansible"},
 }
 PURE = {"decide", "observe"}

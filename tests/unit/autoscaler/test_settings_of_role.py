@@ -139,11 +139,10 @@ def test_faults_of_the_settings(changes: dict[str, Any], says: list[str]) -> Non
     assert all(fault.startswith(start) for fault, start in zip(found, says))
 
 
-def test_a_cluster_needs_an_image_and_knows_no_share_of_a_host() -> None:
-    found = list(role.problems({**SETTINGS, "memory_max": "25%"}, "kubernetes"))
-    assert [fault.partition(":")[0] for fault in found] == ["celery_autoscaler_image", "celery_autoscaler_memory_max"]
-    assert not list(role.problems({**SETTINGS, "image": "registry.example/it:1"}, "kubernetes"))
-    assert not list(role.problems({**SETTINGS, "state": "absent"}, "kubernetes"))
+def test_a_cluster_knows_no_share_of_a_host() -> None:
+    [fault] = role.problems({**SETTINGS, "memory_max": "25%"}, "kubernetes")
+    assert fault.startswith("celery_autoscaler_memory_max: no share of a host in a cluster")
+    assert not list(role.problems({**SETTINGS, "memory_max": "25%"}))
 
 
 @pytest.mark.parametrize(("interval", "seconds"), [("5s", 60), ("1m", 180), (0.5, 60)])

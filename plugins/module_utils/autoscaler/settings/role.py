@@ -23,11 +23,6 @@ def problems(settings: Mapping[str, Any], platform: str = DEFAULT) -> Iterator[s
     for name, key in VARIABLES.items():
         if name in settings:
             yield from checks.of_value(key, settings[name], f"celery_autoscaler_{name}")
-    if platform == KUBERNETES and settings.get("image") == "" and settings.get("state") == "present":
-        yield (
-            "celery_autoscaler_image: missing, name the image of the autoscaler; "
-            "roles/autoscaler/files/Containerfile says how to build it"
-        )
     if platform == KUBERNETES and str(settings.get("memory_max", "")).endswith("%"):
         yield "celery_autoscaler_memory_max: no share of a host in a cluster, write it as 256M"
 
