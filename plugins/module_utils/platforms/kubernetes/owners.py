@@ -10,10 +10,13 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import object_name
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.scalers import (
+    HPA,
+    SCALED_OBJECT,
+    scales,
+)
 
-_KEDA = "ScaledObject"
 _PAUSED = "autoscaling.keda.sh/paused"
 
 
@@ -26,11 +29,14 @@ def refuse_second_owner(api: Api, namespace: str, fleet: str, tried: str, before
     scaled = _scaled_object(_scaled_objects(api, namespace), fleet)
     if scaled is not None:
         raise _of_keda(scaled, tried, before)
-    path = f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"
-    for each in api.list(path):
-        if _targets((each.get("spec") or {}).get("scaleTargetRef"), fleet):
+    for each in api.list(HPA.path(namespace)):
+        if scales(each, fleet):
             name = each["metadata"]["name"]
-            keda = [owner["name"] for owner in each["metadata"].get("ownerReferences") or () if owner["kind"] == _KEDA]
+            keda = [
+                owner["name"]
+                for owner in each["metadata"].get("ownerReferences") or ()
+                if owner["kind"] == SCALED_OBJECT.kind
+            ]
             if keda:
                 raise _of_keda(keda[0], tried, before)
             raise OperationError(
@@ -55,7 +61,7 @@ def _of_keda(scaled: str, tried: str, before: int) -> OperationError:
 
 def _scaled_objects(api: Api, namespace: str) -> list[dict[str, Any]]:
     try:
-        return api.list(f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects")
+        return api.list(SCALED_OBJECT.path(namespace))
     except Refused as error:
         # Without KEDA there are none. Where they may not be read, those at work are seen by the HPAs that KEDA makes.
         if error.no_such_api or error.status == 403:
@@ -66,12 +72,6 @@ def _scaled_objects(api: Api, namespace: str) -> list[dict[str, Any]]:
 def _scaled_object(found: Iterable[Mapping[str, Any]], fleet: str) -> str | None:
     for each in found:
         annotations = each["metadata"].get("annotations") or {}
-        if _targets((each.get("spec") or {}).get("scaleTargetRef"), fleet) and annotations.get(_PAUSED) != "true":
+        if scales(each, fleet) and annotations.get(_PAUSED) != "true":
             return str(each["metadata"]["name"])
     return None
-
-
-def _targets(target: Any, fleet: str) -> bool:
-    # KEDA leaves the kind out for a Deployment.
-    target = target or {}
-    return bool(target.get("name") == object_name(fleet) and target.get("kind", "Deployment") == "Deployment")
