@@ -25,9 +25,10 @@ from muejam_cluster.kubectl_image import ensure_kubectl
 OURS = "app.kubernetes.io/managed-by=muejam.celery,app.kubernetes.io/component=autoscaling"
 KINDS = "cronjobs,scaledobjects,hpa,triggerauthentications,secrets,rolebindings,roles,serviceaccounts"
 ALL_DAY = {"name": "all-day", "min_workers": 2, "max_workers": 3}
+# Nobody shrinks the fleet while a test looks.
 BY_QUEUE = {
     "scale_up": {"any": [{"metric": "queue_depth", "above": 10}]},
-    "scale_down": {"all": [{"metric": "queue_depth", "below": 2, "for": "5s"}]},
+    "scale_down": {"all": [{"metric": "queue_depth", "below": 2, "for": "10m"}]},
 }
 PASSWORD = "not-a-real-password-0123"
 
@@ -102,9 +103,12 @@ class Place:
         self.cluster.kubectl(*within, "wait", "job/by-hand", "--for=condition=Complete", "--timeout=60s")
         self.cluster.kubectl(*within, "delete", "job/by-hand")
 
-    def send(self, count: int, seconds: float) -> None:
-        load = ["--count", str(count), "--min", str(seconds), "--max", str(seconds)]
-        path = {"CELERY_BROKER_URL": self.redis.url, "PYTHONPATH": str(CHECKOUT / "demo" / "app")}
+    def send(self, count: int, seconds: float, priority: int = 5) -> None:
+        load = ["--count", str(count), "--min", str(seconds), "--max", str(seconds), "--priority", str(priority)]
+        path = {
+            "CELERY_BROKER_URL": self.fleet.get("broker_url", self.redis.url),
+            "PYTHONPATH": str(CHECKOUT / "demo" / "app"),
+        }
         run([sys.executable, "-m", "celery_demo.send", *load], env=path)
 
 
@@ -217,8 +221,7 @@ def test_keda_scales_a_burst_and_switching_leaves_one_owner(place: Place) -> Non
 
 
 def test_keda_reads_a_broker_with_a_password(place: Place) -> None:
-    client = place.redis.client()
-    client.config_set("requirepass", PASSWORD)
+    place.redis.client().config_set("requirepass", PASSWORD)
     place.fleet = {
         "workers": 0,
         "broker_url": place.redis.url.replace("redis://", f"redis://:{PASSWORD}@"),
@@ -229,7 +232,8 @@ def test_keda_reads_a_broker_with_a_password(place: Place) -> None:
     assert PASSWORD not in done.stdout + done.stderr
     login = place.get("secret", "celery-worker-web-keda")
     assert set(login["data"]) == {"broker-password"}
-    client.rpush("celery\x06\x169", *["a message of the lowest priority"] * 8)
+    # Of one priority, in a list that the bare name does not show.
+    place.send(20, 5, priority=9)
     wait_until(lambda: place.number() == 2, 90, lambda: f"two workers, there are {place.number()}", every=1)
     variables = place.get("deployment", "celery-worker-web")["spec"]["template"]["spec"]["containers"][0]["envFrom"]
     assert variables == [{"secretRef": {"name": "celery-worker-web"}}]
