@@ -61,3 +61,17 @@ def test_every_apply_is_the_api_servers_and_names_its_manager() -> None:
             assert options["apply"] is True
             apply = options["server_side_apply"]
             assert apply == "{{ __celery_worker_apply }}" or apply["field_manager"] == "muejam.celery.workers"
+
+
+def test_the_number_changes_hands_before_anybody_sets_it() -> None:
+    [fleets] = tasks_of("main.yml")
+    order = [task["name"] for task in fleets["block"]]
+    # A ScaledObject wants a Deployment to be there. One that is left would start again what is drained to go.
+    assert order.index("Configure") < order.index("Autoscaling") < order.index("Service") < order.index("Remove")
+    first, *_others = tasks_of("check.yml")
+    assert first["check_mode"] is True
+    [real] = [task for task in tasks_of("autoscaling.yml") if "muejam.celery.hand_over" in task]
+    assert real["muejam.celery.hand_over"] == first["muejam.celery.hand_over"]
+    # Whatever part of the role is run, nobody else has the number when it is set or the fleet goes.
+    [include] = [task for task in fleets["block"] if task["name"] == "Autoscaling"]
+    assert {"worker_configure", "worker_service", "worker_remove"} <= set(include["tags"])
