@@ -35,7 +35,11 @@ def run(path: str, out: TextIO | None = None) -> None:
     :param out: where the log goes, by default standard output.
     :raises OperationError: when it cannot begin.
     """
-    streams = Streams(lambda name: around.platform.fleet_of(name))
+    def fleet_of(name: str) -> str | None:
+        # The platform asks for heartbeats, and they for the platform.
+        return around.platform.fleet_of(name)
+
+    streams = Streams(fleet_of)
     around = surroundings(load_configuration(path), streams.heartbeats)
     daemon = Daemon(
         load=lambda: load_configuration(path),

@@ -44,14 +44,16 @@ class Connection:
     origin: str
 
 
-def connect(place: Place, environment: Mapping[str, str] = os.environ, account: Path = ACCOUNT) -> Connection:
+def connect(place: Place, environment: Mapping[str, str] | None = None, account: Path = ACCOUNT) -> Connection:
     """Find the way to a cluster. Nothing is sent.
 
     What the caller does not name is taken from C(K8S_AUTH_KUBECONFIG) and C(K8S_AUTH_CONTEXT), as modules of
     kubernetes.core do. In a pod without any of them it is the pod's own cluster.
 
+    :param environment: of this process unless it is given.
     :raises OperationError: when there is none, or a library is missing.
     """
+    environment = os.environ if environment is None else environment
     kubeconfig = place.kubeconfig or environment.get("K8S_AUTH_KUBECONFIG")
     context = place.context or environment.get("K8S_AUTH_CONTEXT")
     if urllib3 is None:

@@ -126,7 +126,7 @@ def _volumes(fleet: Mapping[str, Any]) -> list[dict[str, Any]]:
         # Written every second: not to a disk.
         {"name": "status", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
         {"name": "tmp", "emptyDir": {}},
-        *({"name": f"writable-{number}", "emptyDir": {}} for number, _ in enumerate(_writable(fleet), 1)),
+        *({"name": f"writable-{number + 1}", "emptyDir": {}} for number in range(len(_writable(fleet)))),
     ]
 
 
