@@ -1,0 +1,217 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook deploy on a real cluster: fleets come, work, change drained and go; what cannot be done is explained."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from broker_servers import RedisServer
+
+from muejam_bed.shell import CHECKOUT, BedError, run, wait_until
+from muejam_cluster.access import Cluster
+from muejam_cluster.images import DEMO
+
+SECRET = "not-a-real-secret-0123456789"
+LABEL = "app.kubernetes.io/managed-by=muejam.celery"
+KINDS = "deployments,pods,secrets,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies"
+
+
+@dataclass
+class Place:
+    """A host of an inventory that stands for a namespace of the cluster."""
+
+    cluster: Cluster
+    namespace: str
+    redis: RedisServer
+    scratch: Path
+    fleet: dict[str, Any] = field(default_factory=dict)
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def deploy(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        fleet = {
+            "name": "web",
+            "image": DEMO,
+            "app": "celery_demo",
+            "queues": ["celery"],
+            "concurrency": 1,
+            "acks_late": True,
+            "broker_url": self.redis.url,
+            "result_backend": self.redis.url,
+            "environment": {"DEMO_SECRET": SECRET},
+            "read_write_paths": ["/var/lib/celery-demo"],
+            "drain_timeout": 60,
+            "start_timeout": 60,
+            **self.fleet,
+        }
+        host = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "celery_worker_platform": "kubernetes",
+            "celery_worker_kubeconfig": str(self.cluster.kubeconfig),
+            "celery_worker_namespace": self.namespace,
+            "celery_worker_rollout_timeout": 60,
+            "celery_worker_fleets": [fleet],
+            **self.variables,
+        }
+        inventory = self.scratch / "inventory.yml"
+        inventory.write_text(yaml.safe_dump({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
+        return run([*command, "muejam.celery.deploy", *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
+
+    def there(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.cluster.get("--namespace", self.namespace, KINDS, "--selector", LABEL)[
+            "items"
+        ]
+        return found
+
+    def deployment(self) -> dict[str, Any]:
+        return self.cluster.get("--namespace", self.namespace, "deployment", "celery-worker-web")
+
+    def pods(self) -> set[str]:
+        return {one["metadata"]["name"] for one in self.there() if one["kind"] == "Pod"}
+
+    def send(self, count: int, seconds: float) -> None:
+        load = ["--count", str(count), "--min", str(seconds), "--max", str(seconds)]
+        program = [sys.executable, "-m", "celery_demo.send", *load]
+        path = {"CELERY_BROKER_URL": self.redis.url, "PYTHONPATH": str(CHECKOUT / "demo" / "app")}
+        run(program, env=path)
+
+    def finished(self) -> int:
+        return len(self.redis.client().keys("celery-task-meta-*"))
+
+    def active(self) -> int:
+        return int(self.redis.client().hlen("unacked"))
+
+
+@pytest.fixture
+def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path) -> Place:
+    return Place(cluster, namespace, redis, tmp_path)
+
+
+def changed(done: subprocess.CompletedProcess[str]) -> int:
+    [number] = re.findall(r"^cluster .*changed=(\d+)", done.stdout, re.M)
+    return int(number)
+
+
+def test_a_fleet_comes_works_changes_drained_and_goes(place: Place) -> None:
+    place.fleet = {"workers": 2}
+    rehearsal = place.deploy("--check", "--diff")
+    assert changed(rehearsal) > 0
+    assert place.there() == []
+
+    first = place.deploy("-vvv", "--diff")
+    coded = base64.b64encode(SECRET.encode()).decode()
+    for output in (rehearsal, first):
+        assert SECRET not in output.stdout + output.stderr
+        assert coded not in output.stdout + output.stderr
+    before = place.pods()
+    assert len(before) == 2
+    place.send(20, 0.1)
+    wait_until(lambda: place.finished() == 20, 60, "20 tasks are done")
+    again = place.deploy()
+    assert changed(again) == 0, again.stdout
+
+    # Another secret: pods that run a task finish it, while the next ones take over.
+    place.send(2, 8)
+    wait_until(lambda: place.active() >= 2, 30, "both workers have a task")
+    place.fleet["environment"] = {"DEMO_SECRET": "another-" + SECRET}
+    rolled = place.deploy("--diff", "-vvv")
+    assert "muejam.celery/environment" in rolled.stdout
+    assert SECRET not in rolled.stdout + rolled.stderr
+    assert not before & place.pods()
+    assert place.finished() == 22
+
+    place.send(1, 8)
+    wait_until(lambda: place.active() == 1, 30, "a worker has a task")
+    place.fleet = {"state": "absent"}
+    rehearsal = place.deploy("--check")
+    assert changed(rehearsal) > 0
+    assert len(place.pods()) == 2
+    assert changed(place.deploy()) > 0
+    assert place.finished() == 23
+    assert place.there() == []
+    assert changed(place.deploy()) == 0
+
+
+def test_the_number_of_workers_is_left_to_whom_it_belongs(place: Place) -> None:
+    place.fleet = {"workers": 1, "policy": {}}
+    place.deploy()
+    scale = ["--namespace", place.namespace, "scale", "deployment/celery-worker-web"]
+    place.cluster.kubectl(*scale, "--replicas=2")
+    place.fleet["log_level"] = "WARNING"
+    assert changed(place.deploy()) > 0
+    assert place.deployment()["spec"]["replicas"] == 2
+    assert changed(place.deploy()) == 0
+
+    # Without a policy the inventory decides, also over somebody's kubectl.
+    place.fleet = {"workers": 1, "log_level": "WARNING"}
+    assert changed(place.deploy()) > 0
+    assert place.deployment()["spec"]["replicas"] == 1
+    assert changed(place.deploy()) == 0
+
+    # An inventory that names it no more is told of it, and leaves it alone.
+    place.fleet = {"name": "mail", "workers": 0}
+    done = place.deploy()
+    assert f"There is a fleet web in namespace {place.namespace}" in done.stdout
+    assert len(place.pods()) == 1
+
+
+def test_what_cannot_be_done_says_why(place: Place) -> None:
+    # One fault that the schema has, and one that only the API server knows.
+    memory = {"containers": [{"name": "worker", "resources": {"limits": {"memory": "x"}}}]}
+    for spec, says in (({"nodeSelector": 5}, "Deployment celery-worker-web: "), (memory, "quantities must match")):
+        place.fleet = {"pod_options": {"spec": spec}}
+        refused = place.deploy(check=False)
+        assert refused.returncode != 0
+        assert says in refused.stdout
+    assert place.there() == []
+
+    place.fleet = {"image": "registry.invalid/none:1", "pull_policy": "Never"}
+    refused = place.deploy(check=False)
+    assert "ErrImageNeverPull" in refused.stdout
+    assert "roll out the fleet web in namespace" in refused.stdout
+
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "1"}}}
+    place.cluster.apply(place.namespace, [quota])
+    place.fleet = {"workers": 2}
+    refused = place.deploy(check=False)
+    assert "exceeded quota: few" in refused.stdout
+
+    place.variables = {"celery_worker_namespace": "not-there"}
+    # Quoted, and quoted again.
+    assert re.search(r'namespaces [\\"]+not-there[\\"]+ not found', place.deploy(check=False).stdout)
+
+
+def test_rendered_objects_are_what_a_deployment_puts_there(place: Place) -> None:
+    place.variables = {"celery_worker_render_to": str(place.scratch / "out"), "celery_worker_kubeconfig": "/nowhere"}
+    assert changed(place.deploy()) > 0
+    assert changed(place.deploy()) == 0
+    files = sorted(path.name for path in (place.scratch / "out/web").iterdir())
+    assert files == [
+        "configmap.yaml",
+        "deployment.yaml",
+        "poddisruptionbudget.yaml",
+        "secret.yaml",
+        "serviceaccount.yaml",
+    ]
+    assert (place.scratch / "out/web/secret.yaml").stat().st_mode & 0o077 == 0
+    for dry in ("--dry-run=server", "--server-side"):
+        try:
+            place.cluster.kubectl("apply", "--filename", str(place.scratch / "out/web"), dry)
+        except BedError as error:
+            pytest.fail(str(error))
+    place.variables = {}
+    # The same objects, under another field manager: nothing of them changes, and nothing is rolled out again.
+    generation = place.deployment()["metadata"]["generation"]
+    place.deploy()
+    assert place.deployment()["metadata"]["generation"] == generation
