@@ -35,6 +35,7 @@ def run(path: str, out: TextIO | None = None) -> None:
     :param out: where the log goes, by default standard output.
     :raises OperationError: when it cannot begin.
     """
+
     def fleet_of(name: str) -> str | None:
         # The platform asks for heartbeats, and they for the platform.
         return around.platform.fleet_of(name)
