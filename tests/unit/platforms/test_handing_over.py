@@ -189,7 +189,7 @@ def test_each_switch_removes_the_old_owner_first_and_leaves_nothing() -> None:
 def test_who_acts_goes_before_what_it_needs() -> None:
     cluster = Cluster()
     hand(cluster, "keda", [*KEDA, JOB])
-    cluster.calls = []
+    cluster.calls, before = [], cluster.now
     hand(cluster, "hpa", [hpa()])
     assert cluster.calls == [
         "delete cronjobs celery-worker-web-0800-12345",
@@ -198,7 +198,7 @@ def test_who_acts_goes_before_what_it_needs() -> None:
         "delete secrets celery-worker-web-keda",
         "apply horizontalpodautoscalers celery-worker-web-scaler",
     ]
-    assert cluster.now == 3.0, "it waited for the HPA that KEDA had made"
+    assert cluster.now - before == 3.0, "it waited for the HPA that KEDA had made"
 
 
 def test_a_check_changes_nothing_and_says_what_would_be() -> None:
@@ -313,6 +313,15 @@ def test_keda_that_does_not_begin_is_told_with_its_reason() -> None:
     cluster = Cluster()
     cluster.ready = "False"
     with pytest.raises(OperationError, match="it is not ready after 5s: no such Secret"):
+        hand(cluster, "keda", KEDA)
+
+
+def test_keda_that_has_made_its_hpa_has_begun_whatever_else_it_says() -> None:
+    cluster = Cluster()
+    cluster.ready = "Unknown"
+    hand(cluster, "keda", KEDA)
+    del cluster.objects["horizontalpodautoscalers", "keda-hpa-celery-worker-web-scaler"]
+    with pytest.raises(OperationError, match="it is not ready after 5s"):
         hand(cluster, "keda", KEDA)
 
 

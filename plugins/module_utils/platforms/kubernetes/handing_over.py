@@ -34,6 +34,9 @@ EVERY = 1.0
 GONE_WITHIN = 60.0
 """Seconds for an old owner to go. KEDA's operator has to let its own go."""
 
+LOOKED_AT_WITHIN = 3.0
+"""Seconds within which KEDA looks at a change."""
+
 METRICS = "/apis/metrics.k8s.io/v1beta1"
 
 NOBODY = "none"
@@ -103,6 +106,9 @@ def hand_over(
     _remove(api, stale, clock)
     for thing, _after in changes:
         _apply(api, thing)
+    if any(thing.kind == SCALED_OBJECT for thing, _after in changes):
+        # What it says of the one before stands until it has looked at this one.
+        clock.sleep(LOOKED_AT_WITHIN)
     _await_keda(api, things, ready_within, clock)
     return outcome
 
@@ -240,8 +246,9 @@ def _await_keda(api: Api, things: Sequence[Thing], ready_within: float, clock: C
     until = clock.monotonic() + ready_within
     for thing in things:
         while thing.kind == SCALED_OBJECT:
-            condition = _condition(api.get(thing.kind.path(api.namespace, thing.name)), "Ready")
-            if condition.get("status") == "True":
+            value = api.get(thing.kind.path(api.namespace, thing.name))
+            condition = _condition(value, "Ready")
+            if condition.get("status") == "True" or (condition.get("status") != "False" and _has_hpa(api, value)):
                 break
             if clock.monotonic() >= until:
                 said = condition.get("message") or "nobody says anything of it"
@@ -253,6 +260,17 @@ def _await_keda(api: Api, things: Sequence[Thing], ready_within: float, clock: C
                     "then deploy again.",
                 )
             clock.sleep(EVERY)
+
+
+def _has_hpa(api: Api, scaled_object: Mapping[str, Any]) -> bool:
+    """Whether KEDA has made its HPA. Its conditions may be unknown for long then: two parts of it write them.
+
+    Tried with KEDA 2.21: they were C(True), and C(Unknown) some seconds later, while all of it worked.
+    """
+    uid = scaled_object["metadata"]["uid"]
+    return any(
+        owner.get("uid") == uid for each in _listed(api, HPA) for owner in each["metadata"].get("ownerReferences") or ()
+    )
 
 
 def _condition(value: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
