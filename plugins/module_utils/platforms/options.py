@@ -41,7 +41,7 @@ def open_from(params: Mapping[str, Any]) -> RollingPlatform:
 
     :raises OperationError: when there is no way there.
     """
-    return open_platform(params["platform"], Place(**{name: params[name] for name in _OF_CLUSTERS}))
+    return open_platform(params["platform"], Place(**{name: params[name] or None for name in _OF_CLUSTERS}))
 
 
 def runs_here(params: Mapping[str, Any]) -> bool:
@@ -54,7 +54,7 @@ def faults(params: Mapping[str, Any]) -> Iterator[str]:
     fleet = params["fleet"]
     if fleet is not None and not is_fleet_name(fleet):
         yield f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
-    idle = [name for name in _OF_CLUSTERS if runs_here(params) and params.get(name) is not None]
+    idle = [name for name in _OF_CLUSTERS if runs_here(params) and params.get(name)]
     if idle:
         platform = params.get("platform", DEFAULT)
         yield f"{', '.join(idle)}: not for platform {platform}; leave out, or set platform: kubernetes"
