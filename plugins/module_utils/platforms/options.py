@@ -41,7 +41,8 @@ def open_from(params: Mapping[str, Any]) -> RollingPlatform:
 
     :raises OperationError: when there is no way there.
     """
-    return open_platform(params["platform"], Place(**{name: params[name] or None for name in _OF_CLUSTERS}))
+    kubeconfig, context, namespace = (params[name] or None for name in _OF_CLUSTERS)
+    return open_platform(params["platform"], Place(kubeconfig, context, namespace))
 
 
 def runs_here(params: Mapping[str, Any]) -> bool:
