@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -100,16 +100,13 @@ def run_script(host: str, script: str) -> None:
 
 
 @contextmanager
-def committed(name: str, release: str, purpose: str, *, changes: Sequence[str] = ()) -> Iterator[str]:
-    """Give a bare host, by its name, and make an image of what became of it.
-
-    The changes are instructions of a Dockerfile (C(USER 1000)).
-    """
+def committed(name: str, release: str, purpose: str) -> Iterator[str]:
+    """Give a bare host, by its name, and make an image of what became of it."""
     host = f"muejam-{checkout_key()}-{purpose}-{release}"
     container.up(host, release, fresh=True)
     try:
         yield host
         container.docker("stop", host)
-        container.docker("commit", *(f"--change={change}" for change in changes), host, name)
+        container.docker("commit", host, name)
     finally:
         container.down(host)

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from muejam_bed import demo_app
+from muejam_bed import container, demo_app
 from muejam_bed.image import exists, tag
 from muejam_bed.prepared import APP_REQUIREMENTS, committed, run_script
 from muejam_bed.shell import CHECKOUT, one_at_a_time, run, say
@@ -23,16 +23,15 @@ DEMO = "muejam-celery-demo:dev"
 """The demo's application, as a user without rights. A pod gives its command: C(celery --app celery_demo worker)."""
 RELEASE = "bookworm"
 _USER = 1000
-_CHANGES = (
-    f"USER {_USER}:{_USER}",
-    # What it is made from is a host of systemd, which is stopped by another signal.
-    "STOPSIGNAL SIGTERM",
-    f"WORKDIR {demo_app.APP}",
-    # That of a host with systemd, of which it is made, would be sent to pods as well.
-    "STOPSIGNAL SIGTERM",
-    f"ENV PATH={demo_app.APP}/venv/bin:/usr/bin:/bin PYTHONUNBUFFERED=1",
-    'CMD ["celery", "--app", "celery_demo", "worker", "--loglevel", "info"]',
-)
+# What it is made from is a host of systemd, which is stopped by another signal. "docker commit" cannot change that.
+_DOCKERFILE = f"""
+FROM {{made_from}}
+USER {_USER}:{_USER}
+STOPSIGNAL SIGTERM
+WORKDIR {demo_app.APP}
+ENV PATH={demo_app.APP}/venv/bin:/usr/bin:/bin PYTHONUNBUFFERED=1
+CMD ["celery", "--app", "celery_demo", "worker", "--loglevel", "info"]
+"""
 _SETUP = """
 set -eu
 export DEBIAN_FRONTEND=noninteractive
@@ -65,14 +64,16 @@ def ensure_pause() -> str:
 def ensure_demo() -> str:
     """Return the name of the image of the demo's application, made anew when its code or what it needs changed."""
     setup = _SETUP.format(app=demo_app.APP, requirements=" ".join(f"'{one}'" for one in APP_REQUIREMENTS))
-    recipe = json.dumps([tag(RELEASE), setup, _CHANGES, demo_app.fingerprint()])
+    recipe = json.dumps([tag(RELEASE), setup, _DOCKERFILE, demo_app.fingerprint()])
     # Others may have another state of the application, so what is made has a name of its own.
     name = f"{DEMO.partition(':')[0]}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    made_from = f"{name}-host"
     with one_at_a_time("demo-image"):
         if not exists(name):
             say("making the image of the demo's application (a minute, once)")
-            with committed(name, RELEASE, "demo-image", changes=_CHANGES) as host:
+            with committed(made_from, RELEASE, "demo-image") as host:
                 run_script(host, setup)
                 demo_app.bring(host)
+            container.docker("build", "--quiet", f"--tag={name}", "-", stdin=_DOCKERFILE.format(made_from=made_from))
     run(["docker", "tag", name, DEMO])
     return DEMO
