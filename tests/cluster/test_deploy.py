@@ -38,6 +38,9 @@ class Place:
     variables: dict[str, Any] = field(default_factory=dict)
 
     def deploy(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.play("deploy", *arguments, check=check)
+
+    def play(self, playbook: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         fleet = {
             "name": "web",
             "image": DEMO,
@@ -55,6 +58,7 @@ class Place:
         }
         host = {
             "ansible_connection": "local",
+            "ansible_become": False,
             "ansible_python_interpreter": sys.executable,
             "celery_worker_platform": "kubernetes",
             "celery_worker_kubeconfig": str(self.cluster.kubeconfig),
@@ -66,7 +70,7 @@ class Place:
         inventory = self.scratch / "inventory.yml"
         inventory.write_text(yaml.safe_dump({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
-        return run([*command, "muejam.celery.deploy", *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
+        return run([*command, f"muejam.celery.{playbook}", *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
 
     def there(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.cluster.get("--namespace", self.namespace, KINDS, "--selector", LABEL)[
@@ -164,6 +168,30 @@ def test_the_number_of_workers_is_left_to_whom_it_belongs(place: Place) -> None:
     done = place.deploy()
     assert f"There is a fleet web in namespace {place.namespace}" in done.stdout
     assert len(place.pods()) == 1
+
+
+def test_the_other_playbooks_work_on_it(place: Place) -> None:
+    place.fleet = {"workers": 1}
+    place.deploy()
+    grown = place.play("scale", "-e", "fleet=web", "-e", "workers=3")
+    assert "web on cluster: 1 -> 3 workers, 2 started" in grown.stdout
+    assert len(place.pods()) == 3
+    place.send(4, 5)
+    wait_until(lambda: place.active() >= 3, 30, "every worker has a task")
+    assert "3 wanted, 3 running" in place.play("status").stdout
+    assert changed(place.play("scale", "-e", "fleet=web", "-e", "workers=1")) == 1
+    before = place.pods()
+    assert changed(place.play("rolling_restart", "-e", "fleet=web", "-e", "only=all")) == 1
+    assert len(place.pods()) == 1
+    assert not before & place.pods()
+    wait_until(lambda: place.finished() == 4, 60, "no task is lost")
+    place.send(1, 5)
+    wait_until(lambda: place.active() == 1, 30, "the worker has a task")
+    assert "web 1 -> 0 workers, 1 drained" in place.play("drain", "-e", "fleet=web").stdout
+    assert (place.finished(), place.pods()) == (5, set())
+    refused = place.play("autoscale", "-e", "fleet=web", check=False)
+    assert refused.returncode != 0
+    assert "cluster stands for a cluster" in refused.stdout
 
 
 def test_what_cannot_be_done_says_why(place: Place) -> None:
