@@ -38,7 +38,14 @@ class Place:
     variables: dict[str, Any] = field(default_factory=dict)
 
     def deploy(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.play("deploy", *arguments, check=check)
+        return self.play("muejam.celery.deploy", *arguments, check=check)
+
+    def deploy_workers(self) -> subprocess.CompletedProcess[str]:
+        """Have the role alone, for whose fleets an engine somewhere else sets the number."""
+        playbook = self.scratch / "workers.yml"
+        play = {"hosts": "celery_workers", "gather_facts": False, "roles": ["muejam.celery.worker"]}
+        playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
+        return self.play(str(playbook))
 
     def play(self, playbook: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         fleet = {
@@ -70,7 +77,7 @@ class Place:
         inventory = self.scratch / "inventory.yml"
         inventory.write_text(yaml.safe_dump({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
-        return run([*command, f"muejam.celery.{playbook}", *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
+        return run([*command, playbook, *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
 
     def there(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.cluster.get("--namespace", self.namespace, KINDS, "--selector", LABEL)[
@@ -149,13 +156,13 @@ def test_a_fleet_comes_works_changes_drained_and_goes(place: Place) -> None:
 
 def test_the_number_of_workers_is_left_to_whom_it_belongs(place: Place) -> None:
     place.fleet = {"workers": 1, "policy": {}}
-    place.deploy()
+    place.deploy_workers()
     scale = ["--namespace", place.namespace, "scale", "deployment/celery-worker-web"]
     place.cluster.kubectl(*scale, "--replicas=2")
     place.fleet["log_level"] = "WARNING"
-    assert changed(place.deploy()) > 0
+    assert changed(place.deploy_workers()) > 0
     assert place.deployment()["spec"]["replicas"] == 2
-    assert changed(place.deploy()) == 0
+    assert changed(place.deploy_workers()) == 0
 
     # Without a policy the inventory decides, also over somebody's kubectl.
     place.fleet = {"workers": 1, "log_level": "WARNING"}
@@ -173,23 +180,23 @@ def test_the_number_of_workers_is_left_to_whom_it_belongs(place: Place) -> None:
 def test_the_other_playbooks_work_on_it(place: Place) -> None:
     place.fleet = {"workers": 1}
     place.deploy()
-    grown = place.play("scale", "-e", "fleet=web", "-e", "workers=3")
+    grown = place.play("muejam.celery.scale", "-e", "fleet=web", "-e", "workers=3")
     assert "web on cluster: 1 -> 3 workers, 2 started" in grown.stdout
     assert len(place.pods()) == 3
     place.send(4, 5)
     wait_until(lambda: place.active() >= 3, 30, "every worker has a task")
-    assert "3 wanted, 3 running" in place.play("status").stdout
-    assert changed(place.play("scale", "-e", "fleet=web", "-e", "workers=1")) == 1
+    assert "3 wanted, 3 running" in place.play("muejam.celery.status").stdout
+    assert changed(place.play("muejam.celery.scale", "-e", "fleet=web", "-e", "workers=1")) == 1
     before = place.pods()
-    assert changed(place.play("rolling_restart", "-e", "fleet=web", "-e", "only=all")) == 1
+    assert changed(place.play("muejam.celery.rolling_restart", "-e", "fleet=web", "-e", "only=all")) == 1
     assert len(place.pods()) == 1
     assert not before & place.pods()
     wait_until(lambda: place.finished() == 4, 60, "no task is lost")
     place.send(1, 5)
     wait_until(lambda: place.active() == 1, 30, "the worker has a task")
-    assert "web 1 -> 0 workers, 1 drained" in place.play("drain", "-e", "fleet=web").stdout
+    assert "web 1 -> 0 workers, 1 drained" in place.play("muejam.celery.drain", "-e", "fleet=web").stdout
     assert (place.finished(), place.pods()) == (5, set())
-    refused = place.play("autoscale", "-e", "fleet=web", check=False)
+    refused = place.play("muejam.celery.autoscale", "-e", "fleet=web", check=False)
     assert refused.returncode != 0
     assert "cluster stands for a cluster" in refused.stdout
 
