@@ -545,7 +545,7 @@ def main() -> None:
     file = FleetFile(params["state_path"] or default_path(params["fleet"]), params["fleet"])
     asked = OneCycle(file, policy, params["apply"], module.check_mode, parse_duration(params["forget_after"]))
     try:
-        if not several:
+        if not several and (params["apply"] or options.runs_here(params)):
             options.open_from(params).require_access(f"autoscale fleet {params['fleet']}")
         refuse_where_the_daemon_does_it(params)
         with contextlib.nullcontext() if module.check_mode else file.alone():

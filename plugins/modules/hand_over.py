@@ -44,7 +44,7 @@ options:
     type: str
   namespace:
     description:
-      - Namespace of the fleets. Without it E(K8S_AUTH_NAMESPACE) or that of the context.
+      - Namespace of the fleets. Without it that of the context.
     type: str
   ready_timeout:
     description:

@@ -20,21 +20,26 @@ _TAKEN = {
     ("spec", "terminationGracePeriodSeconds"): "use the key drain_timeout",
     ("spec", "restartPolicy"): "a Deployment restarts what ends: remove it",
 }
-_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/instance")
+_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
+_MERGED_BY = {"volumeMounts": "mountPath"}
+"""By which of their fields elements of these lists are the same, as the API has it; others go by C(name)."""
 
 
-def merged(below: Any, above: Any) -> Any:
-    """`above` laid over `below`, as the API itself merges by names.
+def merged(below: Any, above: Any, field: str = "") -> Any:
+    """`above` laid over `below`, as the API itself merges.
 
-    Dictionaries add up, and so do lists whose elements all have a `name`; other lists and values are replaced, and
-    None takes out.
+    Dictionaries add up, and so do lists whose elements all have a `name`, or as mounts of volumes a path; other lists
+    and values are replaced, and None takes out.
+
+    :param field: the one that has them.
     """
     if isinstance(below, Mapping) and isinstance(above, Mapping):
-        both = {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
+        both = {**below, **{key: merged(below.get(key), value, key) for key, value in above.items()}}
         return {key: value for key, value in both.items() if value is not None}
-    if _has_names(below) and _has_names(above):
-        ours = {one["name"]: one for one in below}
-        theirs = {one["name"]: one for one in above}
+    key = _MERGED_BY.get(field, "name")
+    if _all_have(key, below) and _all_have(key, above):
+        ours = {one[key]: one for one in below}
+        theirs = {one[key]: one for one in above}
         return [merged(ours.get(name), theirs.get(name, ours.get(name))) for name in {**ours, **theirs}]
     if isinstance(above, Mapping):
         return merged({}, above)
@@ -50,8 +55,8 @@ def added(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _has_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, Mapping) and "name" in one for one in value)
+def _all_have(key: str, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) and key in one for one in value)
 
 
 def faults(options: Mapping[Any, Any]) -> Iterator[str]:

@@ -53,6 +53,7 @@ class FakePod:
 class FakeDeployment:
     replicas: int
     template: str = "aaaa"
+    ours: bool = True
     version: int = 100
     generation: int = 1
     revision: int = 1
@@ -291,7 +292,7 @@ class FakeCluster:
             "metadata": {
                 "name": names.object_name(fleet),
                 "uid": f"uid-{fleet}",
-                "labels": names.labels(fleet),
+                "labels": names.labels(fleet) if each.ours else {"app": fleet},
                 "resourceVersion": str(each.version),
                 "generation": each.generation,
                 "annotations": {"deployment.kubernetes.io/revision": str(each.revision)},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, quantities, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import pod_options, problems, quantities, spec
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, KUBERNETES
 
 BASE = {"name": "web", "app": "shop", "image": "shop:1", "broker_url": "redis://h:6379/0"}
@@ -66,6 +66,11 @@ def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
         ({"pod_options": {"spec": {"terminationGracePeriodSeconds": 5}}}, ".pod_options.spec.term", "drain_timeout"),
         (
             {"pod_options": {"metadata": {"labels": {"app.kubernetes.io/instance": "x"}}}},
+            ".pod_options.metadata.labels",
+            "known by it",
+        ),
+        (
+            {"pod_options": {"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}},
             ".pod_options.metadata.labels",
             "known by it",
         ),
@@ -131,6 +136,16 @@ def test_pod_options_of_defaults_and_fleets_add_up_at_every_depth() -> None:
     own = {**BASE, "pod_options": {"spec": {"nodeSelector": {"b": "2"}, "priorityClassName": None}}}
     [found] = spec.resolve([own], defaults, "kubernetes")
     assert found["pod_options"] == {"spec": {"nodeSelector": {"a": "1", "b": "2"}, "priorityClassName": None}}
+
+
+def test_mounts_are_the_same_by_their_path_and_not_by_their_volume() -> None:
+    ours = {"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "status", "mountPath": "/run/x"}]}
+    theirs = {"volumeMounts": [{"name": "tmp", "mountPath": "/cache"}, {"name": "data", "mountPath": "/tmp"}]}
+    assert pod_options.merged(ours, theirs)["volumeMounts"] == [
+        {"name": "data", "mountPath": "/tmp"},
+        {"name": "status", "mountPath": "/run/x"},
+        {"name": "tmp", "mountPath": "/cache"},
+    ]
 
 
 def test_every_key_that_builds_the_command_is_for_every_platform() -> None:

@@ -13,14 +13,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.awaiting import rolled_out
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import Fleets
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import REVISION, Fleets
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}
 
 
 def deployment(wanted: int = 2, updated: int = 2, available: int = 2, there: int = 2, **status: Any) -> dict[str, Any]:
     return {
-        "metadata": {"generation": 3, "name": "celery-worker-web", "labels": names.labels("web")},
+        "metadata": {"generation": 3, "name": "celery-worker-web", "uid": "of-web", "labels": names.labels("web")},
         "spec": {"replicas": wanted},
         "status": {
             "observedGeneration": 3,
@@ -32,8 +32,19 @@ def deployment(wanted: int = 2, updated: int = 2, available: int = 2, there: int
     }
 
 
-def pod(name: str, status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name, "labels": names.labels("web"), **metadata}, "status": status}
+def pod(name: str, status: dict[str, Any], template: str = "new", **metadata: Any) -> dict[str, Any]:
+    labels = {**names.labels("web"), names.HASH_LABEL: template}
+    return {"metadata": {"name": name, "labels": labels, **metadata}, "status": status}
+
+
+def replica_set(template: str, revision: int) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "labels": {names.HASH_LABEL: template},
+            "annotations": {REVISION: str(revision)},
+            "ownerReferences": [{"uid": "of-web"}],
+        }
+    }
 
 
 def waiting(reason: str, message: str = "", **container: Any) -> dict[str, Any]:
@@ -59,6 +70,8 @@ class Cluster:
 
     def list(self, path: str, label_selector: str = "", **query: str) -> list[dict[str, Any]]:
         assert label_selector == names.selector_text("web")
+        if path.endswith("/replicasets"):
+            return [replica_set("new", 10), replica_set("old", 9)]
         return self.looks[0][1] if len(self.looks) == 1 else self.looks.pop(0)[1]
 
     def text(self, path: str, most: int = 0, **query: str) -> bytes:
@@ -131,6 +144,20 @@ def test_what_will_never_be_fails_at_once(status: dict[str, Any], says: str) -> 
     assert says in failure
     assert "roll out the fleet web in namespace shop of https://cluster.example" in failure
     assert cluster.now == 0
+
+
+def test_old_pods_that_never_came_up_do_not_fail_the_rollout_that_repairs_them() -> None:
+    crashes = pod("broken", waiting("CrashLoopBackOff", restartCount=3), template="old")
+    consuming = [pod("a", READY), pod("b", READY)]
+    repairing = deployment(updated=1, there=3)
+    cluster = Cluster((repairing, [crashes]), (repairing, [crashes, consuming[0]]), (deployment(), consuming))
+    assert cluster.wait() == {"web": "2 of 2 pods consume, 0 drain"}
+
+
+def test_what_a_quota_refused_before_it_was_raised_is_waited_for() -> None:
+    condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: few"}
+    consuming = [pod("a", READY), pod("b", READY)]
+    Cluster((deployment(updated=0, conditions=[condition]), []), (deployment(), consuming)).wait()
 
 
 def test_a_quota_is_told_although_there_is_no_pod() -> None:

@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import CONSUMING
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import Fleets, FleetState
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import (
+    REFUSED_FOR,
+    Fleets,
+    FleetState,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import Pod
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.reports import (
     describe,
@@ -47,7 +51,9 @@ def rolled_out(
                 left.remove(fleet)
                 continue
             waited = clock.monotonic() - since[fleet]
-            if (not ready and _is_hopeless(state)) or waited > (drained_within if ready else ready_within):
+            if (not ready and _is_hopeless(fleets, state, waited)) or waited > (
+                drained_within if ready else ready_within
+            ):
                 raise _failed(fleets, state, text)
         if not left:
             return states
@@ -60,8 +66,19 @@ def _is_ready(state: FleetState) -> bool:
     return state.rolled_out and len(well) == len(state.current) == state.replicas
 
 
-def _is_hopeless(state: FleetState) -> bool:
-    return bool(state.refused) or any(pod.hopeless for pod in state.current)
+def _is_hopeless(fleets: Fleets, state: FleetState, waited: float) -> bool:
+    """Whether it need not be waited for. Pods of an older template that never came up stay until newer ones consume."""
+    if state.refused:
+        # What was refused before the change may be told still.
+        return waited >= REFUSED_FOR
+    hopeless = [pod for pod in state.current if pod.hopeless]
+    if not hopeless:
+        return False
+    try:
+        newest = fleets.newest_template(state)
+    except OperationError:
+        return False
+    return any(pod.template == newest for pod in hopeless)
 
 
 def _in_words(state: FleetState) -> str:

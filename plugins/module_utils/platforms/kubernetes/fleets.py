@@ -30,6 +30,9 @@ REVISION = "deployment.kubernetes.io/revision"
 NO_PODS = "ReplicaFailure"
 """Condition of a Deployment whose pods are refused, as by a quota."""
 
+REFUSED_FOR = 5.0
+"""Seconds after which pods that are refused are given up; what was refused before a change may be told still."""
+
 
 @dataclass(frozen=True)
 class FleetState:
@@ -122,6 +125,9 @@ class Fleets:
             if error.status != 404:
                 raise
             self.require_namespace()
+            return FleetState(fleet, exists=False)
+        if _fleet_of(found) != fleet:
+            # Somebody else's, by the name of ours.
             return FleetState(fleet, exists=False)
         listed = self.api.list(pods(self.namespace), selector_text(fleet))
         return _state(fleet, found, [pod for pod in map(parse_pod, listed) if pod is not None])

@@ -18,7 +18,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
     unknown_fleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.draining import Draining
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import FleetState
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import (
+    REFUSED_FOR,
+    FleetState,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
     deployments,
     object_name,
@@ -36,9 +39,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_sta
 
 UNDO_TIMEOUT = 30.0
 """Seconds for the cluster to take back pods that never consumed."""
-
-REFUSED_FOR = 5.0
-"""Seconds after which pods that a quota forbids are given up; what was refused before the change may be told still."""
 
 _ATTEMPTS = 5
 _REPORTS_SHOWN = 5
@@ -154,7 +154,8 @@ class _Scaling:
         current = self.state.current
         asked = self.tools.ask(pod for pod in current if pod.phase == CONSUMING)
         self.unknown = {name: str(said) for name, said in asked.items() if not isinstance(said, Status)}
-        return stop_order(current, asked)[: self.state.replicas - self.request.workers]
+        # Those that a quota forbids are not there to go.
+        return stop_order(current, asked)[: max(len(current) - self.request.workers, 0)]
 
     def _set(self, workers: int, state: FleetState) -> None:
         """Set the number, if it is still what it was; that other things of the Deployment change does not matter."""

@@ -226,6 +226,21 @@ def test_what_a_quota_forbids_is_told_and_the_rest_stays(cluster: FakeCluster) -
     assert cluster.deployments["web"].replicas == 3
 
 
+def test_pods_that_a_quota_forbids_are_not_there_to_go(cluster: FakeCluster) -> None:
+    cluster.quota = 3
+    cluster.deployments["web"].replicas = 5
+    rehearsal = scale(cluster, 4, check=True)
+    assert (rehearsal.before, rehearsal.after, rehearsal.stopped) == (5, 4, [])
+    assert len(scale(cluster, 1, check=True).stopped) == 1
+
+
+def test_a_deployment_of_somebody_else_is_no_fleet(cluster: FakeCluster) -> None:
+    cluster.add("shop", 2, ours=False)
+    with pytest.raises(OperationError, match="has no fleet shop"):
+        platform(cluster).scale(ScaleRequest("shop", 1))
+    assert cluster.deployments["shop"].replicas == 2
+
+
 def test_workers_that_crashed_before_are_told_and_left(cluster: FakeCluster) -> None:
     crashed = cluster.of("web")[0]
     cluster.pods[crashed].waits = {"reason": "CrashLoopBackOff", "message": "back-off"}
