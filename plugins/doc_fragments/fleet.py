@@ -31,6 +31,8 @@ options:
         program and by tokens that are renewed work as with C(kubectl).
       - By default the environment variable E(K8S_AUTH_KUBECONFIG), then E(KUBECONFIG), then C(~/.kube/config). In a pod
         without the first, and without a context, it is the pod's own cluster and ServiceAccount.
+      - Where E(K8S_AUTH_HOST) and E(K8S_AUTH_API_KEY) are set, as AWX does for a job with a credential of Kubernetes,
+        they come before all of these, with E(K8S_AUTH_SSL_CA_CERT) and E(K8S_AUTH_VERIFY_SSL).
     type: path
   context:
     description:

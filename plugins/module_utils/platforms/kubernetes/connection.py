@@ -47,8 +47,9 @@ class Connection:
 def connect(place: Place, environment: Mapping[str, str] | None = None, account: Path = ACCOUNT) -> Connection:
     """Find the way to a cluster. Nothing is sent.
 
-    What the caller does not name is taken from C(K8S_AUTH_KUBECONFIG) and C(K8S_AUTH_CONTEXT), as modules of
-    kubernetes.core do. In a pod without any of them it is the pod's own cluster.
+    As modules of kubernetes.core do, it takes C(K8S_AUTH_HOST) with C(K8S_AUTH_API_KEY), which are what AWX hands to a
+    job, before all others; and what the caller does not name from C(K8S_AUTH_KUBECONFIG) and C(K8S_AUTH_CONTEXT). In a
+    pod without any of them it is the pod's own cluster.
 
     :param environment: of this process unless it is given.
     :raises OperationError: when there is none, or a library is missing.
@@ -58,6 +59,8 @@ def connect(place: Place, environment: Mapping[str, str] | None = None, account:
     context = place.context or environment.get("K8S_AUTH_CONTEXT")
     if urllib3 is None:
         raise _missing("urllib3")
+    if environment.get("K8S_AUTH_HOST"):
+        return by_token(place.namespace, environment)
     if not (kubeconfig or context) and environment.get("KUBERNETES_SERVICE_HOST"):
         return in_cluster(place.namespace, environment, account)
     files = kubeconfig or environment.get("KUBECONFIG") or "~/.kube/config"
@@ -84,6 +87,25 @@ def in_cluster(namespace: str | None, environment: Mapping[str, str], account: P
         namespace = own.read_text(encoding="utf-8").strip() if own.exists() else "default"
     pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=str(authority))
     return Connection(server, pool, token.headers, namespace, "the pod's ServiceAccount")
+
+
+def by_token(namespace: str | None, environment: Mapping[str, str]) -> Connection:
+    """Return the way that variables describe: an address and a token.
+
+    :raises OperationError: when there is no token. Other logins are not taken: another cluster might be meant.
+    """
+    server, token = environment["K8S_AUTH_HOST"].rstrip("/"), environment.get("K8S_AUTH_API_KEY")
+    if not token:
+        raise OperationError(
+            f"find the way to the API server {server}",
+            "K8S_AUTH_HOST names it, and there is no K8S_AUTH_API_KEY",
+            "Set that as well, or take K8S_AUTH_HOST away and name a kubeconfig.",
+        )
+    verifies = environment.get("K8S_AUTH_VERIFY_SSL", "true").lower() not in ("false", "no", "off", "0")
+    authority = environment.get("K8S_AUTH_SSL_CA_CERT") or None
+    pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED" if verifies else "CERT_NONE", ca_certs=authority)
+    login = {"Authorization": f"Bearer {token}"}
+    return Connection(server, pool, lambda attempt: login, namespace or "default", "K8S_AUTH_HOST")
 
 
 class _TokenFile:

@@ -136,12 +136,13 @@ def _digest(texts: Mapping[str, str]) -> str:
 
 
 KINDS = (
-    ("apps/v1", "Deployment"),
     ("policy/v1", "PodDisruptionBudget"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
     ("v1", "ConfigMap"),
     ("v1", "Secret"),
     ("v1", "ServiceAccount"),
+    # Last: by it a removal that broke off is known.
+    ("apps/v1", "Deployment"),
 )
 """Of all objects that a fleet can have, in the order in which they are to go."""
 

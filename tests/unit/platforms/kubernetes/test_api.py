@@ -340,6 +340,24 @@ def test_a_pod_without_an_account(tmp_path: Path) -> None:
         connect(Place(), {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_what_awx_hands_to_a_job_comes_before_the_pod_that_the_job_runs_in(
+    server: Server, kubeconfig: Path, account: Path, certificate: Path
+) -> None:
+    variables = {
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "K8S_AUTH_HOST": server.url,
+        "K8S_AUTH_API_KEY": TOKEN,
+        "K8S_AUTH_SSL_CA_CERT": f"{certificate}.crt",
+    }
+    for environment in (variables, {**variables, "K8S_AUTH_SSL_CA_CERT": "", "K8S_AUTH_VERIFY_SSL": "no"}):
+        api = HttpApi(connect(Place(kubeconfig=str(kubeconfig)), environment, account))
+        api.get(DEPLOYMENT)
+        assert (api.server, api.namespace, server.calls[-1]["login"]) == (server.url, "default", f"Bearer {TOKEN}")
+    with pytest.raises(OperationError, match="there is no K8S_AUTH_API_KEY"):
+        connect(Place(), {"K8S_AUTH_HOST": server.url, "K8S_AUTH_USERNAME": "u"}, account)
+
+
 @pytest.fixture
 def kubeconfig(server: Server, tmp_path: Path, certificate: Path) -> Path:
     path = tmp_path / "kubeconfig"
