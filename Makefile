@@ -19,7 +19,7 @@ WITH_COLLECTION = collections=$$($(PY) tests/bed/collections_path.py) && \
 	PATH="$(BIN):$$PATH" PYTHONPATH="$$collections" ANSIBLE_COLLECTIONS_PATH="$$collections"
 
 # Its packages are no installed ones to mypy: it would look for their stubs.
-TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:tests/cluster:molecule/shared/python:demo:roles/worker/files"
+TYPED = MYPYPATH="$$($(PY) tests/bed/collections_path.py):tests/bed:tests/cluster:tests/broker:molecule/shared/python:demo:demo/app:roles/worker/files"
 
 # Molecule looks elsewhere in a collection unless it is told.
 export MOLECULE_GLOB := molecule/*/molecule.yml
@@ -42,9 +42,14 @@ help: ## Show this text
 demo: venv image ## Deploy a fleet to a real systemd host, send it a burst, watch it scale itself; report in demo/out
 	@$(WITH_COLLECTION) $(PY) demo/run.py $(ARGS)
 
+.PHONY: demo-kubernetes
+demo-kubernetes: venv servers ## The same on a Kubernetes of one node: a burst scaled by KEDA, then by the policy; one chart
+	@$(WITH_COLLECTION) $(PY) demo/cluster_run.py $(ARGS)
+
 .PHONY: demo-down
-demo-down: venv ## Remove what the demo left
+demo-down: venv ## Remove what the demos left
 	@$(WITH_COLLECTION) $(PY) demo/run.py down
+	@$(WITH_COLLECTION) $(PY) demo/cluster_run.py down
 
 .PHONY: test
 test: venv ## Everything: lint first, then sanity, unit, broker, molecule, and beside them the host tests

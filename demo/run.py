@@ -15,14 +15,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "bed"))
 
 from muejam_demo import board, host, plan, playbooks, recording
+from muejam_demo.ending import DemoError, calm, finished, until_calm
 from muejam_demo.report import Report
+from muejam_demo.steps import near, step
 from rich.console import Console
 
 from muejam_bed import container
@@ -30,66 +32,17 @@ from muejam_bed.collection import collections_path
 from muejam_bed.engine import ensure_engine
 from muejam_bed.shell import BedError
 
-GIVE_UP_AFTER = 300.0  # seconds without the end
-
-
-class DemoError(Exception):
-    """The demo did not show what it is to show; the message says what was seen."""
-
-
-def step(console: Console, text: str) -> Callable[[str], None]:
-    """Say what begins, and return how to say what happens meanwhile."""
-    console.print(text, style="bold", highlight=False, markup=False, soft_wrap=True)
-    said = time.monotonic()
-
-    def progress(task: str) -> None:
-        nonlocal said
-        if time.monotonic() - said >= 5:
-            said = time.monotonic()
-            console.print(f"    {task}", style="dim", highlight=False, markup=False)
-
-    return progress
-
 
 def watch(shown: board.Board, floor: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Publish the tasks and watch until all are done and the fleet is back at its minimum.
 
     Return what was published and what was seen. Raises DemoError when that does not come to an end in time.
     """
-    deadline = time.monotonic() + GIVE_UP_AFTER
     with (
         host.feed("celery-demo-watch", host.watch_command()) as watched,
-        host.feed("celery-demo-send", host.send_command(*plan.send_options())) as sender,
+        host.feed("celery-demo-send", host.send_command(*plan.LOAD.options())) as sender,
     ):
-        while True:
-            shown.show(watched.last, len(sender.lines))
-            if sender.ended:
-                raise DemoError(f"publishing failed after {shown.sent} tasks:\n{sender.errors}")
-            if watched.ended is not None:
-                raise DemoError(f"watching the host failed:\n{watched.errors}")
-            if time.monotonic() > deadline:
-                raise DemoError(f"no calm within {GIVE_UP_AFTER:.0f} s; seen last: {shown.seen}")
-            if sender.ended == 0 and finished(shown.seen, len(sender.lines)) and calm(shown.seen, floor):
-                return list(sender.lines), list(watched.lines)
-            time.sleep(0.25)
-
-
-def finished(seen: dict[str, Any], sent: int) -> bool:
-    """Say whether nothing waits, runs or is unacknowledged any more; what is not known is not finished."""
-    waiting, workers = seen.get("waiting"), seen.get("workers")
-    return (
-        int(seen.get("done", 0)) >= sent
-        and waiting is not None
-        and not any(waiting.values())
-        and seen.get("unacknowledged") == 0
-        and workers is not None
-        and all(worker["active"] == 0 for worker in workers)
-    )
-
-
-def calm(seen: dict[str, Any], floor: int) -> bool:
-    """Say whether the fleet is at its minimum, with nobody on the way up or out."""
-    return board.workers_by_state(seen) == {"consuming": floor}
+        return until_calm(shown, watched, sender, lambda seen, sent: finished(seen, sent) and calm(seen, floor))
 
 
 def faults(found: dict[str, Any], changes: Sequence[recording.Change], floor: int) -> str:
@@ -119,13 +72,12 @@ def demonstrate(console: Console) -> None:
     playbooks.play("deploy", progress)
     step(
         console,
-        f"3. {plan.BEFORE} tasks trickle in, {plan.BURST} come at once, {plan.AFTER} trickle in: "
-        f"{plan.SHORTEST} to {plan.LONGEST} s each, in three priorities. Nobody scales by hand. The policy,",
+        f"3. {plan.LOAD}. Nobody scales by hand. The policy,",
     )
     step(console, "   its windows and cooldowns shortened for the demo (by default they take minutes):")
     for line in plan.in_words(fleet.policy):
         console.print(f"   * {line}", highlight=False, markup=False, soft_wrap=True)
-    with board.Board(plan.COUNT) as shown:
+    with board.Board(plan.LOAD.count) as shown:
         sent, seen = watch(shown, fleet.floor)
     step(console, "4. What the playbook muejam.celery.status shows now")
     for line in playbooks.play("status"):
@@ -142,16 +94,11 @@ def demonstrate(console: Console) -> None:
     page, picture = report.write(found, log)
     console.print(report.verdict(found), style="bold green", highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"The same burst with other ways to size a fleet: {_near(page)} and {_near(picture)}",
+        f"The same burst with other ways to size a fleet: {near(page)} and {near(picture)}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
-
-
-def _near(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def how_to_look_inside() -> str:

@@ -16,18 +16,35 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.base import Broker
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.opening import open_broker
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 QUEUE = "celery"
 FLEET = "demo"
+
+
+class Counted(Protocol):
+    """What tells how many tasks are done."""
+
+    def count(self) -> int:
+        """Return how many there are by now."""
+
+
+class Decided(Protocol):
+    """What tells what is decided about the number of workers; C(changes) are the decisions that changed it."""
+
+    changes: list[dict[str, Any]]
+
+    def told(self) -> tuple[dict[str, Any] | None, str]:
+        """Return what was last seen and decided, or None and why that is not known."""
 
 
 class Ledger:
@@ -54,26 +71,32 @@ class Decisions:
 
     def __init__(self) -> None:
         self.changes: list[dict[str, Any]] = []
+        self.last: dict[str, Any] | None = None
 
-    def follow(self) -> None:
-        """Read the log in the background, until this program ends."""
-        command = ("journalctl", "--follow", "--lines=0", "--unit=celery-autoscaler", "--output=cat")
+    def follow(self, *command: str) -> None:
+        """Read what a command prints of the log in the background, until this program ends."""
         # It is ended with the unit that this program runs as.
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=lambda: self.note(process.stdout or ()), daemon=True).start()
 
     def note(self, lines: Iterable[str]) -> None:
-        """Keep the decisions that change the number of workers."""
+        """Keep the last decision, and those that change the number of workers."""
         for line in lines:
             # systemd's own sentences are among them.
             said = json.loads(line) if line.startswith("{") else {}
-            if said.get("fleet") == FLEET and said.get("action") and said["from"] != said["to"]:
+            if said.get("fleet") != FLEET or not said.get("action"):
+                continue
+            self.last = said
+            if said["from"] != said["to"]:
                 self.changes.append({key: said[key] for key in ("at", "action", "from", "to", "reasons")})
 
+    def told(self) -> tuple[dict[str, Any] | None, str]:
+        """Return what the autoscaler says in its status."""
+        return autoscaler()
 
-def workers(platform: Platform) -> tuple[list[dict[str, Any]] | None, str]:
+
+def workers(seen: FleetReading) -> tuple[list[dict[str, Any]] | None, str]:
     """Return the workers of the fleet, or None and why they could not be read."""
-    seen = platform.read(FLEET)
     if seen.workers is None:
         return None, seen.problem
     return [{"name": w.name, "state": w.phase, "active": w.active} for w in seen.workers], ""
@@ -91,7 +114,7 @@ def autoscaler(path: str = Configuration.status) -> tuple[dict[str, Any] | None,
     return None, f"the autoscaler does not know the fleet {FLEET}"
 
 
-def reading(broker: Broker, ledger: Ledger, platform: Platform, decisions: Decisions) -> dict[str, Any]:
+def reading(broker: Broker, ledger: Counted, platform: Platform, decisions: Decided) -> dict[str, Any]:
     """Read everything once. `lost` says whether the broker could not be read."""
     problem, waiting, unacknowledged = "", None, None
     try:
@@ -101,13 +124,15 @@ def reading(broker: Broker, ledger: Ledger, platform: Platform, decisions: Decis
     except OperationError as error:
         problem = str(error)
     lost = bool(problem)
-    seen, unread = workers(platform)
-    decided, untold = autoscaler()
+    fleet = platform.read(FLEET)
+    seen, unread = workers(fleet)
+    decided, untold = decisions.told()
     return {
         "at": time.time(),
         "waiting": None if waiting is None else dict(waiting),
         "unacknowledged": unacknowledged,
         "workers": seen,
+        "wanted": fleet.wanted,
         "autoscaler": decided,
         "changes": list(decisions.changes),
         "done": ledger.count(),
@@ -116,11 +141,14 @@ def reading(broker: Broker, ledger: Ledger, platform: Platform, decisions: Decis
     }
 
 
-def watch(every: float = 1.0, sleep: Callable[[float], None] = time.sleep) -> None:
+def watch(
+    ledger: Counted,
+    platform: Platform,
+    decisions: Decided,
+    every: float = 1.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Print a reading every so many seconds, until stopped."""
-    ledger = Ledger(Path(os.environ["DEMO_LEDGER"]))
-    platform, decisions = open_platform(), Decisions()
-    decisions.follow()
     while True:
         try:
             with open_broker(os.environ["CELERY_BROKER_URL"]) as broker:
@@ -136,5 +164,12 @@ def watch(every: float = 1.0, sleep: Callable[[float], None] = time.sleep) -> No
             sleep(every)
 
 
+def main() -> None:
+    """Watch the host that this runs on."""
+    decisions = Decisions()
+    decisions.follow("journalctl", "--follow", "--lines=0", "--unit=celery-autoscaler", "--output=cat")
+    watch(Ledger(Path(os.environ["DEMO_LEDGER"])), open_platform(), decisions)
+
+
 if __name__ == "__main__":
-    watch()
+    main()

@@ -62,6 +62,12 @@ def states_text(seen: dict[str, Any]) -> str:
     return ", ".join(f"{number} {state}" for state, number in {**shown, **counts}.items())
 
 
+def wanted_text(seen: dict[str, Any]) -> str:
+    """Return how many workers there are to be."""
+    wanted = seen.get("wanted")
+    return f"{'?' if wanted is None else wanted} wanted"
+
+
 def wait_text(seen: dict[str, Any]) -> str:
     """Return for how long the oldest task waits, as the autoscaler saw it."""
     wait = ((seen.get("autoscaler") or {}).get("metrics") or {}).get("wait_time")
@@ -92,9 +98,18 @@ def reasons(decision: dict[str, Any]) -> str:
 class Board:
     """The state of the demo, shown as it changes."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(
+        self, total: int, title: str = "muejam.celery: a fleet that scales itself", who: str = "the autoscaler"
+    ) -> None:
+        """Begin with nothing seen.
+
+        :param total: tasks that will be published.
+        :param who: decides the number of workers.
+        """
         self.console = Console()
         self.total = total
+        self.title = title
+        self.who = who
         self.sent = 0
         self.seen: dict[str, Any] = {}
         self._begun = time.monotonic()
@@ -124,13 +139,13 @@ class Board:
             return
         for change in (seen.get("changes") or ())[self._changes_said :]:
             self._changes_said += 1
-            self._say(f"       the autoscaler: {change['from']} -> {change['to']}: {reasons(change)}")
+            self._say(f"       {self.who}: {change['from']} -> {change['to']}: {reasons(change)}")
         if time.monotonic() - self._last_plain >= PLAIN_SECONDS or states_text(seen) != self._last_states:
             self._last_plain, self._last_states = time.monotonic(), states_text(seen)
             waiting = " ".join(f"{name} {waiting_by_priority(seen)[p]}" for p, name in PRIORITIES.items())
             self._say(
                 f"{self._elapsed():4.0f} s  waiting: {waiting}, the oldest {wait_text(seen)}  running: {running(seen)}"
-                f"  done: {seen.get('done', 0)} of {self.total}  workers: {states_text(seen)}"
+                f"  done: {seen.get('done', 0)} of {self.total}  workers: {wanted_text(seen)}, {states_text(seen)}"
             )
 
     def _say(self, text: str) -> None:
@@ -140,9 +155,7 @@ class Board:
         return time.monotonic() - self._begun
 
     def _table(self) -> Table:
-        table = Table(
-            title="muejam.celery: a fleet that scales itself", title_justify="left", show_header=False, min_width=78
-        )
+        table = Table(title=self.title, title_justify="left", show_header=False, min_width=78)
         table.add_column(style="bold", no_wrap=True)
         table.add_column(ratio=1)
         waiting = waiting_by_priority(self.seen)
@@ -152,7 +165,7 @@ class Board:
         table.add_row("running", running(self.seen))
         done = int(self.seen.get("done", 0))
         table.add_row("done", f"{done:>4} {_bar(str(done), self.total)} of {self.total}, published {self.sent}")
-        table.add_row("workers", f"{states_text(self.seen)} {_marks(self.seen)}")
+        table.add_row("workers", f"{wanted_text(self.seen)}, {states_text(self.seen)} {_marks(self.seen)}")
         table.add_row("last decision", escape(decision_text(self.seen)))
         table.add_row("last change", escape(change_text(self.seen, -1)))
         table.add_row("the one before", escape(change_text(self.seen, -2)))
@@ -172,9 +185,9 @@ def _marks(seen: dict[str, Any]) -> str:
     return "".join(mark * counts.get(state, 0) for state, mark in _MARKS.items())
 
 
-def changes(console: Console, found: Sequence[Change]) -> None:
-    """Show what the autoscaler decided, and why."""
-    table = Table(title="What the autoscaler decided", title_justify="left")
+def changes(console: Console, found: Sequence[Change], who: str = "the autoscaler") -> None:
+    """Show what was decided, and why."""
+    table = Table(title=f"What {who} decided", title_justify="left")
     table.add_column("after", justify="right")
     table.add_column("workers", no_wrap=True)
     table.add_column("because")

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from muejam_bed import container
+
+from .feed import Feed, running
 
 NAME = "celery-demo"
 FLEET = "demo"
@@ -55,66 +55,15 @@ def with_fleet_environment(unit: str, command: Sequence[str]) -> list[str]:
     ]
 
 
-class Feed:
-    """A program on the host that prints JSON lines, read in the background."""
-
-    def __init__(self, unit: str, command: Sequence[str]) -> None:
-        self.lines: list[dict[str, Any]] = []
-        self._errors: list[str] = []
-        self._unit = unit
-        self._process = subprocess.Popen(
-            with_fleet_environment(unit, command),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._readers = [
-            threading.Thread(target=self._read, daemon=True),
-            threading.Thread(target=self._read_errors, daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self.lines.append(json.loads(line))
-
-    def _read_errors(self) -> None:
-        for line in self._process.stderr or ():
-            self._errors.append(line)
-
-    @property
-    def last(self) -> dict[str, Any]:
-        """The newest line; empty before the first."""
-        return self.lines[-1] if self.lines else {}
-
-    @property
-    def ended(self) -> int | None:
-        """The exit code, None while it runs."""
-        return self._process.poll()
-
-    @property
-    def errors(self) -> str:
-        """What it wrote to standard error."""
-        return "".join(self._errors).strip()
-
-    def close(self) -> None:
-        """Stop it, if it still runs, and read what is left."""
-        if self.ended is None:
-            container.execute(NAME, ["systemctl", "stop", self._unit], check=False)
-        self._process.wait(timeout=30)
-        for reader in self._readers:
-            reader.join(timeout=30)
-
-
 @contextmanager
 def feed(unit: str, command: Sequence[str]) -> Iterator[Feed]:
     """Run a program on the host for the length of a with block."""
-    opened = Feed(unit, command)
-    try:
+
+    def end() -> None:
+        container.execute(NAME, ["systemctl", "stop", unit], check=False)
+
+    with running(with_fleet_environment(unit, command), end) as opened:
         yield opened
-    finally:
-        opened.close()
 
 
 def watch_command() -> list[str]:

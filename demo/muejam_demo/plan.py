@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
@@ -17,22 +18,66 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import
 
 from .playbooks import INVENTORY
 
-TRICKLE = 2.0  # published tasks a second before and after the burst
-BEFORE, BURST, AFTER = 16, 500, 144  # tasks
-RATE = 100.0  # published tasks a second in the burst
-COUNT = BEFORE + BURST + AFTER
-SHORTEST, LONGEST = 0.05, 2.0  # seconds a task takes
+
+@dataclass(frozen=True)
+class Load:
+    """The tasks that are published: how many before the burst, in it and after it.
+
+    :ivar trickle: published tasks a second before and after the burst; C(rate) is that of the burst.
+    :ivar shortest: seconds a task takes; C(longest) too.
+    """
+
+    before: int
+    burst: int
+    after: int
+    trickle: float
+    rate: float
+    shortest: float
+    longest: float
+
+    @property
+    def count(self) -> int:
+        """How many in all."""
+        return self.before + self.burst + self.after
+
+    def options(self) -> tuple[str, ...]:
+        """Return the options with which they are published."""
+        numbers = {
+            "before": self.before,
+            "count": self.burst,
+            "after": self.after,
+            "trickle": self.trickle,
+            "rate": self.rate,
+            "min": self.shortest,
+            "max": self.longest,
+        }
+        return tuple(text for name, number in numbers.items() for text in (f"--{name}", str(number)))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.before} tasks trickle in, {self.burst} come at once, {self.after} trickle in: "
+            f"{self.shortest} to {self.longest} s each, in three priorities"
+        )
+
+
+LOAD = Load(before=16, burst=500, after=144, trickle=2.0, rate=100.0, shortest=0.05, longest=2.0)
+# Pods take long to start on two cores, and longer tasks give them the time.
+CLUSTER_LOAD = Load(before=6, burst=300, after=80, trickle=1.0, rate=100.0, shortest=0.5, longest=1.5)
 
 PROMISE = "15s"  # of the policy in target mode that the run is compared with
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """The demo's fleet: tasks that a worker runs at once, its policy, seconds between two decisions."""
+    """The demo's fleet: tasks that a worker runs at once, its policy, seconds between two decisions.
+
+    :ivar list_length: messages for which KEDA wants a worker, where it is told.
+    """
 
     concurrency: int
     policy: Policy
     interval: float
+    list_length: int | None = None
 
     @property
     def floor(self) -> int:
@@ -45,30 +90,17 @@ class Fleet:
         return self.policy.limits.max_workers
 
 
-def fleet() -> Fleet:
-    """Read the fleet from the inventory."""
-    inventory: Any = load_document(str(INVENTORY), "the demo's inventory")
-    variables = inventory["celery_workers"]["vars"]
+def fleet(inventory: Path = INVENTORY) -> Fleet:
+    """Read the fleet from an inventory of the demo."""
+    read: Any = load_document(str(inventory), "the demo's inventory")
+    variables = read["celery_workers"]["vars"]
     described: Mapping[str, Any] = variables["celery_worker_fleets"][0]
     return Fleet(
         concurrency=described["concurrency"],
         policy=parse_policy(described["policy"]),
         interval=parse_duration(variables["celery_autoscaler_interval"]),
+        list_length=described.get("autoscaling_options", {}).get("list_length"),
     )
-
-
-def send_options() -> tuple[str, ...]:
-    """Return the options with which the tasks are published."""
-    numbers = {
-        "before": BEFORE,
-        "count": BURST,
-        "after": AFTER,
-        "trickle": TRICKLE,
-        "rate": RATE,
-        "min": SHORTEST,
-        "max": LONGEST,
-    }
-    return tuple(text for name, number in numbers.items() for text in (f"--{name}", str(number)))
 
 
 def in_words(policy: Policy) -> list[str]:

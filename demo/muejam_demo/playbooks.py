@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from muejam_bed.collection import collections_path
@@ -31,24 +31,32 @@ def program(name: str) -> str:
     return str(beside) if beside.exists() else name
 
 
-def command_line(playbook: str, **inputs: object) -> list[str]:
+def command_line(playbook: str, inventory: Path = INVENTORY, **inputs: object) -> list[str]:
     """Return the command that runs a playbook of the collection."""
     values = [text for key, value in inputs.items() for text in ("-e", f"{key}={value}")]
-    return ["ansible-playbook", "-i", str(INVENTORY), f"muejam.celery.{playbook}", *values]
+    return ["ansible-playbook", "-i", str(inventory), f"muejam.celery.{playbook}", *values]
 
 
-def play(playbook: str, on_task: Callable[[str], None] = lambda name: None, **inputs: object) -> list[str]:
+def play(
+    playbook: str,
+    on_task: Callable[[str], None] = lambda name: None,
+    inventory: Path = INVENTORY,
+    variables: Mapping[str, str] | None = None,
+    **inputs: object,
+) -> list[str]:
     """Run a playbook of the collection and return the messages it showed.
 
+    :param variables: of the environment, beside those of this process.
     Raises PlaybookError when it fails. Everything it printed is in a log in the user's cache.
     """
-    command = command_line(playbook, **inputs)
+    command = command_line(playbook, inventory, **inputs)
     log = cache_dir("demo") / f"{playbook}.log"
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(collections_path()),
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
+        **(variables or {}),
     }
     output: list[str] = []
     with subprocess.Popen(

@@ -166,7 +166,7 @@ class Report:
         (directory / "decisions.jsonl").write_text("".join(f"{line}\n" for line in log), encoding="utf-8")
         policy = json.dumps(as_mapping(self.fleet.policy), indent=2)
         (directory / "policy.json").write_text(f"{policy}\n", encoding="utf-8")
-        title = f"A burst of {plan.BURST} tasks: a fleet that scales itself, and seven other ways"
+        title = f"A burst of {plan.LOAD.burst} tasks: a fleet that scales itself, and seven other ways"
         return write_report(
             directory / "report.html", title, self.series(), self.verdict(found), self.notes(found, log)
         )

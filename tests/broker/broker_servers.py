@@ -425,7 +425,7 @@ def rabbitmq_running(directory: Path) -> Iterator[RabbitServer]:
                     f"{(directory / 'output.log').read_text(errors='replace')}\n{server.log}"
                 )
             with contextlib.suppress(OSError):
-                return server.api("GET", "health/checks/port-listener/" + str(port))["status"] == "ok"
+                return bool(server.api("GET", "health/checks/port-listener/" + str(port))["status"] == "ok")
             return False
 
         wait_until(answers, RABBITMQ_START_SECONDS, "rabbitmq-server answers")

@@ -1,7 +1,10 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ledger: one JSON line for every task that ran, in a file that all workers of a host share."""
+"""The ledger: one JSON line for every task that ran.
+
+It is a file that all workers of a host share, or a list in Redis that pods share, whose own files end with them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
 
 DEFAULT_PATH = "/var/lib/celery-demo/ledger.jsonl"
+LIST = "celery-demo-ledger"
+"""Of Redis."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,30 @@ class Entry:
 
 
 def path() -> str:
-    """Return where the ledger is: DEMO_LEDGER, else DEFAULT_PATH."""
+    """Return where the ledger is: DEMO_LEDGER, a path or the URL of a Redis, else DEFAULT_PATH."""
     return os.environ.get("DEMO_LEDGER", DEFAULT_PATH)
 
 
 def append(entry: Entry) -> None:
-    """Add one line by a single write, which O_APPEND keeps whole among many writers."""
-    line = (json.dumps(asdict(entry)) + "\n").encode()
+    """Add one line; those of many writers do not mix."""
+    line = json.dumps(asdict(entry))
+    if path().startswith("redis://"):
+        of_redis(path()).rpush(LIST, line)
+    else:
+        _append_to_file((line + "\n").encode())
+
+
+@lru_cache(maxsize=1)
+def of_redis(url: str) -> Any:
+    """Return a client of the Redis at a URL, one for each process."""
+    # Whoever keeps the ledger in a file need not have it.
+    import redis
+
+    return redis.Redis.from_url(url)
+
+
+def _append_to_file(line: bytes) -> None:
+    # By a single write, which O_APPEND keeps whole among many writers.
     descriptor = os.open(path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         written = os.write(descriptor, line)
