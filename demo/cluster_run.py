@@ -81,7 +81,7 @@ def demonstrate(console: Console, bench: pods.Bench) -> None:
     compared = Comparison(runs, fleet, LOAD)
     page, picture = compared.write()
     console.print(compared.table())
-    for note in compared.notes()[:5]:
+    for note in compared.caption():
         console.print(f" * {note}", highlight=False, markup=False)
     wrong = compared.faults()
     if wrong:

@@ -98,7 +98,7 @@ class Comparison:
         )
         return f"{sent} tasks: {lost} lost, {twice} run twice. {each}."
 
-    def notes(self) -> list[str]:
+    def caption(self) -> list[str]:
         """Return what is compared and with which settings, and what that favours."""
         return [
             f"Compared: the same tasks ({self.load}) and the same fleet of {self.fleet.floor} to "
@@ -116,12 +116,11 @@ class Comparison:
             f"Pods count from the order to start until they are gone. Worker-seconds are those of {self.until:.0f} s, "
             "how long the longer run took. Waits in the table are as measured, urgent tasks first; those drawn are "
             "by order of arrival.",
-            *(
-                f"{run.name}, after {change.at:.0f} s {change}."
-                for run in self.runs
-                for change in run.recording.changes
-            ),
         ]
+
+    def changes(self) -> list[str]:
+        """Return what was decided, and why."""
+        return [f"{run.name}, after {one.at:.0f} s {one}." for run in self.runs for one in run.recording.changes]
 
     def table(self) -> Table:
         """Return the table for a terminal, a run in each column."""
@@ -137,4 +136,6 @@ class Comparison:
     def write(self, directory: Path = OUT) -> tuple[Path, Path]:
         """Write page and picture into a directory; return where they are."""
         drawn = [Series(run.name, run.line, self.summary(run)) for run in self.runs]
-        return write_report(directory / "kubernetes.html", TITLE, drawn, self.verdict(), self.notes())
+        return write_report(
+            directory / "kubernetes.html", TITLE, drawn, self.verdict(), [*self.caption(), *self.changes()]
+        )

@@ -22,7 +22,7 @@ from celery_demo import ledger
 
 from muejam_bed import container
 from muejam_bed.collection import collections_path
-from muejam_bed.shell import cache_dir
+from muejam_bed.shell import cache_dir, checkout_key
 from muejam_cluster import node
 from muejam_cluster.access import Cluster, of_this_checkout
 from muejam_cluster.images import DEMO
@@ -33,8 +33,9 @@ NAMESPACE = "celery-demo"
 HERE = Path(__file__).resolve().parents[1]
 INVENTORY = HERE / "cluster.yml"
 
+_FILES = cache_dir("demo", checkout_key())
 # Of a Redis that was left running, to find it again. It has a password, so it is for its owner's eyes alone.
-_LEFT = cache_dir("demo") / "redis-of-pods"
+_LEFT = _FILES / "redis-url"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def broker(address: str, keep: bool) -> Iterator[tuple[str, str]]:
     :param keep: whether it is left running afterwards.
     """
     end_broker()
-    server = start_redis(cache_dir("demo", "redis"), password=secrets.token_hex(16), address=address)
+    server = start_redis(_FILES / "redis", password=secrets.token_hex(16), address=address)
     _LEFT.touch(mode=0o600)
     _LEFT.write_text(server.url, encoding="utf-8")
     try:
@@ -149,12 +150,11 @@ def remove() -> None:
 
 def summary(sent: Sequence[dict[str, Any]], ran: Sequence[str]) -> dict[str, Any]:
     """Compare what was sent with the lines of the ledger."""
-    scratch = cache_dir("demo")
     files = {"sent.jsonl": [json.dumps(task) for task in sent], "ledger.jsonl": ran}
     for name, lines in files.items():
-        (scratch / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (_FILES / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "celery_demo.summary", *(str(scratch / name) for name in files)],
+        [sys.executable, "-m", "celery_demo.summary", *(str(_FILES / name) for name in files)],
         env={**os.environ, "PYTHONPATH": str(HERE / "app")},
         capture_output=True,
         text=True,
