@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "cluster"
 from broker_servers import MissingServer
 from muejam_demo import board, plan, playbooks, pods, recording
 from muejam_demo.comparison import NAMES, Comparison, Run
-from muejam_demo.ending import DemoError, calm, finished, until_calm
+from muejam_demo.ending import DemoError, acknowledged, calm, until_calm
 from muejam_demo.feed import Feed
 from muejam_demo.steps import near, step
 from rich.console import Console
@@ -42,7 +42,7 @@ READY_SECONDS = 90.0  # until who scales has begun to
 def wait_until_ready(watched: Feed, floor: int) -> None:
     """Return when the fleet is at its minimum, idle, and who scales it knows so. Raises DemoError when not in time."""
     deadline = time.monotonic() + READY_SECONDS
-    while not (watched.last.get("autoscaler") and finished(watched.last, 0) and calm(watched.last, floor)):
+    while not (watched.last.get("autoscaler") and acknowledged(watched.last, 0) and calm(watched.last, floor)):
         if watched.ended is not None:
             raise DemoError(f"watching the workers failed:\n{watched.errors}")
         if time.monotonic() > deadline:
@@ -54,7 +54,7 @@ def burst(bench: pods.Bench, autoscaling: str, floor: int) -> Run:
     """Send the burst to a deployed fleet, and return what came of it when all is calm again."""
 
     def over(seen: dict[str, Any], sent: int) -> bool:
-        return finished(seen, sent) and calm(seen, floor)
+        return acknowledged(seen, sent) and calm(seen, floor)
 
     shown = board.Board(LOAD.count, f"A fleet in a cluster, scaled by {NAMES[autoscaling]}", NAMES[autoscaling])
     with bench.watching(autoscaling) as watched:

@@ -116,6 +116,8 @@ def autoscaler(path: str = Configuration.status) -> tuple[dict[str, Any] | None,
 
 def reading(broker: Broker, ledger: Counted, platform: Platform, decisions: Decided) -> dict[str, Any]:
     """Read everything once. `lost` says whether the broker could not be read."""
+    # What takes long is asked last, and is of that time or later.
+    at = time.time()
     problem, waiting, unacknowledged = "", None, None
     try:
         queue = broker.read_queues([QUEUE])[0]
@@ -128,7 +130,7 @@ def reading(broker: Broker, ledger: Counted, platform: Platform, decisions: Deci
     seen, unread = workers(fleet)
     decided, untold = decisions.told()
     return {
-        "at": time.time(),
+        "at": at,
         "waiting": None if waiting is None else dict(waiting),
         "unacknowledged": unacknowledged,
         "workers": seen,

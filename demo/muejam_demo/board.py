@@ -47,9 +47,15 @@ def workers_by_state(seen: dict[str, Any]) -> dict[str, int]:
 
 
 def running(seen: dict[str, Any]) -> str:
-    """Return how many tasks run; a question mark when a worker does not tell."""
+    """Return how many tasks run; a question mark when a worker does not tell.
+
+    Where none is asked, it is how many the broker has not got acknowledged.
+    """
+    workers, held = seen.get("workers") or (), seen.get("unacknowledged")
+    if workers and held is not None and all(worker["active"] is None for worker in workers):
+        return f"{held} unacknowledged"
     # One on its way up runs nothing yet; one on its way out is silent when its tasks are done, a moment before it goes.
-    told = [w["active"] for w in seen.get("workers") or () if w["state"] == "consuming" or w["active"] is not None]
+    told = [w["active"] for w in workers if w["state"] == "consuming" or w["active"] is not None]
     return "?" if not told or None in told else str(sum(told))
 
 

@@ -45,14 +45,18 @@ def until_calm(
 
 def finished(seen: dict[str, Any], sent: int) -> bool:
     """Say whether nothing waits, runs or is unacknowledged any more; what is not known is not finished."""
-    waiting, workers = seen.get("waiting"), seen.get("workers")
+    workers = seen.get("workers")
+    return acknowledged(seen, sent) and workers is not None and all(worker["active"] == 0 for worker in workers)
+
+
+def acknowledged(seen: dict[str, Any], sent: int) -> bool:
+    """Say whether nothing waits or is unacknowledged any more: nothing runs then, where tasks are acknowledged late."""
+    waiting = seen.get("waiting")
     return (
         int(seen.get("done", 0)) >= sent
         and waiting is not None
         and not any(waiting.values())
         and seen.get("unacknowledged") == 0
-        and workers is not None
-        and all(worker["active"] == 0 for worker in workers)
     )
 
 

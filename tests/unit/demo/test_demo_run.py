@@ -9,7 +9,7 @@ import math
 
 import pytest
 import run
-from muejam_demo import board, playbooks
+from muejam_demo import board, ending, playbooks
 from muejam_demo.recording import Change
 
 CALM = {"done": 3, "waiting": {"0": 0, "9": 0}, "unacknowledged": 0, "workers": [{"state": "consuming", "active": 0}]}
@@ -33,6 +33,12 @@ def test_what_is_not_known_is_no_zero(seen: dict):
 def test_a_worker_on_its_way_up_or_out_may_be_silent(state: str):
     workers = [{"state": state, "active": None}, {"state": "consuming", "active": 2}]
     assert board.running({"workers": workers}) == "2"
+
+
+def test_where_no_worker_is_asked_the_broker_tells_what_runs():
+    workers = [{"state": "consuming", "active": None}] * 2
+    assert board.running({"workers": workers, "unacknowledged": 2}) == "2 unacknowledged"
+    assert board.running({"workers": workers, "unacknowledged": None}) == "?"
 
 
 def test_workers_are_counted_by_state():
@@ -96,6 +102,14 @@ def test_the_table_has_everything_with_and_without_knowledge():
 def test_it_ends_when_all_is_known_to_be_done(still: dict):
     assert run.finished(CALM, 3)
     assert not run.finished({**CALM, **still}, 3)
+
+
+def test_tasks_that_are_acknowledged_late_tell_themselves_when_all_is_done():
+    silent = {**CALM, "workers": [{"state": "consuming", "active": None}]}
+    assert ending.acknowledged(silent, 3)
+    assert not run.finished(silent, 3)
+    for still in ({"done": 2}, {"waiting": None}, {"unacknowledged": None}, {"unacknowledged": 1}):
+        assert not ending.acknowledged({**silent, **still}, 3)
 
 
 def test_calm_is_the_minimum_with_nobody_on_the_way():
