@@ -111,8 +111,9 @@ class Comparison:
             "HPAs of this cluster are set to it, and elsewhere look every 15 s: this flatters KEDA. Its listLength is "
             f"{self.fleet.list_length} where 50 is the default, so it grows the fleet sooner and further.",
             "Node, broker, publisher and autoscalers share the cores of one machine, and pods take longer to start on "
-            "it when others do. KEDA goes first; the second run finds the files of the images in memory. What differs "
-            "by a few seconds may differ the other way at the next run.",
+            "it when others do. KEDA goes first; the second run finds the files of the images in memory. Whether "
+            "the burst comes soon before a look is chance. So what differs by a few seconds may differ the other way "
+            "at the next run.",
             f"Pods count from the order to start until they are gone. Worker-seconds are those of {self.until:.0f} s, "
             "how long the longer run took. Waits in the table are as measured, urgent tasks first; those drawn are "
             "by order of arrival.",
