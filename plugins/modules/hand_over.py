@@ -19,6 +19,8 @@ description:
     already, where the cluster has no KEDA or no metrics, and where the API server refuses an object.
   - The role P(muejam.celery.worker#role) uses it; the filter P(muejam.celery.cluster_handovers#filter) makes the
     objects.
+extends_documentation_fragment:
+  - muejam.celery.cluster
 options:
   owners:
     description:
@@ -33,19 +35,6 @@ options:
     type: list
     elements: dict
     default: []
-  kubeconfig:
-    description:
-      - Path of the kubeconfig. Without it E(K8S_AUTH_KUBECONFIG), E(KUBECONFIG) or C(~/.kube/config); within a pod its
-        own cluster.
-    type: path
-  context:
-    description:
-      - Context of the kubeconfig. Without it E(K8S_AUTH_CONTEXT) or the current one.
-    type: str
-  namespace:
-    description:
-      - Namespace of the fleets. Without it that of the context.
-    type: str
   ready_timeout:
     description:
       - Seconds that KEDA has to take up its work.
@@ -111,7 +100,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.handing_over import hand_over
@@ -139,9 +128,7 @@ def main() -> None:
         argument_spec={
             "owners": {"type": "dict", "required": True},
             "objects": {"type": "list", "elements": "dict", "default": [], "no_log": True},
-            "kubeconfig": {"type": "path"},
-            "context": {"type": "str"},
-            "namespace": {"type": "str"},
+            **options.CLUSTER_ARGUMENTS,
             "ready_timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -150,7 +137,7 @@ def main() -> None:
     # Of the objects, only what is in Secrets is secret.
     module.no_log_values = set(secrets_of(given["objects"]))
     try:
-        api = HttpApi(connect(Place(given["kubeconfig"], given["context"], given["namespace"])))
+        api = HttpApi(connect(options.place_of(given)))
         outcome = hand_over(
             api, given["owners"], given["objects"], check=module.check_mode, ready_within=given["ready_timeout"]
         )

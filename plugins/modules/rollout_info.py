@@ -17,6 +17,8 @@ description:
     finished their tasks and ended.
   - Where a rollout does not go on it fails with what the scheduler and the kubelet say, such as an image that cannot be
     pulled, a quota that is exceeded, or a container that ends, with the end of its log.
+extends_documentation_fragment:
+  - muejam.celery.cluster
 options:
   fleets:
     description:
@@ -24,19 +26,6 @@ options:
     type: list
     elements: str
     required: true
-  kubeconfig:
-    description:
-      - Path of the kubeconfig. Without it E(K8S_AUTH_KUBECONFIG), E(KUBECONFIG) or C(~/.kube/config); within a pod its
-        own cluster.
-    type: path
-  context:
-    description:
-      - Context of the kubeconfig. Without it E(K8S_AUTH_CONTEXT) or the current one.
-    type: str
-  namespace:
-    description:
-      - Namespace of the fleets. Without it that of the context.
-    type: str
   wait_timeout:
     description:
       - Seconds without progress of a fleet after which its rollout has failed.
@@ -82,7 +71,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.awaiting import rolled_out
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
@@ -94,9 +83,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "fleets": {"type": "list", "elements": "str", "required": True},
-            "kubeconfig": {"type": "path"},
-            "context": {"type": "str"},
-            "namespace": {"type": "str"},
+            **options.CLUSTER_ARGUMENTS,
             "wait_timeout": {"type": "int", "default": 300},
             "drain_timeout": {"type": "int", "default": 330},
         },
@@ -104,7 +91,7 @@ def main() -> None:
     )
     given = module.params
     try:
-        api = HttpApi(connect(Place(given["kubeconfig"], given["context"], given["namespace"])))
+        api = HttpApi(connect(options.place_of(given)))
         fleets = Fleets(api, api.namespace)
         states = rolled_out(fleets, given["fleets"], given["wait_timeout"], given["drain_timeout"], REAL_CLOCK)
     except OperationError as error:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
@@ -16,19 +17,19 @@ _MINUTES_A_DAY = 24 * 60
 
 
 @dataclass(frozen=True)
-class Window:
+class Window(ABC):
     """Bounds for some time. One of None is that of the limits."""
 
     name: str
     min_workers: int | None = None
     max_workers: int | None = None
 
+    @abstractmethod
     def occurrences(self, first: date, last: date, zone: tzinfo) -> Iterator[tuple[float, float]]:
         """Yield its occurrences that start on the days from C(first) to C(last), in seconds since the epoch.
 
         Others may be among them. The end of an occurrence is the first instant outside.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

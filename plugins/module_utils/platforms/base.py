@@ -10,7 +10,7 @@ it on as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -143,6 +143,21 @@ class RollingPlatform(Platform, Protocol):
 
     def roll(self, request: RollRequest, *, check: bool = False) -> RollResult:
         """Restart workers one at a time, or with `check` only say which would be."""
+
+
+def killed_in_drain(tried: str, killed: list[str], so_far: dict[str, Any]) -> OperationError:
+    """The error for workers that were restarted and did not get to finish.
+
+    :param so_far: details of what was done and what was not.
+    """
+    return OperationError(
+        tried,
+        "they run again, but not all of them got to finish their tasks: "
+        + ", ".join(killed)
+        + " did not drain in time and was killed",
+        "Make drain_timeout of the fleet longer than its longest task.",
+        **so_far,
+    )
 
 
 def nothing_done(error: OperationError) -> bool:

@@ -17,12 +17,16 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry i
     open_platform,
 )
 
-FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "fleet": {"type": "str", "required": True},
-    "platform": {"type": "str", "choices": list(PLATFORMS), "default": DEFAULT},
+CLUSTER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "path"},
     "context": {"type": "str"},
     "namespace": {"type": "str"},
+}
+
+FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "fleet": {"type": "str", "required": True},
+    "platform": {"type": "str", "choices": list(PLATFORMS), "default": DEFAULT},
+    **CLUSTER_ARGUMENTS,
 }
 
 TIMES: dict[str, dict[str, Any]] = {
@@ -33,7 +37,10 @@ TIMES: dict[str, dict[str, Any]] = {
 """How long to wait, in seconds."""
 
 
-_OF_CLUSTERS = ("kubeconfig", "context", "namespace")
+def place_of(params: Mapping[str, Any]) -> Place:
+    """Return where the options say that the workers are. An empty text is as good as none."""
+    kubeconfig, context, namespace = (params[name] or None for name in CLUSTER_ARGUMENTS)
+    return Place(kubeconfig, context, namespace)
 
 
 def open_from(params: Mapping[str, Any]) -> RollingPlatform:
@@ -41,8 +48,7 @@ def open_from(params: Mapping[str, Any]) -> RollingPlatform:
 
     :raises OperationError: when there is no way there.
     """
-    kubeconfig, context, namespace = (params[name] or None for name in _OF_CLUSTERS)
-    return open_platform(params["platform"], Place(kubeconfig, context, namespace))
+    return open_platform(params["platform"], place_of(params))
 
 
 def runs_here(params: Mapping[str, Any]) -> bool:
@@ -55,7 +61,7 @@ def faults(params: Mapping[str, Any]) -> Iterator[str]:
     fleet = params["fleet"]
     if fleet is not None and not is_fleet_name(fleet):
         yield f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
-    idle = [name for name in _OF_CLUSTERS if runs_here(params) and params.get(name)]
+    idle = [name for name in CLUSTER_ARGUMENTS if runs_here(params) and params.get(name)]
     if idle:
         platform = params.get("platform", DEFAULT)
         yield f"{', '.join(idle)}: not for platform {platform}; leave out, or set platform: kubernetes"

@@ -14,6 +14,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
     RollRequest,
     RollResult,
     absent_fleet,
+    killed_in_drain,
     unknown_fleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.draining import drain_limit
@@ -134,14 +135,7 @@ class _Round:
             error.details = {**self._so_far(), **error.details}
             raise
         if self.killed:
-            raise OperationError(
-                self.tried,
-                "they run again, but not all of them got to finish their tasks: "
-                + ", ".join(self.killed)
-                + " did not drain in time and was killed",
-                "Make drain_timeout of the fleet longer than its longest task.",
-                **self._so_far(),
-            )
+            raise killed_in_drain(self.tried, self.killed, self._so_far())
         return RollResult(self.restarted, self.unchanged, self.reasons)
 
     def _so_far(self) -> dict[str, Any]:
