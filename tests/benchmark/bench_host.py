@@ -102,5 +102,5 @@ def judged(measure: Callable[[BenchHost, int], list[float]], purpose: str, limit
         print(f"{purpose}: {error}", file=sys.stderr)
         return 2
     kept = worst <= limit
-    print(f"worst ratio {worst:.2f}, allowed {limit}: {'kept' if kept else 'BROKEN'}")
+    print(f"ratio {worst:.2f}, allowed {limit}: {'kept' if kept else 'BROKEN'}")
     return 0 if kept else 1
