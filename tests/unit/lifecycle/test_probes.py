@@ -50,6 +50,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def made(**environ: str) -> Probes:
     variables = {f"CELERY_LIFECYCLE_{name}": value for name, value in environ.items()}
     status = Status(Worker(), variables)
+    # On a whole number: seconds that are added to another one and taken away again may be a trifle fewer.
+    status.began = status.beat = float(int(status.began))
     reporter = Reporter(status, lambda: False, variables)
     # No thread runs, so nobody needs them.
     for each in (reporter.waiter, reporter.waker, reporter.notifier.socket):
