@@ -438,6 +438,9 @@ ANNOTATIONS = (
 )
 """By name, colour, counter and title. Each growth of the counter is marked in all panels."""
 
+TIMES = (("Paused", "orange", "celery_autoscaler_paused{F}", "{{fleet}} is paused"),)
+"""Likewise, by a gauge: the time for which it is not 0 is marked."""
+
 _VARIABLES = (
     ("fleet", "label_values(celery_autoscaler_observation_age_seconds, fleet)"),
     ("instance", 'label_values(celery_autoscaler_observation_age_seconds{fleet=~"$fleet"}, instance)'),
@@ -452,6 +455,11 @@ def chosen(query: str) -> str:
 def growth(counter: str) -> str:
     """Return the query that tells when a counter of C(ANNOTATIONS) grew."""
     return chosen(f"increase({counter}[1m]) > 0")
+
+
+def lasting(gauge: str) -> str:
+    """Return the query that tells when a gauge of C(TIMES) is not 0."""
+    return chosen(f"{gauge} > 0")
 
 
 def written() -> dict[Path, str]:
@@ -480,7 +488,12 @@ def _dashboard(name: str, dashboard: Dashboard) -> dict[str, Any]:
                 *(_variable(*variable) for variable in (*_VARIABLES, *dashboard.variables)),
             ]
         },
-        "annotations": {"list": [_annotation(*annotation) for annotation in ANNOTATIONS]},
+        "annotations": {
+            "list": [
+                *(_annotation(name, colour, growth(counter), title) for name, colour, counter, title in ANNOTATIONS),
+                *(_annotation(name, colour, lasting(gauge), title) for name, colour, gauge, title in TIMES),
+            ]
+        },
         "panels": list(_panels(dashboard)),
     }
 
@@ -501,13 +514,13 @@ def _variable(name: str, query: str) -> dict[str, Any]:
     }
 
 
-def _annotation(name: str, colour: str, counter: str, title: str) -> dict[str, Any]:
+def _annotation(name: str, colour: str, query: str, title: str) -> dict[str, Any]:
     return {
         "name": name,
         "datasource": _SOURCE,
         "enable": True,
         "iconColor": colour,
-        "expr": growth(counter),
+        "expr": query,
         "step": "60s",
         "titleFormat": title,
     }

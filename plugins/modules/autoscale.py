@@ -21,6 +21,8 @@ description:
     finished are unknown to it, with the reason.
   - What is unknown never shrinks a fleet. With an unreadable broker the fleet is left as it is, but for the limits of
     its policy, and the module warns. With an unknown number of workers nothing is changed.
+  - A fleet that is paused (see M(muejam.celery.pause)) is held at its number. Of several hosts each is held by itself,
+    and the others have the rest of what the policy wants.
   - A second run without another load changes nothing.
 extends_documentation_fragment:
   - muejam.celery.fleet
@@ -468,7 +470,7 @@ def cycle_of_all(asked: OneCycle, params: dict[str, Any], warn: Warn) -> tuple[Q
     readings = readings_from(params["hosts"], at)
     queues = read_queues(params, asked.file.marks(), warn)
     capacities = capacities_of(params["capacities"], params["hosts"])[0]
-    outcome = asked.run(at, readings, queues, room=room_on(readings, capacities))
+    outcome = asked.run(at, readings, queues, room=room_on(readings, capacities, at))
     placement = place(outcome.cycle, readings, capacities)
     result = decided(outcome)
     if outcome.cycle.left_over > 0:

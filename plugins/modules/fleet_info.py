@@ -222,6 +222,25 @@ memory:
   returned: when O(fleet) is given
   type: float
   sample: 8323624960
+pause:
+  description:
+    - What somebody holds the fleet at by M(muejam.celery.pause), over or not. V(null) where nobody does.
+  returned: when O(fleet) is given
+  type: dict
+  contains:
+    workers:
+      description: Number of workers.
+      type: int
+      returned: always
+    until:
+      description: When it ends, in seconds since the epoch. V(null) is until it is lifted.
+      type: float
+      returned: always
+    by:
+      description: Who wants it, empty where that is not known.
+      type: str
+      returned: always
+  sample: null
 owned_by_daemon:
   description:
     - Whether the daemon C(celery-autoscaler) runs on the host and sizes this fleet.

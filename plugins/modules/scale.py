@@ -232,8 +232,8 @@ def undone_by_the_daemon(params: Mapping[str, Any], done: bool) -> Iterator[str]
         return
     yield (
         f"The daemon celery-autoscaler sizes fleet {fleet} on this host and goes on by its policy from this number at "
-        "its next look. For a number that holds, let it only advise first: deploy with celery_autoscaler_mode: advise; "
-        "or change the limits of the fleet's policy."
+        "its next look. For a number that holds, pause the fleet at it with the module or the playbook pause, or "
+        "change the limits of the fleet's policy."
     )
 
 

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Decision, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause, as_mapping, together
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading, QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.observe.down import due, started
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats, observe
@@ -25,7 +27,8 @@ class Cycle:
     :ivar decision: None for a fleet that is only looked at.
     :ivar after: to pass in at the next cycle when the decision was carried out, or was not to be.
     :ivar left_over: workers that would be wanted if the hosts had more room.
-    :ivar ceiling: the most workers that the policy allows at this instant.
+    :ivar floor: the fewest, and C(ceiling) the most workers that are allowed at this instant, by policy or pause.
+    :ivar pause: what somebody holds the fleet at, as a line of the log has it; None while nobody does.
     :ivar if_withdrawn: to pass in when it was to be carried out and could not: no cooldown has begun.
     """
 
@@ -34,11 +37,14 @@ class Cycle:
     after: Remembered
     if_withdrawn: Remembered
     left_over: int = 0
+    floor: int | None = None
     ceiling: int | None = None
+    pause: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what was seen and decided with the keys of a line of the log."""
-        return {**observation_as_json(self.seen), **decision_as_json(self.decision)}
+        pause = {} if self.pause is None else {"pause": dict(self.pause)}
+        return {**observation_as_json(self.seen), **pause, **decision_as_json(self.decision)}
 
     @property
     def due(self) -> list[str]:
@@ -80,6 +86,9 @@ def run_cycle(
 ) -> Cycle:
     """Observe and decide.
 
+    A fleet of which every host is paused is held at what all of them are. Where some are, the policy decides for the
+    whole fleet, and the others have the rest.
+
     :param policy: None where nothing is to be decided.
     :param at: seconds since the epoch.
     :param heartbeats: of workers that keep no status file.
@@ -91,12 +100,27 @@ def run_cycle(
         # Nobody judges meanwhile, so nothing that held before holds without a break.
         after = Remembered(before.state.restarted(), observed)
         return Cycle(seen, None, after, after)
-    decision, state = decide(policy, before.state, seen)
-    with_room, _state = decide(policy, before.state, replace(seen, room=None))
+    pauses = paused_hosts(hosts, at)
+    pause = together(list(pauses.values())) if len(pauses) == len(hosts) else None
+    decision, state = decide(policy, before.state, seen, pause)
+    with_room, _state = decide(policy, before.state, replace(seen, room=None), pause)
     left_over = max((with_room.after or 0) - (decision.after or 0), 0)
     if_withdrawn = Remembered(withdrawn(before.state, state), observed, withdrawn=True)
-    _floor, ceiling = policy.limits.narrowed(policy.schedule.in_force(at))
-    return Cycle(seen, decision, Remembered(state, observed), if_withdrawn, left_over, ceiling)
+    zone = zone_of(policy.schedule.timezone)
+    if pause is None:
+        some = tuple(f"{host} is {each.in_words(zone)}" for host, each in pauses.items())
+        decision = replace(decision, reasons=(*decision.reasons, *some))
+        floor, ceiling = policy.limits.narrowed(policy.schedule.in_force(at))
+        noted = None
+    else:
+        floor = ceiling = pause.workers
+        noted = as_mapping(pause, zone)
+    return Cycle(seen, decision, Remembered(state, observed), if_withdrawn, left_over, floor, ceiling, noted)
+
+
+def paused_hosts(hosts: Iterable[FleetReading], at: float) -> dict[str, Pause]:
+    """Return what somebody holds hosts at, at C(at) in seconds since the epoch, by the host's name."""
+    return {host.host: host.pause for host in hosts if host.pause is not None and host.pause.holds(at)}
 
 
 def observation_as_json(seen: Observation) -> dict[str, Any]:

@@ -19,8 +19,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State, decide, withdrawn
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import OBSERVED
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Bounds, Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause, parse_pause
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timestamps import instant_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 _MOST_WORKERS = 10**9
@@ -59,6 +61,7 @@ def replay(
             continue
         try:
             seen = _observation(recorded)
+            pause = _pause(recorded.get("pause"), policy)
             clock_stepped = _number(recorded.get("clock_stepped"), "clock_stepped") or 0.0
         except ValueError as error:
             raise OperationError(
@@ -74,7 +77,7 @@ def replay(
         if "workers" not in recorded:
             seen = replace(seen, workers=workers)
         before = _remembered(recorded, before, state, seen.at, clock_stepped)
-        decision, state = decide(policy, before, seen)
+        decision, state = decide(policy, before, seen, pause)
         if decision.after is not None:
             workers = decision.after
         yield json.dumps({"at": recorded["at"], **decision_as_json(decision)})
@@ -164,6 +167,10 @@ def _count(raw: object, name: str) -> int | None:
     if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw <= _MOST_WORKERS:
         raise ValueError(f"{name} is {raw!r}, not a number of workers")
     return raw
+
+
+def _pause(raw: object, policy: Policy) -> Pause | None:
+    return None if raw is None else parse_pause(raw, zone_of(policy.schedule.timezone))
 
 
 def _draining(raw: object) -> int:

@@ -113,6 +113,7 @@ def require_allowed(request: Request, configuration: Configuration, platform: Ro
     """Return when the configuration lets the autoscaler do this.
 
     :raises Refused: when not.
+    :raises OperationError: when it cannot be told whether root holds the fleet at a number.
     """
     fleet = _autoscaled(request.fleet, configuration)
     if isinstance(request, Restart):
@@ -123,6 +124,10 @@ def require_allowed(request: Request, configuration: Configuration, platform: Ro
         return
     # Windows only narrow the limits, and which one is in force is the autoscaler's business.
     limits = fleet.policy.limits if fleet.policy else None
+    # What root holds the fleet at may be outside of them.
+    pause = platform.paused(fleet.name)
+    if pause is not None and pause.holds(time.time()) and request.workers == pause.workers:
+        return
     if limits is None or not limits.min_workers <= request.workers <= limits.max_workers:
         bounds = f"{limits.min_workers} to {limits.max_workers}" if limits else "none"
         raise Refused(f"{request.workers} workers are outside the limits of fleet {fleet.name}, {bounds}")

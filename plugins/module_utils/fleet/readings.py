@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
+
 STARTING = "starting"
 CONSUMING = "consuming"
 ENDING = "ending"
@@ -83,6 +85,7 @@ class FleetReading:
     :ivar exists: whether the place has such a fleet; None where that could not be found out.
     :ivar wanted_workers: how many workers there are to be, where the platform keeps that number itself. There may be
         more workers for a while, as while they are replaced, or fewer, as while none more can be had.
+    :ivar pause: what somebody holds the fleet at here, over or not; None where nobody does.
     """
 
     host: str
@@ -93,6 +96,7 @@ class FleetReading:
     memory: float | None = None
     exists: bool | None = None
     wanted_workers: int | None = None
+    pause: Pause | None = None
 
     @property
     def wanted(self) -> int | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 if TYPE_CHECKING:
+    from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
     from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 
 THIS_HOST = "this host"
@@ -106,6 +107,10 @@ class RollResult:
     warnings: list[str] = field(default_factory=list)
 
 
+class PauseUnusable(OperationError):
+    """Something says that a fleet is paused, and it makes no sense, or is not to be trusted."""
+
+
 class Platform(Protocol):
     """What runs workers. Whatever acts raises OperationError when it could not act, or not in full."""
 
@@ -143,6 +148,24 @@ class RollingPlatform(Platform, Protocol):
 
     def roll(self, request: RollRequest, *, check: bool = False) -> RollResult:
         """Restart workers one at a time, or with `check` only say which would be."""
+
+    def paused(self, fleet: str) -> Pause | None:
+        """What somebody holds the fleet at here, over or not; None where nobody does.
+
+        It is part of each reading too: this is for who needs no more.
+
+        :raises PauseUnusable: when there is something that makes no sense.
+        :raises OperationError: when that cannot be told.
+        """
+
+    def require_sizable(self, fleet: str, tried: str) -> None:
+        """Refuse a fleet that is not there, or that something other than our own engine sizes here by itself.
+
+        :raises OperationError: with what to do instead.
+        """
+
+    def pause(self, fleet: str, pause: Pause | None) -> None:
+        """Have whoever sizes the fleet hold it at this; None lifts it."""
 
 
 def killed_in_drain(tried: str, killed: list[str], so_far: dict[str, Any]) -> OperationError:

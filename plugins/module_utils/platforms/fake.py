@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
@@ -294,7 +295,18 @@ class FakePlatform(HostPlatform):
         """Have these workers; C(values) are the manager's."""
         self.manager = FakeManager(**values)
         self.manager.add(*numbers)
+        self.pauses: dict[str, Pause] = {}
         super().__init__(self.manager)
+
+    def paused(self, fleet: str) -> Pause | None:
+        """What somebody holds the fleet at, over or not."""
+        return self.pauses.get(fleet)
+
+    def pause(self, fleet: str, pause: Pause | None) -> None:
+        """Have whoever sizes the fleet hold it at this; None lifts it."""
+        self.pauses.pop(fleet, None)
+        if pause is not None:
+            self.pauses[fleet] = pause
 
     def fleet_of(self, name: str) -> str | None:
         """The fleet that the worker of this name belongs to."""
@@ -315,7 +327,7 @@ class FakePlatform(HostPlatform):
         if not state.exists:
             return FleetReading("fake", at, None, f"there is no fleet {fleet}", exists=False)
         units = [unit for unit in state.units if unit.current or unit.leaving]
-        return FleetReading("fake", at, tuple(map(self._worker, units)), exists=True)
+        return self.with_pause(fleet, FleetReading("fake", at, tuple(map(self._worker, units)), exists=True))
 
     def _worker(self, unit: Unit) -> WorkerReading:
         phase = reading_phase(unit)

@@ -47,6 +47,7 @@ def queries() -> list[tuple[str, str]]:
     found += [
         (f"annotation {name}", f"increase({counter}[1m]) > 0") for name, _c, counter, _t in dashboards.ANNOTATIONS
     ]
+    found += [(f"annotation {name}", f"{gauge} > 0") for name, _c, gauge, _t in dashboards.TIMES]
     return [(where, as_sent(dashboards.chosen(query))) for where, query in found]
 
 

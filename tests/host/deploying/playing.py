@@ -18,6 +18,7 @@ PLAYBOOKS = {
     "status": {},
     "scale": {"fleet": "web", "workers": 1},
     "drain": {"fleet": "all"},
+    "pause": {"fleet": "web", "state": "absent"},
     "rolling_restart": {"fleet": "web", "only": "outdated"},
 }
 

@@ -25,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 )
 from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     FleetReading,
@@ -56,6 +57,7 @@ class World:
         self.workers: int | None = 2
         self.idle = True
         self.more: tuple[WorkerReading, ...] = ()
+        self.pause: Pause | None = None
         self.lines: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.refuses = False
@@ -97,7 +99,7 @@ class World:
             )
             for number in range(1, self.workers + 1)
         )
-        return FleetReading("a", self.wall, workers + self.more, cores=2, memory=4e9)
+        return FleetReading("a", self.wall, workers + self.more, cores=2, memory=4e9, pause=self.pause)
 
     def link(self, fleet: WatchedFleet, seconds: float) -> World:
         return self
@@ -283,6 +285,56 @@ def test_a_broker_that_takes_no_tasks_and_is_then_lost_does_not_take_them_again(
     world.blocked = ""
     world.cycles(daemon, 1)
     assert [event for event in world.events() if "blocked" in event] == ["broker_blocked", "broker_blocked_no_more"]
+
+
+def test_a_pause_holds_over_a_restart_until_its_end(world: World) -> None:
+    daemon = world.daemon()
+    world.waiting, world.pause = 50, Pause(3, world.wall + 40, "alice")
+    first = world.cycles(daemon, 2)
+    assert [(line["action"], line["to"]) for line in first] == [("bounds", 3), ("hold", 3)]
+    assert first[1]["pause"] == {"workers": 3, "until": "2026-01-01T00:00:40+00:00", "by": "alice"}
+    assert first[1]["reasons"] == ["paused at 3 until 2026-01-01T00:00:40+00:00 (by alice)"]
+    [fleet] = daemon.status()["fleets"]
+    assert fleet["pause"]["by"] == "alice"
+    daemon = world.daemon()
+    rest = world.cycles(daemon, 7)
+    assert [line["to"] for line in rest] == [3, 3, 3, 3, 3, 3, 5]
+    assert rest[-1]["action"] == "up"
+    assert "pause" not in rest[-1]
+    assert "pause" not in daemon.status()["fleets"][0]
+    assert same(world)
+
+
+def test_what_a_pause_holds_at_may_be_outside_of_the_limits_and_is_lifted(world: World) -> None:
+    daemon = world.daemon()
+    world.waiting, world.pause = 50, Pause(0)
+    assert [line["to"] for line in world.cycles(daemon, 3)] == [0, 0, 0]
+    world.pause = Pause(12)
+    assert [line["to"] for line in world.cycles(daemon, 2)] == [12, 12]
+    world.pause = None
+    assert world.cycles(daemon, 1)[0]["reasons"] == ["12 workers are above the ceiling of 9 (the limits)"]
+    assert [request["workers"] for request in world.requests] == [0, 12, 9]
+    assert same(world)
+
+
+def test_status_has_the_window_in_force_and_the_next_edge(world: World) -> None:
+    windows = [{"name": "night", "time": "18:00-08:00", "max_workers": 4}]
+    once = {"name": "sale", "from": "2026-01-01 02:00", "until": "2026-01-01 03:00", "min_workers": 6}
+    policy = parse_policy({"limits": {"max_workers": 9}, "schedule": {"windows": [*windows, once]}})
+    fleet = replace(world.configuration.fleets[0], policy=policy)
+    world.configuration = replace(world.configuration, fleets=(fleet,))
+    daemon = world.daemon()
+    world.cycles(daemon, 1)
+    night = {"name": "night", "min_workers": 2, "max_workers": 4}
+    sale = {"name": "sale", "min_workers": 6, "max_workers": 9}
+    [shown] = daemon.status()["fleets"]
+    assert shown["window"] == {**night, "until": "2026-01-01T02:00:00+00:00"}
+    assert shown["next_edge"] == {**sale, "at": "2026-01-01T02:00:00+00:00"}
+    world.pass_time(7195)
+    world.cycles(daemon, 1)
+    [shown] = daemon.status()["fleets"]
+    assert shown["window"] == {**sale, "until": "2026-01-01T03:00:00+00:00"}
+    assert shown["next_edge"] == {**night, "at": "2026-01-01T03:00:00+00:00"}
 
 
 def test_cooldowns_survive_a_restart_and_runs_do_not(world: World) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 )
 from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     FleetReading,
     QueuesReading,
@@ -62,7 +63,12 @@ class Host(FakePlatform):
 LIMITS = {"limits": {"min_workers": 1, "max_workers": 9}}
 
 
-def registry(folder: Path, waiting: int | None, rules: Mapping[str, Any] = MappingProxyType({})) -> CollectorRegistry:
+def registry(
+    folder: Path,
+    waiting: int | None,
+    rules: Mapping[str, Any] = MappingProxyType({}),
+    pause: Pause | None = None,
+) -> CollectorRegistry:
     policy = parse_policy({**LIMITS, **rules})
     # Two fleets take from one queue.
     fleets = tuple(WatchedFleet(name, URL, policy=policy) for name in ("web", "mail"))
@@ -85,7 +91,7 @@ def registry(folder: Path, waiting: int | None, rules: Mapping[str, Any] = Mappi
     )
     daemon = Daemon(
         load=lambda: configuration,
-        platform=Host(FleetReading("a", AT, workers, cores=2.0, memory=4e9)),
+        platform=Host(FleetReading("a", AT, workers, cores=2.0, memory=4e9, pause=pause)),
         tell=lambda line: None,
         notifier=Notifier({}),
         clock=Clock(lambda: AT, lambda: 5.0),
@@ -118,6 +124,7 @@ def test_numbers(tmp_path: Path) -> None:
     assert served.get_sample_value("celery_autoscaler_current_workers", {"fleet": "web"}) == 3
     assert served.get_sample_value("celery_autoscaler_desired_workers", {"fleet": "web"}) == 3
     assert served.get_sample_value("celery_autoscaler_max_workers", {"fleet": "web"}) == 9
+    assert served.get_sample_value("celery_autoscaler_paused", {"fleet": "web"}) == 0
     done = {"fleet": "web", "worker": "web-1@a"}
     assert served.get_sample_value("celery_worker_tasks_processed_total", done) == 7
     assert served.get_sample_value("celery_worker_memory_bytes", done) == 3e8
@@ -164,3 +171,11 @@ def test_what_is_unknown_is_absent(tmp_path: Path) -> None:
     assert "celery_autoscaler_broker_blocked" not in names
     unknown = {"fleet": "web", "metric": "queue_depth"}
     assert served.get_sample_value("celery_autoscaler_metric_unknown", unknown) == 1
+
+
+def test_a_pause_is_floor_and_ceiling_while_it_holds(tmp_path: Path) -> None:
+    for until, values in ((AT + 1, (1, 12, 12)), (AT, (0, 1, 9))):
+        served = registry(tmp_path, 7, pause=Pause(12, until))
+        names = ("paused", "min_workers", "max_workers")
+        found = (served.get_sample_value(f"celery_autoscaler_{name}", {"fleet": "web"}) for name in names)
+        assert tuple(found) == values

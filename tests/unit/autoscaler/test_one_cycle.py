@@ -29,6 +29,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.sta
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, State
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
@@ -92,6 +93,21 @@ def take(
 ) -> Outcome:
     reading = host(workers)
     return cycle.run(AT + seconds, (reading,), replace(queues(waiting), at=AT + seconds), fleet and fleet.scale)
+
+
+def test_a_pause_is_honoured_and_replayed(cycle: OneCycle) -> None:
+    fleet, pause = Fleet(), Pause(3, AT + 60, "alice")
+    lines = []
+    for seconds in (0, 30, 60):
+        at = AT + seconds
+        reading = replace(host(4 if seconds == 0 else 3), at=at, pause=pause)
+        done = cycle.run(at, (reading,), replace(queues(99), at=at), fleet.scale)
+        lines.append(done.log_line)
+    assert fleet.told == [(3, 4), (5, 3)]
+    assert [line["action"] for line in lines] == ["bounds", "hold", "up"]
+    assert ["pause" in line for line in lines] == [True, True, False]
+    again = [json.loads(line) for line in replay(POLICY, map(json.dumps, lines))]
+    assert [line["reasons"] for line in again] == [line["reasons"] for line in lines]
 
 
 def test_a_broker_that_blocks_is_seen_and_replayed(cycle: OneCycle) -> None:

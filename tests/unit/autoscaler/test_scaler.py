@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     Configuration,
     read_configuration,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleRequest, ScaleResult
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.platform import SystemdPlatform
@@ -45,10 +47,14 @@ def configuration(**changes: Any) -> Configuration:
 class Recorder(SystemdPlatform):
     """Writes down what it is asked for, or fails."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: Exception | None = None, pause: Pause | None = None) -> None:
         super().__init__()
         self.asked: list[Request] = []
         self.failure = failure
+        self.held = pause
+
+    def paused(self, fleet: str) -> Pause | None:
+        return self.held
 
     def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
         assert not check
@@ -90,6 +96,23 @@ def test_what_is_allowed_is_carried_out(request_: dict[str, Any], means: Request
     assert answer["ok"] is True
     done = ("before", "after") if isinstance(means, Scale) else ("restarted",)
     assert [answer[key] for key in done] == ([1, 2] if isinstance(means, Scale) else [[means.worker]])
+
+
+@pytest.mark.parametrize(
+    ("pause", "workers", "allowed"),
+    [
+        (Pause(7), 7, True),
+        (Pause(0, time.time() + 600), 0, True),
+        (Pause(7), 8, False),
+        (Pause(7), 4, True),
+        (Pause(7, time.time() - 1), 7, False),
+    ],
+)
+def test_what_root_holds_a_fleet_at_may_be_outside_of_its_limits(pause: Pause, workers: int, allowed: bool) -> None:
+    platform = Recorder(pause=pause)
+    line = json.dumps({"do": "scale", "fleet": "web", "workers": workers}).encode()
+    assert scaler.answer(line, configuration, platform)["ok"] is allowed
+    assert platform.asked == ([Scale("web", workers)] if allowed else [])
 
 
 @pytest.mark.parametrize(

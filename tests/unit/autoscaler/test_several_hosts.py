@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle, run_cycle
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
     current_workers,
@@ -23,12 +23,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
     DRAINING,
     STARTING,
     FleetReading,
+    QueuesReading,
     WorkerReading,
 )
 
@@ -144,9 +147,9 @@ def test_one_that_systemd_tries_again_counts_as_running() -> None:
 
 def test_there_is_as_much_room_as_all_hosts_have() -> None:
     readings = [reading("a", CONSUMING), reading("b")]
-    assert room_on(readings, {"a": 2, "b": 3, "elsewhere": 9}) == 5
-    assert room_on(readings, {"a": 2}) is None
-    assert room_on(readings, {}) is None
+    assert room_on(readings, {"a": 2, "b": 3, "elsewhere": 9}, AT) == 5
+    assert room_on(readings, {"a": 2}, AT) is None
+    assert room_on(readings, {}, AT) is None
 
 
 def test_nothing_is_placed_while_the_number_is_unknown() -> None:
@@ -166,3 +169,40 @@ def test_capacities() -> None:
     found, problems = capacities_of({"a": -1, "b": True, "c": 2.5, "d": 1, "e": None}, {host: {} for host in "abce"})
     assert found == {}
     assert [problem.split(":")[0] for problem in problems] == [f"capacities.{host}" for host in "abcde"]
+
+
+def paused(host: str, workers: int, *phases: str, until: float | None = None) -> dict[str, Any]:
+    return answer(host, *phases, pause=asdict(Pause(workers, until, "alice")))
+
+
+def test_a_host_that_is_paused_is_held_and_the_others_have_the_rest() -> None:
+    answers = {"a": paused("a", 0, CONSUMING, CONSUMING), "b": answer("b", CONSUMING), "c": answer("c", CONSUMING)}
+    readings = readings_of(answers, AT)
+    policy = parse_policy({"limits": {"min_workers": 6, "max_workers": 9}})
+    taken = run_cycle(policy, Remembered(), AT, readings, QueuesReading(AT, {"celery": 0}))
+    assert taken.decision is not None
+    assert taken.decision.after == 6
+    assert "a is paused at 0 until it is lifted (by alice)" in taken.decision.reasons
+    assert place(taken, readings, {}).workers == {"a": 0, "b": 3, "c": 3}
+    assert place(taken, readings, {"a": 5, "b": 2, "c": 9}).workers == {"a": 0, "b": 2, "c": 4}
+    assert room_on(readings, {"b": 2, "c": 3}, AT) == 5
+
+
+def test_where_more_is_held_than_the_policy_wants_the_others_have_none() -> None:
+    readings = readings_of({"a": paused("a", 7), "b": answer("b", CONSUMING, CONSUMING)}, AT)
+    policy = parse_policy({"limits": {"min_workers": 2, "max_workers": 4}})
+    taken = run_cycle(policy, Remembered(), AT, readings, QueuesReading(AT, {"celery": 0}))
+    assert place(taken, readings, {}).workers == {"a": 7, "b": 0}
+
+
+def test_a_fleet_whose_hosts_are_all_paused_is_held_until_the_first_ends() -> None:
+    answers = {"a": paused("a", 3, CONSUMING, until=AT + 60), "b": paused("b", 1, CONSUMING, until=AT + 90)}
+    readings = readings_of(answers, AT)
+    taken = run_cycle(parse_policy({}), Remembered(), AT, readings, QueuesReading(AT, {"celery": 900}))
+    assert taken.decision is not None
+    assert (taken.floor, taken.ceiling, taken.decision.after) == (4, 4, 4)
+    assert taken.decision.reasons[0] == "paused at 4 until 2026-01-01T00:01:00+00:00 (by alice)"
+    assert place(taken, readings, {}).workers == {"a": 3, "b": 1}
+    later = run_cycle(parse_policy({}), Remembered(), AT + 60, readings, QueuesReading(AT, {"celery": 900}))
+    assert later.pause is None
+    assert place(later, readings, {}).workers["b"] == 1

@@ -61,6 +61,18 @@ def test_a_broker_that_blocks_is_told() -> None:
     assert "web: the broker takes no tasks: Redis is full" in text
 
 
+def test_a_pause_and_the_next_edge_are_told() -> None:
+    pause = {"workers": 4, "until": None, "by": "alice"}
+    bounds = {"min_workers": 2, "max_workers": 9}
+    edges = {"window": {"name": "sale", **bounds}, "next_edge": {"name": None, "at": "2026-12-01T08:00:00Z", **bounds}}
+    reasons = ["paused at 4 until it is lifted (by alice)"]
+    paused = {**FLEET, **edges, "action": "hold", "to": 4, "pause": pause, "reasons": reasons}
+    text = table({**STATUS, "fleets": [paused]}, now=1003)
+    assert "web: paused at 4 until it is lifted (by alice)" in text
+    assert "  paused\n" in text
+    assert "2 to 9 workers (sale) until 2026-12-01T08:00:00Z, then 2 to 9 workers (outside every window)" in text
+
+
 def test_an_old_status_says_so() -> None:
     assert "long ago" in table(STATUS, now=2000)
 

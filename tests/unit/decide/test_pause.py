@@ -19,7 +19,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.jso
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action, Decision, State, decide
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause, as_mapping, parse_pause
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import (
+    Pause,
+    as_mapping,
+    from_text,
+    parse_pause,
+    to_text,
+    together,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -139,6 +146,7 @@ def test_it_is_kept_and_written_whole(workers: int, until: float | None) -> None
     ("raw", "pause"),
     [
         ({"workers": 0}, Pause(0)),
+        ({"workers": 3, "by": "alice"}, Pause(3, by="alice")),
         ({"workers": 3, "until": None}, Pause(3)),
         ({"workers": 3, "until": "2026-12-01 13:00"}, Pause(3, NOON)),
         ({"workers": 3, "until": datetime(2026, 12, 1, 13)}, Pause(3, NOON)),
@@ -157,6 +165,7 @@ def test_people_write_it_as_they_write_windows(raw: object, pause: Pause) -> Non
         ({}, ["pause.workers is missing"]),
         ({"workers": -1, "until": "soon", "till": 3}, ["pause.workers is -1", "pause.until is 'soon'", "pause.till"]),
         ({"workers": 2.5}, ["pause.workers is 2.5"]),
+        ({"workers": 2, "by": ["alice"]}, ["pause.by is ['alice'], not a name"]),
         ({"workers": True}, ["pause.workers is True"]),
         ({"workers": None}, ["pause.workers is None"]),
         ({"workers": 1, "until": 1796126400}, ["pause.until is 1796126400"]),
@@ -174,3 +183,25 @@ def test_everything_wrong_with_it_is_told(raw: object, words: list[str]) -> None
 def test_a_file_with_no_pause_in_it_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="pause"):
         from_json(Pause, raw, "pause")
+
+
+def test_it_stands_as_a_text_that_people_read_and_write() -> None:
+    assert to_text(Pause(3, NOON, "alice")) == '{"workers": 3, "until": "2026-12-01T12:00:00+00:00", "by": "alice"}'
+    assert from_text('{"workers": 0, "until": "2026-12-01 12:00"}') == Pause(0, NOON)
+    for wrong in ("", "no", "[", "[1]", '{"workers": "x"}'):
+        with pytest.raises(ValueError, match="pause"):
+            from_text(wrong)
+
+
+def test_who_wants_it_is_a_reason_and_no_difference() -> None:
+    assert Pause(3, None, "alice").in_words(BERLIN) == "paused at 3 until it is lifted (by alice)"
+    assert Pause(3, NOON, "alice").same_as(Pause(3, NOON))
+    assert not Pause(3, NOON).same_as(Pause(3))
+    assert not Pause(3).same_as(None)
+
+
+def test_hosts_together_are_held_until_the_first_one_is_not() -> None:
+    assert together([]) is None
+    assert together([Pause(1, by="alice"), Pause(2, NOON, "bob"), Pause(0, NOON + 1, "alice")]) == Pause(
+        3, NOON, "alice, bob"
+    )

@@ -61,6 +61,7 @@ class FakeDeployment:
     observed_at: float = 0.0
     refused: str = ""
     templates: list[str] = field(default_factory=lambda: ["aaaa"])
+    annotations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -162,6 +163,12 @@ class FakeCluster:
             self._need({} if pod else None, attempt)
             assert pod is not None
             pod.annotations.update(body["metadata"]["annotations"])
+            return {}
+        if attempt.resource == "deployments":
+            deployment = self.deployments[path.rpartition("/")[2].removeprefix(names.PREFIX)]
+            given = {**deployment.annotations, **body["metadata"]["annotations"]}
+            deployment.annotations = {key: text for key, text in given.items() if text is not None}
+            deployment.version += 1
             return {}
         assert attempt.resource == "deployments/scale", path
         if self.before_patch:
@@ -295,7 +302,7 @@ class FakeCluster:
                 "labels": names.labels(fleet) if each.ours else {"app": fleet},
                 "resourceVersion": str(each.version),
                 "generation": each.generation,
-                "annotations": {"deployment.kubernetes.io/revision": str(each.revision)},
+                "annotations": {"deployment.kubernetes.io/revision": str(each.revision), **each.annotations},
             },
             "spec": {"replicas": each.replicas, "paused": each.paused},
             "status": {

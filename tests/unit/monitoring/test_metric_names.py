@@ -33,6 +33,8 @@ def panels() -> Iterator[tuple[str, str]]:
                     yield f"{name}: {panel.title}", dashboards.chosen(query)
     for name, _colour, counter, _title in dashboards.ANNOTATIONS:
         yield f"annotation {name}", dashboards.growth(counter)
+    for name, _colour, gauge, _title in dashboards.TIMES:
+        yield f"annotation {name}", dashboards.lasting(gauge)
 
 
 def rules() -> Iterator[tuple[str, str]]:

@@ -276,4 +276,4 @@ def test_a_number_set_by_hand_where_the_daemon_sizes_the_fleet_is_warned_of(
     monkeypatch.setattr(scale_module, "daemon_sizes", lambda fleet: sized)
     told = list(scale_module.undone_by_the_daemon({"fleet": "web", "keep": keep}, done))
     assert bool(told) is warns
-    assert all("celery_autoscaler_mode: advise" in warning for warning in told)
+    assert all("pause the fleet at it" in warning for warning in told)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle, paused_hosts
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.json_values import from_json
 from ansible_collections.muejam.celery.plugins.module_utils.decide.spread import spread
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import DRAINING, FleetReading
@@ -60,14 +60,20 @@ def place(cycle: Cycle, readings: Sequence[FleetReading], capacities: Mapping[st
         return Placement(current, known)
     # Where some have to go, those that do not run go first, on whichever host they are.
     here = _running(readings) if workers < wanted else current
-    found = spread(workers, here, {host: most for host, most in capacities.items() if host in current})
+    paused = {host: pause.workers for host, pause in paused_hosts(readings, cycle.seen.at).items()}
+    limits = {host: most for host, most in capacities.items() if host in current and host not in paused}
+    found = spread(workers, {**here, **paused}, limits, paused)
     return Placement(current, found.workers, found.left_over)
 
 
-def room_on(readings: Sequence[FleetReading], capacities: Mapping[str, int]) -> int | None:
-    """Return how many workers the hosts together have room for; None where one of them has no limit."""
+def room_on(readings: Sequence[FleetReading], capacities: Mapping[str, int], at: float) -> int | None:
+    """Return how many workers the hosts together have room for; None where one of them has no limit.
+
+    A host that is paused at C(at) has as many as somebody holds it at.
+    """
+    room = {**capacities, **{host: pause.workers for host, pause in paused_hosts(readings, at).items()}}
     hosts = [reading.host for reading in readings]
-    return sum(capacities[host] for host in hosts) if all(host in capacities for host in hosts) else None
+    return sum(room[host] for host in hosts) if all(host in room for host in hosts) else None
 
 
 def owned_by_daemon(answers: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle import Cycle, run_cycle
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.coming import Coming
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
@@ -100,6 +101,7 @@ class FleetWatch:
     state_lost: bool = False
     last: Look | None = None
     idle: StuckWatch = field(default_factory=StuckWatch)
+    coming: Coming = field(default_factory=Coming)
     decisions: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     stuck: set[str] = field(default_factory=set)
@@ -142,6 +144,8 @@ class FleetWatch:
         }
         if self.last:
             status.update(self.last.cycle.as_json(), stuck=self.last.stuck, queues=self.last.queues.waiting)
+            if self.fleet.policy:
+                status.update(self.coming.at(self.fleet.policy, self.last.cycle.seen.at))
         return status
 
 

@@ -176,8 +176,9 @@ def _finished(worker: WorkerReading) -> int | None:
 def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
     wanted = gauge("celery_autoscaler_desired_workers", "Workers that the last decision wants.", "fleet")
     current = gauge("celery_autoscaler_current_workers", "Workers there are, draining ones not among them.", "fleet")
-    floor = gauge("celery_autoscaler_min_workers", "The floor in force.", "fleet")
-    ceiling = gauge("celery_autoscaler_max_workers", "The ceiling in force.", "fleet")
+    floor = gauge("celery_autoscaler_min_workers", "The floor in force; of a paused fleet its number.", "fleet")
+    ceiling = gauge("celery_autoscaler_max_workers", "The ceiling in force; of a paused fleet its number.", "fleet")
+    paused = gauge("celery_autoscaler_paused", "1 while somebody holds the fleet at a number of workers.", "fleet")
     seen = gauge("celery_autoscaler_metric", "What a decision is made on, in the metric's own unit.", "fleet", "metric")
     unknown = gauge("celery_autoscaler_metric_unknown", "1 for a metric that is not known.", "fleet", "metric")
     needed = gauge(
@@ -224,9 +225,12 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
         policy = watch.fleet.policy
         if policy is None:
             continue
-        low, high = policy.limits.narrowed(policy.schedule.in_force(observation.at))
-        floor.add_metric([name], low)
-        ceiling.add_metric([name], high)
+        limits = policy.limits.narrowed(policy.schedule.in_force(observation.at))
+        # In mode observe nobody decides, and the policy holds as far as it goes.
+        low, high = look.cycle.floor, look.cycle.ceiling
+        floor.add_metric([name], limits[0] if low is None else low)
+        ceiling.add_metric([name], limits[1] if high is None else high)
+        paused.add_metric([name], float(look.cycle.pause is not None))
         for metric in _decided_on(policy):
             needed.add_metric([name, metric], 1.0)
         promise = _promised_wait(policy)
@@ -236,7 +240,8 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
             wanted.add_metric([name], look.wanted)
         for action in Action:
             decisions.add_metric([name, action.value], watch.decisions[action.value])
-    yield from (wanted, current, floor, ceiling, seen, unknown, needed, bound, blocked, wait, promised, decisions)
+    yield from (wanted, current, floor, ceiling, paused, seen, unknown, needed, bound, blocked, wait, promised)
+    yield decisions
 
 
 def _decided_on(policy: Policy) -> list[str]:

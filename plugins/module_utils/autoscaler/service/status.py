@@ -55,6 +55,9 @@ def _lines(status: Mapping[str, Any], now: float) -> Iterator[str]:
 def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
     name = fleet["fleet"]
     yield from (f"{name}: {reason}" for reason in fleet.get("reasons", ()))
+    edge = fleet.get("next_edge")
+    if edge:
+        yield f"{name}: {_bounds(fleet['window'])} until {edge['at']}, then {_bounds(edge)}"
     if fleet.get("blocked"):
         yield f"{name}: the broker takes no tasks: {fleet['blocked']}"
     if "reasons" not in fleet:
@@ -70,6 +73,10 @@ def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: {metric} is of what {source} counted: what others take from the queue is not seen"
     yield from (f"{name}: {worker} has idled for {s:.0f} s while tasks wait" for worker, s in fleet["stuck"].items())
     yield from (f"{name}: {count} times could not {what}" for what, count in sorted(fleet["errors"].items()))
+
+
+def _bounds(edge: Mapping[str, Any]) -> str:
+    return f"{edge['min_workers']} to {edge['max_workers']} workers ({edge['name'] or 'outside every window'})"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -106,7 +113,7 @@ def _decision(fleet: Mapping[str, Any]) -> str:
     if "action" not in fleet:
         return "none: no policy" if not fleet["policy"] else "none: mode observe"
     if fleet["from"] == fleet["to"]:
-        return str(fleet["action"])
+        return "paused" if fleet.get("pause") else str(fleet["action"])
     return f"{fleet['action']} {fleet['from']} -> {fleet['to']}"
 
 

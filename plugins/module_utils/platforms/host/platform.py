@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     LOCK_WAIT,
     THIS_HOST,
@@ -12,8 +16,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
     RollResult,
     ScaleRequest,
     ScaleResult,
+    unknown_fleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Manager
+
+if TYPE_CHECKING:
+    from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
+    from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
+    from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.pauses import Pauses
 
 
 class HostPlatform:
@@ -24,8 +34,13 @@ class HostPlatform:
 
     place = THIS_HOST
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, pauses: Pauses | None = None) -> None:
+        """Prepare to act.
+
+        :param pauses: where those of its fleets stand; by default where those of this host do.
+        """
         self._manager = manager
+        self._given_pauses = pauses
 
     def require_access(self, tried: str) -> None:
         """Refuse early what could not be done later."""
@@ -52,3 +67,29 @@ class HostPlatform:
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.host import rolling
 
         return rolling.roll(request, self._manager, check)
+
+    def paused(self, fleet: str) -> Pause | None:
+        """What somebody holds the fleet at, over or not."""
+        return self._pauses().read(fleet)
+
+    def require_sizable(self, fleet: str, tried: str) -> None:
+        """Refuse a fleet that is not there. Nothing else sizes one on a host."""
+        fleets = self.fleets()
+        if fleet not in fleets:
+            raise unknown_fleet(tried, fleet, fleets)
+
+    def pause(self, fleet: str, pause: Pause | None) -> None:
+        """Have whoever sizes the fleet hold it at this; None lifts it."""
+        self._pauses().write(fleet, pause)
+
+    def with_pause(self, fleet: str, reading: FleetReading) -> FleetReading:
+        """Return the reading with what somebody holds the fleet at. Where that is unknown, so is all of it."""
+        try:
+            return replace(reading, pause=self.paused(fleet))
+        except OperationError as error:
+            return replace(reading, workers=None, problem=str(error))
+
+    def _pauses(self) -> Pauses:
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.pauses import Pauses
+
+        return self._given_pauses or Pauses()

@@ -15,6 +15,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
     HASH_LABEL,
     OURS,
+    PAUSE,
     deployments,
     fleet_of_labels,
     object_name,
@@ -44,6 +45,7 @@ class FleetState:
     :ivar generation: rises with each change of what is wanted.
     :ivar observed: whether the cluster has acted on what is wanted: there is a ReplicaSet of the newest template.
     :ivar paused: whether somebody paused its rollout, so that changes of its template wait.
+    :ivar pause: the annotation that says what somebody holds the fleet at; empty where there is none.
     :ivar refused: why no more pods can be made; empty where they can.
     :ivar rolled_out: whether the newest template is that of all workers.
     :ivar pods: by name; those that are over are not among them.
@@ -57,6 +59,7 @@ class FleetState:
     generation: int = 0
     observed: bool = True
     paused: bool = False
+    pause: str = ""
     refused: str = ""
     rolled_out: bool = True
     pods: tuple[Pod, ...] = ()
@@ -203,6 +206,7 @@ def _state(fleet: str, deployment: Mapping[str, Any], found: Sequence[Pod]) -> F
         uid=str(metadata.get("uid") or ""),
         generation=generation,
         paused=bool(spec.get("paused")),
+        pause=str((metadata.get("annotations") or {}).get(PAUSE) or ""),
         refused=refused,
         observed=observed,
         rolled_out=observed and updated >= total,

@@ -40,6 +40,9 @@ ALIVE_PATH = "/alive"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation of a pod: of two that are alike otherwise, the one with the lower number is deleted first."""
 
+PAUSE = "muejam.celery/pause"
+"""Annotation of a Deployment: what somebody holds the fleet at."""
+
 OURS = f"{MANAGER_LABEL}={MANAGER},{NAME_LABEL}={NAME}"
 """Selects what belongs to the fleets of a namespace, all of them."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -25,6 +26,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import is_pod_of
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import Pod
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.tools import Tools
+
+if TYPE_CHECKING:
+    from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 
 SHARED_FOR = 5.0
 """Seconds for which fleets may share what was read of their namespace; each has it once, and then it is read anew."""
@@ -151,6 +155,25 @@ class KubernetesPlatform:
             return restarting.roll(request, self._tools, check)
         finally:
             self._forget()
+
+    def paused(self, fleet: str) -> Pause | None:
+        """What somebody holds the fleet at, over or not."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import pausing
+
+        return pausing.pause_of(self._tools.fleets.read(fleet), self.place)
+
+    def require_sizable(self, fleet: str, tried: str) -> None:
+        """Refuse a fleet that is not there, or that an HPA or KEDA sizes."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import pausing
+
+        pausing.require_sizable(self._tools.fleets, fleet, self.place, tried)
+
+    def pause(self, fleet: str, pause: Pause | None) -> None:
+        """Have whoever sizes the fleet hold it at this; None lifts it."""
+        from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import pausing
+
+        pausing.set_pause(self._tools.fleets, fleet, pause)
+        self._forget()
 
     def _forget(self) -> None:
         """Read anew next time: what was read is of before."""

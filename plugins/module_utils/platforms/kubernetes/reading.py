@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
@@ -16,6 +17,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.asking import Asked, NotAllowed
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.fleets import FleetState
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pausing import pause_of
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import Pod
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.usages import Usage, Usages
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_status import (
@@ -37,7 +39,12 @@ def reading_of(state: FleetState, place: str, at: float, usages: Usages, asked: 
     if not state.exists:
         return FleetReading(place, at, None, f"{place} has no fleet {state.fleet}", exists=False)
     workers = tuple(_worker(pod, at, usages, asked) for pod in state.pods)
-    return FleetReading(place, at, workers, exists=True, wanted_workers=state.replicas)
+    try:
+        pause = pause_of(state, place)
+    except OperationError as error:
+        # Where that is unknown, so is all that would be decided on.
+        return FleetReading(place, at, None, str(error), exists=True)
+    return FleetReading(place, at, workers, exists=True, wanted_workers=state.replicas, pause=pause)
 
 
 def _worker(pod: Pod, at: float, usages: Usages, asked: Asked) -> WorkerReading:

@@ -37,4 +37,4 @@ class SystemdPlatform(HostPlatform):
         # Whoever only scales does without it, see HostPlatform.
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.reading import read_host
 
-        return read_host(fleet, self._systemd)
+        return self.with_pause(fleet, read_host(fleet, self._systemd))
