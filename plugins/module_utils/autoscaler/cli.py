@@ -17,12 +17,17 @@ from io import TextIOWrapper
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import (
+    Configuration,
+    load_configuration,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.agenda import Agenda, agenda, in_rows
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause, from_text, parse_pause
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import moment_of, zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
@@ -36,8 +41,9 @@ AddVerbs = Callable[[Callable[..., argparse.ArgumentParser]], None]
 """Adds verbs by C(add_parser). Each sets C(act), which takes the parsed options and yields the lines of the answer."""
 
 
-Draw = Callable[[str, str, Agenda], Iterable[str]]
-"""Draws the bounds of days, under a title, into a file, and returns what to say of it."""
+Draw = Callable[[str, str, Sequence[tuple[str, Agenda]]], Iterable[str]]
+"""Draws the bounds of days of one or more fleets, each with its title, into a file, under a title of all, and returns
+what to say of it."""
 
 
 def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
@@ -55,13 +61,19 @@ def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
     week = verbs.add_parser(
         "schedule",
         help="print which floor and ceiling hold when in the days to come",
-        description="Print which floor and ceiling hold when in the days to come, on the clock of the policy's zone.",
+        description="Print which floor and ceiling hold when in the days to come, on the clock of the policy's zone: "
+        "of a policy, or of all fleets of the service, with what it sees them paused at.",
     )
+    whose = week.add_mutually_exclusive_group()
+    whose.add_argument("--policy", metavar="FILE", help="the policy, YAML or JSON")
+    whose.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="that of the service (%(default)s)")
+    week.add_argument("--fleet", metavar="NAME", help="of the fleets of the service only this one")
+    week.add_argument("--pause", type=_pause, metavar="JSON", help='with --policy: {"workers": 3, "until": DATE}')
     week.add_argument("--from", dest="since", metavar="DATE", help="such as 2026-12-01 or 2026-12-01T08:00Z (today)")
     week.add_argument("--days", type=_days, default=7, metavar="N", help="days of the calendar, 1 to 366 (%(default)s)")
     week.add_argument("--plot", metavar="FILE.html", help="draw it, on the controller: a page, and a picture (.png)")
     week.set_defaults(act=_schedule, draw=draw)
-    for verb in (check, again, week):
+    for verb in (check, again):
         verb.add_argument("--policy", required=True, metavar="FILE", help="the policy, YAML or JSON")
     again.add_argument("--observations", required=True, metavar="FILE", help="JSON lines; - is standard input")
     again.add_argument("--fleet", metavar="NAME", help="take only the lines of this fleet, from a log of several")
@@ -83,7 +95,7 @@ def _add_simulate_of_hosts(add_parser: Callable[..., argparse.ArgumentParser]) -
     verb.set_defaults(act=_simulate_on_a_host)
 
 
-def _not_drawn_on_a_host(_path: str, _title: str, _shown: Agenda) -> Iterable[str]:
+def _not_drawn_on_a_host(_path: str, _title: str, _shown: Sequence[tuple[str, Agenda]]) -> Iterable[str]:
     raise OperationError(
         "draw the schedule",
         "hosts have nothing that draws",
@@ -136,22 +148,64 @@ def _days(text: str) -> int:
     return int(text)
 
 
-def _schedule(options: argparse.Namespace) -> Iterator[str]:
-    policy = load_policy(options.policy)
-    zone = zone_of(policy.schedule.timezone)
-    asked = datetime.fromtimestamp(time.time(), zone).date() if options.since is None else options.since
+def _pause(text: str) -> Pause:
     try:
-        shown = agenda(policy, moment_of(asked, zone), options.days)
+        return from_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _schedule(options: argparse.Namespace) -> Iterator[str]:
+    shown = []
+    for name, policy, pause in _policies(options):
+        days = _agenda(options, policy, pause)
+        shown.append((f"Floor and ceiling {name}, on the clock of {days.zone}", days))
+    title = shown[0][0] if len(shown) == 1 else "Floors and ceilings of the fleets"
+    drawn = options.draw(options.plot, title, shown) if options.plot else ()
+    for number, (head, days) in enumerate(shown):
+        if number:
+            yield ""
+        yield head
+        yield ""
+        yield from in_rows(days)
+    yield from drawn
+
+
+def _agenda(options: argparse.Namespace, policy: Policy, pause: Pause | None) -> Agenda:
+    zone = zone_of(policy.schedule.timezone)
+    now = time.time()
+    asked = datetime.fromtimestamp(now, zone).date() if options.since is None else options.since
+    try:
+        return agenda(policy, moment_of(asked, zone), options.days, pause, now)
     except (OverflowError, ValueError) as error:
         raise OperationError(
             f"show {options.days} days from {asked} on", error, 'Give --from a date such as "2026-12-01".'
         ) from error
-    title = f"Floor and ceiling by {options.policy}, on the clock of {shown.zone}"
-    drawn = options.draw(options.plot, title, shown) if options.plot else ()
-    yield title
-    yield ""
-    yield from in_rows(shown)
-    yield from drawn
+
+
+def _policies(options: argparse.Namespace) -> Iterator[tuple[str, Policy, Pause | None]]:
+    """Yield what is asked for: whose policy it is, the policy, and what its fleet is paused at."""
+    if options.policy:
+        yield f"by {options.policy}", load_policy(options.policy), options.pause
+        return
+    configuration = load_configuration(options.config)
+    pauses = {}
+    try:
+        pauses = {fleet["fleet"]: fleet.get("pause") for fleet in read_status(configuration.status)["fleets"]}
+    except (OperationError, LookupError, TypeError, AttributeError) as error:
+        _complain(f"It is not known whether fleets are paused: {error}")
+    fleets = [fleet for fleet in configuration.fleets if fleet.policy and options.fleet in (None, fleet.name)]
+    if not fleets:
+        raise OperationError(
+            f"show the schedule of {options.fleet or 'the fleets'} in {options.config}",
+            "it names no such fleet with a policy",
+            "Name a policy by --policy FILE, or another configuration by --config FILE.",
+        )
+    for fleet in fleets:
+        if fleet.policy:
+            raw = pauses.get(fleet.name)
+            pause = parse_pause(raw, zone_of(fleet.policy.schedule.timezone)) if raw else None
+            yield f"of fleet {fleet.name}", fleet.policy, pause
 
 
 def _replay(options: argparse.Namespace) -> Iterator[str]:

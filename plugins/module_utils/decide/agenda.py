@@ -5,15 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant, zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow, Window
 
-WIDTH = 100
+WIDTH = 110
 NO_WINDOW = "no window"
+ONCE = "once"
+PAUSED = "paused"
+"""What a piece may be: of a window that comes once, or of a pause."""
+
 _HOUR = 3600
 _INDENT = " " * 16
 _GAP = "   "
@@ -21,13 +28,24 @@ _GAP = "   "
 
 @dataclass(frozen=True)
 class Piece:
-    """Bounds that hold from C(since) to before C(until), in seconds since the epoch, and the window that sets them."""
+    """Bounds that hold from C(since) to before C(until), in seconds since the epoch, and the window that sets them.
+
+    :ivar kind: C(ONCE), C(PAUSED), or nothing. A pause has no window.
+    """
 
     since: float
     until: float
     floor: int
     ceiling: int
     window: str | None
+    kind: str = ""
+
+    @property
+    def name(self) -> str:
+        """What sets them, for people."""
+        if self.kind == PAUSED:
+            return PAUSED
+        return (self.window or NO_WINDOW) + (f" ({ONCE})" if self.kind == ONCE else "")
 
 
 @dataclass(frozen=True)
@@ -62,10 +80,11 @@ class Agenda:
     days: tuple[Day, ...]
 
 
-def agenda(policy: Policy, start: float, days: int) -> Agenda:
+def agenda(policy: Policy, start: float, days: int, pause: Pause | None = None, now: float = 0.0) -> Agenda:
     """Return the bounds of C(days) days of the calendar, the first of which begins at C(start), if not at midnight.
 
     :param start: seconds since the epoch.
+    :param pause: what holds from C(now) on, likewise, in place of the bounds.
     """
     zone = zone_of(policy.schedule.timezone)
     first = datetime.fromtimestamp(start, zone).date()
@@ -75,12 +94,41 @@ def agenda(policy: Policy, start: float, days: int) -> Agenda:
         since, until = max(start, instant(day, 0, zone)), instant(day + timedelta(days=1), 0, zone)
         # In some zone a day was left out.
         if since < until:
-            pieces = tuple(
-                Piece(begin, end, *policy.limits.narrowed(window), window.name if window else None)
+            pieces = [
+                Piece(begin, end, *policy.limits.narrowed(window), window.name if window else None, _kind(window))
                 for begin, end, window in policy.schedule.timeline(since, until)
-            )
-            found.append(Day(day, since, until, pieces, tuple(_changes(since, until, zone))))
+            ]
+            held = tuple(_with_pause(pieces, pause, now)) if pause else tuple(pieces)
+            found.append(Day(day, since, until, held, tuple(_changes(since, until, zone))))
     return Agenda(policy.schedule.timezone, tuple(found))
+
+
+def _kind(window: Window | None) -> str:
+    return ONCE if isinstance(window, OneOffWindow) else ""
+
+
+def _with_pause(pieces: Iterable[Piece], pause: Pause, now: float) -> Iterator[Piece]:
+    """Yield the pieces of a day with one in them for the time of the pause."""
+    until = math.inf if pause.until is None else pause.until
+    held: Piece | None = None
+    for piece in pieces:
+        begin, end = max(piece.since, now), min(piece.until, until)
+        if begin >= end:
+            if held:
+                yield held
+                held = None
+            yield piece
+            continue
+        if piece.since < begin:
+            yield replace(piece, until=begin)
+        since = held.since if held else begin
+        held = Piece(since, end, pause.workers, pause.workers, None, PAUSED)
+        if end < piece.until:
+            yield held
+            held = None
+            yield replace(piece, since=end)
+    if held:
+        yield held
 
 
 def in_rows(shown: Agenda) -> Iterator[str]:
@@ -92,7 +140,7 @@ def in_rows(shown: Agenda) -> Iterator[str]:
     for day in shown.days:
         line = f"{day.day:%a %Y-%m-%d}".ljust(len(_INDENT))
         for place, piece in enumerate(day.pieces):
-            text = f"{_span(piece, day, zone)} {piece.floor}-{piece.ceiling} {piece.window or NO_WINDOW}"
+            text = f"{_span(piece, day, zone)} {piece.floor}-{piece.ceiling} {piece.name}"
             if place and len(line) + len(_GAP) + len(text) > WIDTH:
                 yield line
                 line = _INDENT + text

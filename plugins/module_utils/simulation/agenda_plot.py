@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.agenda import (
     NO_WINDOW,
+    ONCE,
+    PAUSED,
     Agenda,
     Day,
     Piece,
@@ -38,41 +40,62 @@ _WIDTH = 14.0  # inches
 _HEIGHT = 0.42  # of a day
 _LETTERS_AN_HOUR = 7  # as many find room in a bar
 _OUTSIDE = "#C9CFD6"  # of no window
+_HELD = "#F2B8B5"  # while somebody holds the fleet
 _CHANGED = "#C62828"
 _PALE = 0.6
+_ONCE_PALE = 0.3
 
 
-def write_agenda(path: str, title: str, shown: Agenda) -> tuple[Path, Path]:
+def write_agenda(path: str, title: str, shown: Sequence[tuple[str, Agenda]]) -> tuple[Path, Path]:
     """Write a self-contained page to C(path) and a picture of the same beside it; return where both are.
 
+    :param shown: days of one or more fleets, each with a title of its own.
     :raises OperationError: when matplotlib is missing, or a file cannot be written.
     """
     require_matplotlib()
     import matplotlib
 
-    pieces = [piece for day in shown.days for piece in day.pieces]
+    days = [day for _head, agenda in shown for day in agenda.days]
+    pieces = [piece for day in days for piece in day.pieces]
     floors, ceilings = [piece.floor for piece in pieces], [piece.ceiling for piece in pieces]
     lead = (
-        f"{shown.days[0].day} to {shown.days[-1].day}: floors from {min(floors)} to {max(floors)} workers, "
-        f"ceilings from {min(ceilings)} to {max(ceilings)}"
+        f"{min(day.day for day in days)} to {max(day.day for day in days)}: floors from {min(floors)} to {max(floors)} "
+        f"workers, ceilings from {min(ceilings)} to {max(ceilings)}"
     )
+    several = len(shown) > 1
     with matplotlib.rc_context(LOOK):
-        drawing = as_svg(_figure(shown, ""))
-        picture = as_png(_figure(shown, f"{title}\n{lead}"))
-    rows = escape("\n".join(in_rows(shown)))
-    return write_page(path, page(title, lead, [f"\n{drawing}", f"<pre>{rows}</pre>"]), picture)
+        drawings = [as_svg(_figure([("", agenda)], "")) for _head, agenda in shown]
+        heads = [(head if several else "", agenda) for head, agenda in shown]
+        picture = as_png(_figure(heads, f"{title}\n{lead}"))
+    sections = []
+    for drawing, (head, agenda) in zip(drawings, shown):
+        above = f"<h2>{escape(head)}</h2>" if several else ""
+        sections += [f"{above}\n{drawing}", "<pre>{}</pre>".format(escape("\n".join(in_rows(agenda))))]
+    return write_page(path, page(title, lead, sections), picture)
 
 
-def _figure(shown: Agenda, title: str) -> Figure:
+def _figure(shown: Sequence[tuple[str, Agenda]], title: str) -> Figure:
+    """Return the drawing of one or more fleets, one below the other, each under its own title if it has one."""
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
-    head = 0.9 + (0.6 if title else 0)
-    figure = Figure(figsize=(_WIDTH, head + _HEIGHT * len(shown.days)), layout="constrained")
+    rows = [len(agenda.days) for _head, agenda in shown]
+    heights = [0.9 + (0.3 if head else 0) + _HEIGHT * count for (head, _agenda), count in zip(shown, rows)]
+    figure = Figure(figsize=(_WIDTH, (0.6 if title else 0) + sum(heights)), layout="constrained")
     if title:
         at_left = {"x": 0.012, "horizontalalignment": "left"}
         figure.suptitle(title, fontsize=13, fontweight="bold", color=INK, parse_math=False, **at_left)
+    parts = figure.subfigures(len(shown), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, (head, agenda) in zip(parts, shown):
+        _draw_fleet(part, head, agenda)
+    return figure
+
+
+def _draw_fleet(figure: Any, head: str, shown: Agenda) -> None:
+    from matplotlib.patches import Patch
+
     axes = figure.subplots()
+    if head:
+        axes.set_title(head, color=INK, parse_math=False)
     axes.set_xlim(0, 24)
     axes.set_xticks(range(0, 25, 2), [f"{hour:02}:00" for hour in range(0, 25, 2)])
     axes.xaxis.tick_top()
@@ -82,29 +105,37 @@ def _figure(shown: Agenda, title: str) -> Figure:
     names = list(dict.fromkeys(piece.window for day in shown.days for piece in day.pieces if piece.window))
     for row, day in enumerate(shown.days):
         _draw_day(axes, row, day, zone_of(shown.zone), names)
-    used = [None, *names] if any(piece.window is None for day in shown.days for piece in day.pieces) else names
-    bars = [Patch(color=_colour(name, names), alpha=_PALE) for name in used]
+    used = {piece.name: piece for day in shown.days for piece in day.pieces}
+    order = {NO_WINDOW: -2, PAUSED: -1}
+    found = sorted(used.items(), key=lambda each: order.get(each[0], 0))
+    bars = [Patch(**_look(piece, names)) for _name, piece in found]
     # A leading underscore would keep a name out of the legend.
-    labels = [f" {name or NO_WINDOW}" for name in used]
+    labels = [f" {name}" for name, _piece in found]
     for text in figure.legend(bars, labels, loc="outside lower left", ncols=6, frameon=False).get_texts():
         text.set_parse_math(False)
-    return figure
 
 
-def _colour(window: str | None, names: list[str]) -> str:
-    return _OUTSIDE if window is None else colour_of(names.index(window))
+def _look(piece: Piece, names: list[str]) -> dict[str, Any]:
+    """Return how the bar of a piece looks: what comes once is hatched, and so is a pause, the other way."""
+    if piece.kind == PAUSED:
+        return {"facecolor": _HELD, "edgecolor": (_CHANGED, _ONCE_PALE), "hatch": "xx", "linewidth": 0.5}
+    colour = _OUTSIDE if piece.window is None else colour_of(names.index(piece.window))
+    if piece.kind == ONCE:
+        return {"facecolor": (colour, _ONCE_PALE), "edgecolor": (colour, _PALE), "hatch": "//", "linewidth": 0.5}
+    return {"facecolor": (colour, _PALE), "edgecolor": "white"}
 
 
 def _draw_day(axes: Axes, row: int, day: Day, zone: tzinfo, names: list[str]) -> None:
     for piece in day.pieces:
         for begin, length in _on_the_clock(piece, day, zone):
-            axes.barh(row, length, 0.8, begin, color=_colour(piece.window, names), alpha=_PALE, edgecolor="white")
-            for text in (
-                f"{piece.floor}-{piece.ceiling} {piece.window or NO_WINDOW}",
-                f"{piece.floor}-{piece.ceiling}",
-            ):
+            axes.barh(row, length, 0.8, begin, **_look(piece, names))
+            for text in (f"{piece.floor}-{piece.ceiling} {piece.name}", f"{piece.floor}-{piece.ceiling}"):
                 if len(text) <= length * _LETTERS_AN_HOUR:
-                    axes.text(begin + length / 2, row, text, ha="center", va="center", color=INK, parse_math=False)
+                    # Dark on a light ground of its own where lines would cross it.
+                    ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85}
+                    middle = begin + length / 2
+                    behind = ground if piece.kind else None
+                    axes.text(middle, row, text, ha="center", va="center", color=INK, parse_math=False, bbox=behind)
                     break
     for change in day.changes:
         at = _hours(change.after)

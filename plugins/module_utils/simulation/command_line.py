@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return cli.main(arguments, _add_simulate, _draw_schedule)
 
 
-def _draw_schedule(path: str, title: str, shown: Agenda) -> list[str]:
+def _draw_schedule(path: str, title: str, shown: Sequence[tuple[str, Agenda]]) -> list[str]:
     page, picture = write_agenda(path, title, shown)
     return ["", f"Drawn in {page} and {picture}."]
 

@@ -47,8 +47,8 @@ def test_a_week_has_a_row_for_each_day() -> None:
         "Sun 2026-10-25  00:00-24:00 2-8 weekend",
         "                the clock goes back from 03:00 to 02:00",
         "Mon 2026-10-26  00:00-08:00 2-10 off_peak   08:00-18:00 5-20 peak   18:00-24:00 2-10 off_peak",
-        "Tue 2026-10-27  00:00-08:00 2-10 off_peak   08:00-12:00 5-20 peak   12:00-24:00 12-20 campaign",
-        "Wed 2026-10-28  00:00-18:30:15 12-20 campaign   18:30:15-24:00 2-10 off_peak",
+        "Tue 2026-10-27  00:00-08:00 2-10 off_peak   08:00-12:00 5-20 peak   12:00-24:00 12-20 campaign (once)",
+        "Wed 2026-10-28  00:00-18:30:15 12-20 campaign (once)   18:30:15-24:00 2-10 off_peak",
     ]
 
 
@@ -67,7 +67,7 @@ def test_what_does_not_fit_stands_below() -> None:
 def test_times_that_come_twice_have_their_offset() -> None:
     late = {"name": "late", "from": "2026-10-25 02:30", "until": "2026-10-25T02:45:00+01:00", "max_workers": 4}
     assert rows(policy(late), "2026-10-25", 1) == [
-        "Sun 2026-10-25  00:00-02:30+02:00 2-20 no window   02:30+02:00-02:45+01:00 2-4 late",
+        "Sun 2026-10-25  00:00-02:30+02:00 2-20 no window   02:30+02:00-02:45+01:00 2-4 late (once)",
         "                02:45+01:00-24:00 2-20 no window",
         "                the clock goes back from 03:00 to 02:00",
     ]

@@ -46,8 +46,8 @@ def test_a_week_from_today_on(schedule: Schedule) -> None:
 def test_days_that_were_asked_for(schedule: Schedule) -> None:
     done = schedule("--from", "2026-10-24T08:00Z", "--days", "2")
     assert done.stdout.splitlines()[2:] == [
-        "Sat 2026-10-24  10:00-12:00 5-20 peak <hours>   12:00-24:00 12-20 campaign",
-        "Sun 2026-10-25  00:00-19:30 12-20 campaign   19:30-24:00 2-20 no window",
+        "Sat 2026-10-24  10:00-12:00 5-20 peak <hours>   12:00-24:00 12-20 campaign (once)",
+        "Sun 2026-10-25  00:00-19:30 12-20 campaign (once)   19:30-24:00 2-20 no window",
         "                the clock goes back from 03:00 to 02:00",
     ]
 
