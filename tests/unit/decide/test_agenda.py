@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.agenda import WIDTH, agenda, in_rows
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import moment_of, zone_of
 
@@ -22,6 +23,7 @@ WORKING_WEEK = [
     {"name": "off_peak", "time": "18:00-08:00", "min_workers": 2, "max_workers": 10},
     {"name": "weekend", "days": ["sat", "sun"], "min_workers": 2, "max_workers": 8},
 ]
+MONDAY = "00:00-08:00 2-10 off_peak   08:00-18:00 5-20 peak   18:00-24:00 2-10 off_peak"
 CHANGES = {
     "Europe/Berlin": {"2026-03-29": ("02:00", "03:00"), "2026-10-25": ("03:00", "02:00")},
     "America/New_York": {"2026-03-08": ("02:00", "03:00"), "2026-11-01": ("02:00", "01:00")},
@@ -50,6 +52,41 @@ def test_a_week_has_a_row_for_each_day() -> None:
         "Tue 2026-10-27  00:00-08:00 2-10 off_peak   08:00-12:00 5-20 peak   12:00-24:00 12-20 campaign (once)",
         "Wed 2026-10-28  00:00-18:30:15 12-20 campaign (once)   18:30:15-24:00 2-10 off_peak",
     ]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "found"),
+    [
+        (
+            "2026-10-26 10:00",
+            "2026-10-27 08:00",
+            [
+                "00:00-08:00 2-10 off_peak   08:00-10:00 5-20 peak   10:00-24:00 3-3 paused",
+                "00:00-08:00 3-3 paused   08:00-18:00 5-20 peak   18:00-24:00 2-10 off_peak",
+            ],
+        ),
+        (
+            "2026-10-26 09:00",
+            "2026-10-26 10:00",
+            [
+                "00:00-08:00 2-10 off_peak   08:00-09:00 5-20 peak   09:00-10:00 3-3 paused",
+                "10:00-18:00 5-20 peak   18:00-24:00 2-10 off_peak",
+                MONDAY,
+            ],
+        ),
+        ("2026-10-20", None, ["00:00-24:00 3-3 paused", "00:00-24:00 3-3 paused"]),
+        ("2026-10-20", "2026-10-25", [MONDAY, MONDAY]),
+        ("2026-10-28", None, [MONDAY, MONDAY]),
+    ],
+)
+def test_a_pause_takes_the_place_of_windows(since: str, until: str | None, found: list[str]) -> None:
+    zone = zone_of("Europe/Berlin")
+    pause = Pause(3, None if until is None else moment_of(until, zone))
+    shown = agenda(policy(*WORKING_WEEK), moment_of("2026-10-26", zone), 2, pause, moment_of(since, zone))
+    assert [row[16:] for row in in_rows(shown)] == found
+    for day in shown.days:
+        assert (day.pieces[0].since, day.pieces[-1].until) == (day.since, day.until)
+        assert all(before.until == after.since for before, after in zip(day.pieces, day.pieces[1:]))
 
 
 def test_what_does_not_fit_stands_below() -> None:

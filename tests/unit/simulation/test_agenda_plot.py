@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,3 +96,53 @@ def test_without_matplotlib_nothing_is_drawn_and_it_is_said(
     assert (done.returncode, done.stdout) == (2, "")
     assert "pip install matplotlib" in done.stderr
     assert schedule().returncode == 0
+
+
+def test_a_pause_is_marked(schedule: Schedule, tmp_path: Path) -> None:
+    page = tmp_path / "week.html"
+    done = schedule("--days=3", "--pause", '{"workers": 3}', "--plot", page)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  00:00-24:00 3-3 paused\n" in done.stdout
+    assert "3-3 paused" in page.read_text(encoding="utf-8")
+    refused = schedule("--pause", '{"workers": -3}')
+    assert (refused.returncode, "pause.workers is -3" in refused.stderr) == (2, True)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    """The configuration of a service with two fleets that have a policy, one of which is paused."""
+    status = tmp_path / "status.json"
+    fleets = [
+        {"name": name, "broker_url": "redis://localhost", **({} if policy is None else {"policy": policy})}
+        for name, policy in (("web", {}), ("mail", {"limits": {"max_workers": 4}}), ("seen", None))
+    ]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"status": str(status), "fleets": fleets}), encoding="utf-8")
+    paused = {"fleet": "mail", "pause": {"workers": 0, "until": None}}
+    status.write_text(json.dumps({"version": 1, "fleets": [{"fleet": "web"}, paused]}), encoding="utf-8")
+    return path
+
+
+def test_all_fleets_of_a_service_with_their_pauses(autoscaler: Schedule, service: Path, tmp_path: Path) -> None:
+    page = tmp_path / "week.html"
+    done = autoscaler("schedule", "--config", service, "--days=2", "--plot", page)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = done.stdout.splitlines()
+    assert rows[0] == "Floor and ceiling of fleet web, on the clock of UTC"
+    assert rows[3].endswith("00:00-24:00 2-20 no window")
+    assert rows[5] == "Floor and ceiling of fleet mail, on the clock of UTC"
+    assert rows[-4].endswith("24:00 0-0 paused")
+    text = page.read_text(encoding="utf-8")
+    assert (text.count("<svg"), text.count("<h2>")) == (2, 2)
+    one = autoscaler("schedule", "--config", service, "--fleet", "mail")
+    assert one.stdout.startswith("Floor and ceiling of fleet mail")
+    none = autoscaler("schedule", "--config", service, "--fleet", "seen")
+    assert (none.returncode, "names no such fleet with a policy" in none.stderr) == (2, True)
+
+
+def test_without_a_service_that_runs_pauses_are_not_known(autoscaler: Schedule, service: Path) -> None:
+    (service.parent / "status.json").unlink()
+    done = autoscaler("schedule", "--config", service, "--days=1")
+    assert done.returncode == 0
+    assert "It is not known whether fleets are paused" in done.stderr
+    assert "no window" in done.stdout
