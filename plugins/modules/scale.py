@@ -45,7 +45,8 @@ options:
     description:
       - Whether a fleet that has workers keeps as many as it has, wanted ones that do not run included;
         O(workers) then holds only for a fleet that has none.
-      - For fleets whose number is an autoscaler's business.
+      - For fleets whose number is an autoscaler's business. Where such a fleet is paused (M(muejam.celery.pause)), one
+        that has none gets as many as it is held at, and not O(workers).
     type: bool
     default: false
   wait:
@@ -194,6 +195,7 @@ not_started:
   sample: [celery-worker-web@4.service]
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -202,7 +204,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RESULT_KEYS, ScaleRequest
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
+    RESULT_KEYS,
+    RollingPlatform,
+    ScaleRequest,
+)
 
 
 def faults(params: Mapping[str, Any]) -> Iterator[str]:
@@ -212,6 +218,17 @@ def faults(params: Mapping[str, Any]) -> Iterator[str]:
         yield f"workers: {params['workers']} is below 0; 0 stops the fleet"
     if params["expected_workers"] is not None and params["expected_workers"] < 0:
         yield f"expected_workers: {params['expected_workers']} is below 0"
+
+
+def number_for(params: Mapping[str, Any], platform: RollingPlatform, now: float) -> int:
+    """Return how many workers there shall be. Who leaves the number to others leaves a fleet that is held at none.
+
+    :param now: seconds since the epoch.
+    :raises OperationError: when it cannot be told whether somebody holds the fleet at a number.
+    """
+    workers: int = params["workers"]
+    pause = platform.paused(params["fleet"]) if params["keep"] else None
+    return pause.workers if pause is not None and pause.holds(now) else workers
 
 
 def undone_by_the_daemon(params: Mapping[str, Any], done: bool) -> Iterator[str]:
@@ -253,9 +270,14 @@ def main() -> None:
     wrong = "; ".join(faults(params))
     if wrong:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
+    try:
+        platform = options.open_from(params)
+        workers = number_for(params, platform, time.time())
+    except OperationError as error:
+        module.fail_json(msg=str(error), finished=True, **error.details)
     request = ScaleRequest(
         fleet=params["fleet"],
-        workers=params["workers"],
+        workers=workers,
         expected_workers=params["expected_workers"],
         keep=params["keep"],
         wait=params["wait"],
@@ -264,7 +286,7 @@ def main() -> None:
         lock_wait=params["lock_timeout"],
     )
     try:
-        result = options.open_from(params).scale(request, check=module.check_mode)
+        result = platform.scale(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
     for warning in [*result.warnings, *undone_by_the_daemon(params, result.changed and not module.check_mode)]:

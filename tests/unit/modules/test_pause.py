@@ -18,7 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import 
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import PauseUnusable
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
-from ansible_collections.muejam.celery.plugins.modules import pause
+from ansible_collections.muejam.celery.plugins.modules import pause, scale
 
 LATER = "2999-12-05 06:00"
 BERLIN = {"timezone": "Europe/Berlin"}
@@ -128,3 +128,13 @@ def test_a_pause_that_is_over_is_none_to_keep(run: Run, platform: FakePlatform) 
     platform.pause("web", Pause(1, time.time() - 60))
     assert run(workers=1)["changed"] is True
     assert platform.pauses["web"] == Pause(1)
+
+
+def test_a_deployment_starts_nothing_of_a_fleet_that_is_held_at_none(platform: FakePlatform) -> None:
+    now = 1000.0
+    by_policy, by_hand = ({"fleet": "web", "workers": 2, "keep": keep} for keep in (True, False))
+    assert scale.number_for(by_policy, platform, now) == 2
+    platform.pause("web", Pause(0, now + 1))
+    assert scale.number_for(by_policy, platform, now) == 0
+    assert scale.number_for(by_hand, platform, now) == 2
+    assert scale.number_for(by_policy, platform, now + 1) == 2
