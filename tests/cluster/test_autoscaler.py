@@ -33,7 +33,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     selector,
 )
 from muejam_bed.collection import collections_path
-from muejam_bed.shell import CHECKOUT, wait_until
+from muejam_bed.shell import CHECKOUT, run, wait_until
 from muejam_cluster.access import Cluster
 from muejam_cluster.images import DEMO
 
@@ -219,6 +219,45 @@ def test_a_follower_decides_within_two_intervals_after_its_leader_was_killed(sho
     assert "state_unusable" not in events
     metrics = shop.kubectl("get", "--raw", f"/api/v1/namespaces/{shop.namespace}/pods/{follower}:9541/proxy/metrics")
     assert "celery_autoscaler_leader 1.0" in metrics
+
+
+def pause(shop: Shop, folder: Path, **inputs: object) -> bool:
+    """Run the playbook pause, and return whether it changed something."""
+    host = {
+        "ansible_connection": "local",
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "celery_worker_platform": "kubernetes",
+        "celery_worker_kubeconfig": str(shop.cluster.kubeconfig),
+        "celery_worker_namespace": shop.namespace,
+    }
+    inventory = folder / "inventory.json"
+    inventory.write_text(json.dumps({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "muejam.celery.pause"]
+    done = run([*command, "-e", json.dumps({"fleet": "web", **inputs})], env={"ANSIBLE_NOCOLOR": "1"})
+    return "changed=1" in done.stdout
+
+
+def test_a_paused_fleet_is_held_by_whoever_leads_until_that_is_lifted(shop: Shop, tmp_path: Path) -> None:
+    shop.bring_the_autoscaler()
+    wait_until(lambda: bool(shop.leader()), 30, "somebody leads")
+    assert pause(shop, tmp_path, workers=2, by="alice")
+    assert not pause(shop, tmp_path, workers=2, by="alice")
+    wait_until(lambda: shop.replicas() == 2, 30, "it is held at 2")
+    shop.send(60, 1)
+    first = shop.leader()
+    pod = first.rpartition("_")[0]
+    shop.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    wait_until(lambda: shop.leader() not in ("", first), 60, "another one leads")
+    second = shop.leader().rpartition("_")[0]
+    wait_until(lambda: sum("action" in line for line in shop.lines(second)) >= 3, 60, "it decides")
+    held = [line for line in shop.lines(second) if "action" in line]
+    assert {line["to"] for line in held} == {2}
+    assert {line["reasons"][0] for line in held} == {"paused at 2 until it is lifted (by alice)"}
+    assert shop.replicas() == 2
+    assert pause(shop, tmp_path, state="absent")
+    assert "muejam.celery/pause" not in shop.get("deployment", object_name("web"))["metadata"].get("annotations", {})
+    wait_until(lambda: shop.replicas() == 3, 30, lambda: f"3 workers: {shop.lines(second)[-3:]}")
 
 
 def test_it_may_do_what_it_does_and_nothing_else(shop: Shop) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
 import sys
@@ -250,3 +251,19 @@ def test_rendered_objects_are_what_a_deployment_puts_there(place: Place) -> None
     generation = place.deployment()["metadata"]["generation"]
     place.deploy()
     assert place.deployment()["metadata"]["generation"] == generation
+
+
+def test_a_pause_outlasts_a_deployment_of_another_configuration(place: Place) -> None:
+    place.deploy()
+    asked = ("-e", "fleet=web", "-e", "workers=2", "-e", "by=alice")
+    refused = place.play("muejam.celery.pause", *asked, check=False)
+    assert "has no Lease of the daemon celery-autoscaler" in refused.stdout
+    assert changed(place.play("muejam.celery.pause", *asked, "-e", "scheduled=true", "--check")) == 1
+    assert changed(place.play("muejam.celery.pause", *asked, "-e", "scheduled=true")) == 1
+    assert changed(place.play("muejam.celery.pause", *asked, "-e", "scheduled=true")) == 0
+    place.fleet = {"concurrency": 2}
+    place.deploy()
+    written = place.deployment()["metadata"]["annotations"]["muejam.celery/pause"]
+    assert json.loads(written) == {"workers": 2, "until": None, "by": "alice"}
+    assert changed(place.play("muejam.celery.pause", "-e", "fleet=web", "-e", "state=absent")) == 1
+    assert "muejam.celery/pause" not in place.deployment()["metadata"]["annotations"]
