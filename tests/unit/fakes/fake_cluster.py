@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import base64
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +39,7 @@ class FakePod:
     ends_at: float | None = None
     unready_at: float | None = None
     waits: dict[str, str] | None = None
+    sidecar_waits: dict[str, str] | None = None
     unschedulable: str = ""
     restarts: int = 0
     exit_code: int | None = None
@@ -60,8 +63,8 @@ class FakeDeployment:
     paused: bool = False
     observed_at: float = 0.0
     refused: str = ""
-    templates: list[str] = field(default_factory=lambda: ["aaaa"])
     annotations: dict[str, str] = field(default_factory=dict)
+    templates: list[str] = field(default_factory=lambda: ["aaaa"])
 
 
 @dataclass
@@ -77,6 +80,8 @@ class FakeCluster:
     :ivar unschedulable: what the scheduler says of new pods.
     :ivar quota: the most pods of the namespace.
     :ivar tasks: by pod, tasks in hand; None does not answer.
+    :ivar objects: Leases and ConfigMaps by their paths.
+    :ivar most_bytes: the most that an object may have in it.
     :ivar later: what else happens, each with its time.
     :ivar before_patch: called before each change of a number.
     """
@@ -102,8 +107,12 @@ class FakeCluster:
     logs: dict[str, str] = field(default_factory=dict)
     before_patch: Callable[[], None] | None = None
     calls: list[str] = field(default_factory=list)
+    scaled: list[tuple[str, int]] = field(default_factory=list)
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    most_bytes: int = 1024 * 1024
     later: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
     _made: int = 0
+    _versions: int = 0
 
     def add(self, fleet: str, workers: int, **values: Any) -> FakeDeployment:
         """Have a fleet whose workers consume."""
@@ -125,6 +134,8 @@ class FakeCluster:
             return self._need(
                 {"metadata": {"name": self.namespace}} if self.namespace in self.namespaces else None, attempt
             )
+        if attempt.resource in KEPT:
+            return copy.deepcopy(self._need(self.objects.get(path), attempt))
         fleet = path.rpartition("/")[2].removeprefix(names.PREFIX)
         return self._need(self._deployment(fleet) if fleet in self.deployments else None, attempt)
 
@@ -165,10 +176,11 @@ class FakeCluster:
             pod.annotations.update(body["metadata"]["annotations"])
             return {}
         if attempt.resource == "deployments":
-            deployment = self.deployments[path.rpartition("/")[2].removeprefix(names.PREFIX)]
-            given = {**deployment.annotations, **body["metadata"]["annotations"]}
-            deployment.annotations = {key: text for key, text in given.items() if text is not None}
-            deployment.version += 1
+            fleet = path.rpartition("/")[2].removeprefix(names.PREFIX)
+            noted = self._need(self._deployment(fleet) if fleet in self.deployments else None, attempt)
+            after = {**noted["metadata"]["annotations"], **body["metadata"]["annotations"]}
+            self.deployments[fleet].annotations = {key: value for key, value in after.items() if value is not None}
+            self.deployments[fleet].version += 1
             return {}
         assert attempt.resource == "deployments/scale", path
         if self.before_patch:
@@ -177,6 +189,7 @@ class FakeCluster:
         if body["metadata"]["resourceVersion"] != str(deployment.version):
             raise refused(attempt, 409, "Conflict", _said("the object has been modified", "Conflict"), "the kubeconfig")
         deployment.replicas = body["spec"]["replicas"]
+        self.scaled.append((path.split("/")[-2].removeprefix(names.PREFIX), deployment.replicas))
         deployment.version += 1
         deployment.generation += 1
         self.settle()
@@ -184,13 +197,34 @@ class FakeCluster:
 
     def post(self, path: str, body: Any, **query: str) -> dict[str, Any]:
         attempt = self._note("POST", path)
+        if attempt.resource in KEPT:
+            path += "/" + body["metadata"]["name"]
+            if path in self.objects:
+                raise refused(attempt, 409, "Conflict", _said("already exists", "AlreadyExists"), "the kubeconfig")
+            return self._keep(path, body, attempt)
         assert attempt.resource == "selfsubjectaccessreviews"
         asked = body["spec"]["resourceAttributes"]
         resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
         return {"status": {"allowed": f"{asked['verb']} {resource}" not in self.denied}}
 
     def put(self, path: str, body: Any, **query: str) -> dict[str, Any]:
-        raise NotImplementedError
+        attempt = self._note("PUT", path)
+        before = self._need(self.objects.get(path), attempt)
+        if body["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]:
+            raise refused(attempt, 409, "Conflict", _said("the object has been modified", "Conflict"), "the kubeconfig")
+        return self._keep(path, body, attempt)
+
+    def _keep(self, path: str, body: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
+        size = sum(len(text.encode()) for text in (body.get("data") or {}).values())
+        size += sum(len(base64.b64decode(text)) for text in (body.get("binaryData") or {}).values())
+        if size > self.most_bytes:
+            message = "ConfigMap is invalid: []: Too long: may not be more than 1048576 bytes"
+            raise refused(attempt, 422, "Unprocessable Entity", _said(message, "Invalid"), "the kubeconfig")
+        self._versions += 1
+        kept = copy.deepcopy(dict(body))
+        kept["metadata"]["resourceVersion"] = str(self._versions)
+        self.objects[path] = kept
+        return copy.deepcopy(kept)
 
     def delete(self, path: str, body: Any = None, **query: str) -> dict[str, Any]:
         attempt = self._note("DELETE", path)
@@ -334,11 +368,15 @@ class FakeCluster:
         if pod.deleted_at is not None:
             metadata["deletionTimestamp"] = self._time(pod.deleted_at + pod.grace)
             metadata["deletionGracePeriodSeconds"] = int(pod.grace)
-        ready = pod.ready(now)
+        worker_ready = pod.ready(now)
+        ready = worker_ready and pod.sidecar_waits is None
         came = pod.unready_at or (pod.ready_at if ready else None) or pod.created
         conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": self._time(came)}]
-        told: dict[str, Any] = {"name": "worker", "restartCount": pod.restarts, "state": {}}
-        status: dict[str, Any] = {"phase": pod.phase, "conditions": conditions, "containerStatuses": [told]}
+        told: dict[str, Any] = {"name": "worker", "restartCount": pod.restarts, "state": {}, "ready": worker_ready}
+        beside: dict[str, Any] = {"name": "sidecar", "restartCount": 4 if pod.sidecar_waits else 0}
+        beside["ready"] = pod.sidecar_waits is None
+        beside["state"] = {"waiting": pod.sidecar_waits} if pod.sidecar_waits else {"running": {}}
+        status: dict[str, Any] = {"phase": pod.phase, "conditions": conditions, "containerStatuses": [beside, told]}
         if pod.unschedulable:
             wrong = {"reason": "Unschedulable", "message": pod.unschedulable}
             conditions.append({"type": "PodScheduled", "status": "False", **wrong})
@@ -363,6 +401,9 @@ class FakeCluster:
             "status": status,
         }
 
+
+KEPT = ("leases", "configmaps")
+"""Kinds of objects that are kept as they come."""
 
 STATUS = {
     "version": 1,
