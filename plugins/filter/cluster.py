@@ -26,13 +26,16 @@ def cluster_objects(
     lifecycle: Mapping[str, str],
     replicas: Mapping[str, int] | None = None,
     network_policy: bool = False,
+    owners: Mapping[str, str] | None = None,
 ) -> list[objects.Object]:
     """Every object of resolved fleets."""
-    numbers = replicas or {}
+    numbers, noted = replicas or {}, owners or {}
     return [
         thing
         for fleet in fleets
-        for thing in objects.of_fleet(fleet, namespace, lifecycle, numbers.get(fleet["name"]), network_policy)
+        for thing in objects.of_fleet(
+            fleet, namespace, lifecycle, numbers.get(fleet["name"]), network_policy, noted.get(fleet["name"], "")
+        )
     ]
 
 

@@ -113,10 +113,11 @@ attributes:
     platforms: linux with systemd, Kubernetes 1.23 or newer
 notes:
   - On a host it needs root where it scales or only looks at workers; with O(hosts) only O(state_path) has to be
-    writable. In a cluster it needs the rights of M(muejam.celery.scale), which it asks for before anything is read.
+    writable. In a cluster it needs the rights of M(muejam.celery.scale), which it asks for before anything is read, and
+    to get C(leases).
   - Two runs for one fleet do not overlap. A second one waits for 10 seconds and then fails.
-  - It refuses a fleet that a running daemon C(celery-autoscaler) sizes on a host, unless O(apply=false), and a
-    Deployment that an autoscaler of its cluster sizes.
+  - It refuses a fleet that a running daemon C(celery-autoscaler) sizes, on this host or in this namespace, unless
+    O(apply=false), and a Deployment that an autoscaler of its cluster sizes.
   - The module has no clock but the wall clock. One that was set back between two runs is noticed; one that was set
     forward looks like time that went by, and ends cooldowns early. The daemon notices both.
 seealso:
@@ -335,6 +336,7 @@ finished:
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -345,6 +347,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
     decision_as_json,
     observation_as_json,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import (
+    Daemon,
+    daemon_of,
+    second_owner,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
     FleetFile,
     default_path,
@@ -353,10 +360,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled
     OneCycle,
     Outcome,
     counts,
-)
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
-    daemon_sizes,
-    refuse_second_owner,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.several_hosts import (
     capacities_of,
@@ -497,19 +500,22 @@ def decided(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def refuse_where_the_daemon_does_it(params: dict[str, Any]) -> None:
+def refuse_where_the_daemon_does_it(params: dict[str, Any], daemon: Callable[[], Daemon]) -> None:
     """Return when no daemon sizes the fleet, or nothing will be carried out.
 
-    :raises OperationError: when one does.
+    :param daemon: of the place; asked for where it matters alone.
+    :raises OperationError: when one does, or that cannot be found out.
     """
     if not params["apply"]:
         return
     if params["hosts"] is not None:
-        where = ", ".join(owned_by_daemon(params["hosts"]))
+        hosts = ", ".join(owned_by_daemon(params["hosts"]))
+        where = f"on {hosts}" if hosts else ""
     else:
-        where = "this host" if options.runs_here(params) and daemon_sizes(params["fleet"]) else ""
+        found = daemon()
+        where = found.where if params["fleet"] in found.sized() else ""
     if where:
-        raise refuse_second_owner(params["fleet"], where)
+        raise second_owner(params["fleet"], where)
 
 
 def main() -> None:
@@ -549,7 +555,7 @@ def main() -> None:
     try:
         if not several and (params["apply"] or options.runs_here(params)):
             options.open_from(params).require_access(f"autoscale fleet {params['fleet']}")
-        refuse_where_the_daemon_does_it(params)
+        refuse_where_the_daemon_does_it(params, lambda: daemon_of(params))
         with contextlib.nullcontext() if module.check_mode else file.alone():
             queues, result = (cycle_of_all if several else cycle_here)(asked, params, module.warn)
     except OperationError as error:

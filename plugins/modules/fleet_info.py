@@ -49,7 +49,8 @@ attributes:
 notes:
   - Without root the status files of the workers may be out of reach, and their tasks are unknown.
   - In a cluster it needs to list C(deployments) and C(pods). Without C(get pods/proxy) the tasks of the workers are
-    unknown, without the metrics API, or C(list) of its C(pods), what they use.
+    unknown, without the metrics API, or C(list) of its C(pods), what they use, and without C(get leases) whether the
+    daemon sizes them.
 seealso:
   - module: muejam.celery.autoscale
   - module: muejam.celery.worker_info
@@ -212,6 +213,14 @@ wanted_workers:
   returned: when O(fleet) is given
   type: int
   sample: 4
+scaled_by:
+  description:
+    - Who sets the number of workers, as the Deployment notes it, in the words of C(celery_worker_autoscaling).
+      V(policy) is the daemon, V(none) whoever scales by hand or from outside.
+    - Empty where nothing is noted, and on a host.
+  returned: when O(fleet) is given
+  type: str
+  sample: policy
 cores:
   description: CPU cores of the host. V(null) in a cluster.
   returned: when O(fleet) is given
@@ -243,53 +252,50 @@ pause:
   sample: null
 owned_by_daemon:
   description:
-    - Whether the daemon C(celery-autoscaler) runs on the host and sizes this fleet.
-    - V(null) when it runs and its configuration cannot be read, and in a cluster, where this is not asked.
+    - Whether the daemon C(celery-autoscaler) sizes this fleet at present. On a host it runs there, acts, and has a
+      policy for it. In a namespace it holds its Lease now, which names the fleet, and RV(scaled_by) names nobody else.
+    - V(null) when that cannot be found out, as where its configuration, or the Lease, may not be read.
   returned: when O(fleet) is given
   type: bool
   sample: false
 """
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import (
-    daemon_sizes,
-    service_runs,
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import (
+    Daemon,
+    daemon_of,
+    known_sized,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
 
-Runs = Callable[[], bool]
-"""Whether the daemon of this host runs."""
 
+def reading_of(platform: Platform, fleet: str, sized: Collection[str] | None) -> dict[str, Any]:
+    """What the host or cluster says of a fleet, and whether the daemon sizes it.
 
-def reading_of(platform: Platform, fleet: str, runs: Runs | None, warn: Callable[[str], None]) -> dict[str, Any]:
-    """What the host or cluster says of a fleet, and whether the daemon, where it C(runs), sizes it.
-
-    :param runs: None for a cluster, whose daemon is not asked.
+    :param sized: the fleets that it does; None where that is not known.
     """
-    owned: bool | None = None
-    try:
-        owned = None if runs is None else daemon_sizes(fleet, runs=runs)
-    except OperationError as error:
-        warn(f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}")
-    return {**asdict(platform.read(fleet)), "owned_by_daemon": owned}
+    return {**asdict(platform.read(fleet)), "owned_by_daemon": None if sized is None else fleet in sized}
 
 
 def fleets_of(
-    platform: Platform, workers: bool, runs: Runs | None, warn: Callable[[str], None]
+    platform: Platform, workers: bool, daemon: Daemon, warn: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     """What the host says of each of its fleets, by name; nothing but the names without their workers.
 
     :raises OperationError: when it cannot tell which fleets it has.
     """
-    return {name: reading_of(platform, name, runs, warn) if workers else {} for name in platform.fleets()}
+    fleets = platform.fleets()
+    if not workers:
+        return {name: {} for name in fleets}
+    sized = known_sized(daemon, warn) if fleets else None
+    return {name: reading_of(platform, name, sized) for name in fleets}
 
 
 def main() -> None:
@@ -298,12 +304,11 @@ def main() -> None:
     fleet = module.params["fleet"]
     for fault in options.faults(module.params):
         module.fail_json(msg=f"{fault}.")
-    runs = functools.cache(service_runs) if options.runs_here(module.params) else None
     try:
-        platform = options.open_from(module.params)
+        platform, daemon = options.open_from(module.params), daemon_of(module.params)
         if fleet is not None:
-            module.exit_json(changed=False, **reading_of(platform, fleet, runs, module.warn))
-        found = fleets_of(platform, module.params["workers"], runs, module.warn)
+            module.exit_json(changed=False, **reading_of(platform, fleet, known_sized(daemon, module.warn)))
+        found = fleets_of(platform, module.params["workers"], daemon, module.warn)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(changed=False, fleets=found)

@@ -15,6 +15,10 @@ author:
 description:
   - Makes a namespace have the objects that set the number of pods of fleets, and none of this collection beside them.
     Whoever had the number before goes first, so there are never two, and the number stays what it was.
+  - The daemon celery-autoscaler is one of those. It lets go by an annotation of the fleet's Deployment, written before
+    anybody else begins. Where that is broken off in between, the fleet stays at its number, and nobody scales it until
+    the module runs again; where the module fails before anybody else has begun, the daemon has the fleet back.
+  - Warns where it may not list CronJobs, and names the right, for one that was left behind would go on.
   - Refuses, before it changes anything, where somebody else's HorizontalPodAutoscaler or ScaledObject sets the number
     already, where the cluster has no KEDA or no metrics, and where the API server refuses an object.
   - The role P(muejam.celery.worker#role) uses it; the filter P(muejam.celery.cluster_handovers#filter) makes the
@@ -24,7 +28,8 @@ extends_documentation_fragment:
 options:
   owners:
     description:
-      - By the name of each fleet who is to set its number. V(none) is somebody outside of this collection, or nobody.
+      - By the name of each fleet who is to set its number, one of V(policy), V(keda), V(hpa), V(schedule) and V(none),
+        which is somebody outside of this collection, or nobody.
       - Objects of fleets that are not named are left alone.
     type: dict
     required: true
@@ -85,6 +90,14 @@ applied:
   type: list
   elements: str
   sample: [ScaledObject celery-worker-web-scaler]
+noted:
+  description:
+    - By the name of a fleet who sets the number of its pods from now on, where its Deployment noted somebody else.
+    - It is the annotation C(muejam.celery/scaled-by). The daemon celery-autoscaler acts for V(policy), and where there
+      is none.
+  returned: success
+  type: dict
+  sample: {web: keda}
 others:
   description: By the name of a fleet what sets its number that is not of this collection. Allowed with V(none) alone.
   returned: success
@@ -143,6 +156,8 @@ def main() -> None:
         )
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
+    for warning in outcome.warnings:
+        module.warn(warning)
     diff = [
         {"before_header": title, "after_header": title, "before": before or "", "after": after or ""}
         for title, before, after in outcome.differences
@@ -151,6 +166,7 @@ def main() -> None:
         changed=outcome.changed,
         removed=outcome.removed,
         applied=outcome.applied,
+        noted=outcome.noted,
         others=outcome.others,
         **({"diff": diff} if module._diff else {}),
     )

@@ -10,10 +10,15 @@ DOCUMENTATION = r"""
 module: let_go
 short_description: Takes fleets out of the hands of the daemon celery-autoscaler
 description:
-  - Has the daemon of a host scale some fleets no more, before somebody else drains, removes or sizes them. It goes on
-    to observe them.
-  - This holds until the role P(muejam.celery.autoscaler#role) writes the configuration of the daemon anew.
-  - Where there is no daemon nothing is done.
+  - Has the daemon of a host or of a namespace scale some fleets no more, before somebody else drains, removes or sizes
+    them. It goes on to observe them. When the module returns the daemon sets their number no more, whatever it has
+    decided before.
+  - On a host this takes their policies out of the daemon's configuration, and holds until the role
+    P(muejam.celery.autoscaler#role) writes it anew.
+  - In a cluster it notes V(none) in the annotation C(muejam.celery/scaled-by) of their Deployments. The daemon sets a
+    number only on the version of a Deployment in which it has read the annotation, so nobody waits for it. That holds
+    until the role P(muejam.celery.worker#role) is deployed with C(celery_worker_autoscaling=policy).
+  - Where there is no daemon, and for fleets that it does not scale, nothing is done.
 version_added: 0.1.0
 author:
   - muejam.celery contributors (@muejam)
@@ -27,6 +32,13 @@ options:
     type: list
     elements: str
     default: []
+  platform:
+    description: What runs the fleets, as for M(muejam.celery.scale).
+    type: str
+    choices: [systemd, kubernetes]
+    default: systemd
+extends_documentation_fragment:
+  - muejam.celery.cluster
 attributes:
   check_mode:
     description: Tells which fleets it would let go of.
@@ -34,6 +46,10 @@ attributes:
   diff_mode:
     description: The configuration holds secrets, so no difference is shown.
     support: none
+notes:
+  - Needs root on a host.
+  - In a cluster it needs to list and patch C(deployments), and to get C(leases) for fleets that were not deployed by
+    the role.
 seealso:
   - module: muejam.celery.scale
 """
@@ -43,6 +59,13 @@ EXAMPLES = r"""
   muejam.celery.let_go:
     fleets: [web]
   become: true
+
+- name: The same in a cluster
+  muejam.celery.let_go:
+    fleets: [web]
+    platform: kubernetes
+    namespace: shop
+  delegate_to: localhost
 """
 
 RETURN = r"""
@@ -56,8 +79,9 @@ fleets:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.letting_go import Hands
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import daemon_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 
 
 def main() -> None:
@@ -65,11 +89,14 @@ def main() -> None:
         argument_spec={
             "fleets": {"type": "list", "elements": "str"},
             "keep": {"type": "list", "elements": "str", "default": []},
+            **options.PLATFORM_ARGUMENTS,
         },
         supports_check_mode=True,
     )
+    for fault in options.misplaced(module.params):
+        module.fail_json(msg=f"Nothing was changed. {fault}.")
     try:
-        gone = Hands().let_go(module.params["fleets"], module.params["keep"], module.check_mode)
+        gone = daemon_of(module.params).let_go(module.params["fleets"], module.params["keep"], module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

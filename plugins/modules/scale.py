@@ -28,6 +28,8 @@ description:
     their last log lines, and the number is set back by as many.
   - A Deployment that an autoscaler of the cluster (HorizontalPodAutoscaler, or a ScaledObject of KEDA) sizes is left
     alone. The module fails, names it and says what to change there.
+  - Where the daemon C(celery-autoscaler) sizes the fleet, on a host or in a namespace, the number is set and the module
+    warns, for the daemon goes on from it. M(muejam.celery.let_go) has it let go before.
 extends_documentation_fragment:
   - muejam.celery.fleet
 options:
@@ -98,10 +100,12 @@ notes:
   - Needs root on a host.
   - In a cluster it needs to get and list C(deployments), to patch C(deployments/scale), to list and patch C(pods), and
     to list C(horizontalpodautoscalers). With C(get pods/proxy) it knows which workers are idle, with C(get pods/log) it
-    shows what failed ones say, with C(list scaledobjects) it sees those of KEDA that are at rest.
+    shows what failed ones say, with C(list scaledobjects) it sees those of KEDA that are at rest, with C(get leases)
+    whether the daemon sizes the fleet.
   - Only one V(scale) or restart of a fleet runs at a time on a host; a second one waits, see
     O(lock_timeout).
 seealso:
+  - module: muejam.celery.let_go
   - module: muejam.celery.restart
   - module: muejam.celery.worker_info
 """
@@ -196,12 +200,16 @@ not_started:
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import daemon_sizes
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import (
+    Daemon,
+    daemon_of,
+    known_sized,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
@@ -231,27 +239,25 @@ def number_for(params: Mapping[str, Any], platform: RollingPlatform, now: float)
     return pause.workers if pause is not None and pause.holds(now) else workers
 
 
-def undone_by_the_daemon(params: Mapping[str, Any], done: bool) -> Iterator[str]:
+def undone_by_the_daemon(params: Mapping[str, Any], done: bool, daemon: Callable[[], Daemon]) -> list[str]:
     """What to know of a number that is set by hand where the daemon sets it as well.
 
     :param done: whether workers were started or stopped. In a rehearsal none are, and nothing tells whether the daemon
         would be told to let go before.
+    :param daemon: of the place; asked for where it matters alone.
     """
-    if not done:
-        return
+    # Who keeps what there is leaves the number to the autoscaler.
+    if not done or params["keep"]:
+        return []
+    found, warnings = daemon(), list[str]()
     fleet = params["fleet"]
-    try:
-        # Who keeps what there is leaves the number to the autoscaler.
-        if params["keep"] or not options.runs_here(params) or not daemon_sizes(fleet):
-            return
-    except OperationError as error:
-        yield f"It is not known whether the daemon celery-autoscaler sizes fleet {fleet} here: {error}"
-        return
-    yield (
-        f"The daemon celery-autoscaler sizes fleet {fleet} on this host and goes on by its policy from this number at "
-        "its next look. For a number that holds, pause the fleet at it with the module or the playbook pause, or "
-        "change the limits of the fleet's policy."
-    )
+    if fleet in (known_sized(found, warnings.append) or ()):
+        warnings.append(
+            f"The daemon celery-autoscaler sizes fleet {fleet} {found.where} and goes on by its policy from this "
+            "number at its next look. For a number that holds, pause the fleet at it with the module or the playbook "
+            "pause, or change the limits of the fleet's policy."
+        )
+    return warnings
 
 
 def main() -> None:
@@ -289,7 +295,8 @@ def main() -> None:
         result = platform.scale(request, check=module.check_mode)
     except OperationError as error:
         module.fail_json(msg=str(error), finished=True, **error.details)
-    for warning in [*result.warnings, *undone_by_the_daemon(params, result.changed and not module.check_mode)]:
+    done = result.changed and not module.check_mode
+    for warning in [*result.warnings, *undone_by_the_daemon(params, done, lambda: daemon_of(params))]:
         module.warn(warning)
     returned = {key: getattr(result, key) for key in ("changed", *RESULT_KEYS, "unknown")}
     if result.start_seconds:

@@ -9,37 +9,29 @@ import base64
 import json
 import re
 import subprocess
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from broker_servers import RedisServer
+from place import Place, changed
 
-from muejam_bed.shell import CHECKOUT, BedError, run, wait_until
+from muejam_bed.shell import BedError, wait_until
 from muejam_cluster.access import Cluster
-from muejam_cluster.images import DEMO
 
 SECRET = "not-a-real-secret-0123456789"
 LABEL = "app.kubernetes.io/managed-by=muejam.celery"
 KINDS = "deployments,pods,secrets,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies"
 
 
+USUAL = {"acks_late": True, "environment": {"DEMO_SECRET": SECRET}, "drain_timeout": 60}
+
+
 @dataclass
-class Place:
-    """A host of an inventory that stands for a namespace of the cluster."""
-
-    cluster: Cluster
-    namespace: str
-    redis: RedisServer
-    scratch: Path
-    fleet: dict[str, Any] = field(default_factory=dict)
-    variables: dict[str, Any] = field(default_factory=dict)
-
-    def deploy(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.play("muejam.celery.deploy", *arguments, check=check)
+class Shop(Place):
+    """A place that is looked at as a whole."""
 
     def deploy_workers(self) -> subprocess.CompletedProcess[str]:
         """Have the role alone, for whose fleets an engine somewhere else sets the number."""
@@ -48,55 +40,12 @@ class Place:
         playbook.write_text(yaml.safe_dump([play]), encoding="utf-8")
         return self.play(str(playbook))
 
-    def play(self, playbook: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        fleet = {
-            "name": "web",
-            "image": DEMO,
-            "app": "celery_demo",
-            "queues": ["celery"],
-            "concurrency": 1,
-            "acks_late": True,
-            "broker_url": self.redis.url,
-            "result_backend": self.redis.url,
-            "environment": {"DEMO_SECRET": SECRET},
-            "read_write_paths": ["/var/lib/celery-demo"],
-            "drain_timeout": 60,
-            "start_timeout": 60,
-            **self.fleet,
-        }
-        host = {
-            "ansible_connection": "local",
-            "ansible_become": False,
-            "ansible_python_interpreter": sys.executable,
-            "celery_worker_platform": "kubernetes",
-            "celery_worker_kubeconfig": str(self.cluster.kubeconfig),
-            "celery_worker_namespace": self.namespace,
-            "celery_worker_rollout_timeout": 60,
-            "celery_worker_fleets": [fleet],
-            **self.variables,
-        }
-        inventory = self.scratch / "inventory.yml"
-        inventory.write_text(yaml.safe_dump({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
-        return run([*command, playbook, *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
-
     def there(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.cluster.get("--namespace", self.namespace, KINDS, "--selector", LABEL)[
-            "items"
-        ]
+        found: list[dict[str, Any]] = self.get(KINDS, "--selector", LABEL)["items"]
         return found
-
-    def deployment(self) -> dict[str, Any]:
-        return self.cluster.get("--namespace", self.namespace, "deployment", "celery-worker-web")
 
     def pods(self) -> set[str]:
         return {one["metadata"]["name"] for one in self.there() if one["kind"] == "Pod"}
-
-    def send(self, count: int, seconds: float) -> None:
-        load = ["--count", str(count), "--min", str(seconds), "--max", str(seconds)]
-        program = [sys.executable, "-m", "celery_demo.send", *load]
-        path = {"CELERY_BROKER_URL": self.redis.url, "PYTHONPATH": str(CHECKOUT / "demo" / "app")}
-        run(program, env=path)
 
     def finished(self) -> int:
         return len(self.redis.client().keys("celery-task-meta-*"))
@@ -106,16 +55,11 @@ class Place:
 
 
 @pytest.fixture
-def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path) -> Place:
-    return Place(cluster, namespace, redis, tmp_path)
+def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path) -> Shop:
+    return Shop(cluster, namespace, redis, tmp_path, {**USUAL, "result_backend": redis.url})
 
 
-def changed(done: subprocess.CompletedProcess[str]) -> int:
-    [number] = re.findall(r"^cluster .*changed=(\d+)", done.stdout, re.M)
-    return int(number)
-
-
-def test_a_fleet_comes_works_changes_drained_and_goes(place: Place) -> None:
+def test_a_fleet_comes_works_changes_drained_and_goes(place: Shop) -> None:
     place.fleet = {"workers": 2}
     rehearsal = place.deploy("--check", "--diff")
     assert changed(rehearsal) > 0
@@ -155,7 +99,7 @@ def test_a_fleet_comes_works_changes_drained_and_goes(place: Place) -> None:
     assert changed(place.deploy()) == 0
 
 
-def test_the_number_of_workers_is_left_to_whom_it_belongs(place: Place) -> None:
+def test_the_number_of_workers_is_left_to_whom_it_belongs(place: Shop) -> None:
     place.fleet = {"workers": 1, "policy": {}}
     place.deploy_workers()
     scale = ["--namespace", place.namespace, "scale", "deployment/celery-worker-web"]
@@ -178,7 +122,7 @@ def test_the_number_of_workers_is_left_to_whom_it_belongs(place: Place) -> None:
     assert len(place.pods()) == 1
 
 
-def test_the_other_playbooks_work_on_it(place: Place) -> None:
+def test_the_other_playbooks_work_on_it(place: Shop) -> None:
     place.fleet = {"workers": 1}
     place.deploy()
     grown = place.play("muejam.celery.scale", "-e", "fleet=web", "-e", "workers=3")
@@ -202,7 +146,7 @@ def test_the_other_playbooks_work_on_it(place: Place) -> None:
     assert "cluster stands for a cluster" in refused.stdout
 
 
-def test_what_cannot_be_done_says_why(place: Place) -> None:
+def test_what_cannot_be_done_says_why(place: Shop) -> None:
     # One fault that the schema has, and one that only the API server knows.
     memory = {"containers": [{"name": "worker", "resources": {"limits": {"memory": "x"}}}]}
     for spec, says in (({"nodeSelector": 5}, "Deployment celery-worker-web: "), (memory, "quantities must match")):
@@ -228,7 +172,7 @@ def test_what_cannot_be_done_says_why(place: Place) -> None:
     assert re.search(r'namespaces [\\"]+not-there[\\"]+ not found', place.deploy(check=False).stdout)
 
 
-def test_rendered_objects_are_what_a_deployment_puts_there(place: Place) -> None:
+def test_rendered_objects_are_what_a_deployment_puts_there(place: Shop) -> None:
     place.variables = {"celery_worker_render_to": str(place.scratch / "out"), "celery_worker_kubeconfig": "/nowhere"}
     assert changed(place.deploy()) > 0
     assert changed(place.deploy()) == 0

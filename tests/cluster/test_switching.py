@@ -6,20 +6,16 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from broker_servers import RedisServer
+from place import Place, changed
 
-from muejam_bed.shell import CHECKOUT, run, wait_until
+from muejam_bed.shell import wait_until
 from muejam_cluster.access import Cluster
-from muejam_cluster.images import DEMO
 from muejam_cluster.kubectl_image import ensure_kubectl
 
 OURS = "app.kubernetes.io/managed-by=muejam.celery,app.kubernetes.io/component=autoscaling"
@@ -34,48 +30,23 @@ PASSWORD = "not-a-real-password-0123"
 
 
 @dataclass
-class Place:
-    """A host of an inventory that stands for a namespace of the cluster, with one fleet."""
+class Switched(Place):
+    """A place where one after the other sets the number of pods.
 
-    cluster: Cluster
-    namespace: str
-    redis: RedisServer
-    scratch: Path
-    image: str
-    fleet: dict[str, Any] = field(default_factory=dict)
+    :ivar image: with kubectl.
+    """
 
-    def deploy(self, autoscaling: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        fleet = {
-            "name": "web",
-            "image": DEMO,
-            "app": "celery_demo",
-            "queues": ["celery"],
-            "concurrency": 1,
-            "broker_url": self.redis.url,
-            "read_write_paths": ["/var/lib/celery-demo"],
-            "requests": {"cpu": "50m", "memory": "64M"},
-            "drain_timeout": 30,
-            "start_timeout": 60,
-            **self.fleet,
-            "autoscaling_options": {"image": self.image, "list_length": 5, **self.fleet.get("autoscaling_options", {})},
-        }
-        host = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-            "celery_worker_platform": "kubernetes",
-            "celery_worker_kubeconfig": str(self.cluster.kubeconfig),
-            "celery_worker_namespace": self.namespace,
-            "celery_worker_rollout_timeout": 60,
-            "celery_worker_autoscaling": autoscaling,
-            "celery_worker_fleets": [fleet],
-        }
-        inventory = self.scratch / "inventory.yml"
-        inventory.write_text(yaml.safe_dump({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
-        return run([*command, "muejam.celery.deploy", *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
+    image: str = ""
 
-    def get(self, *what: str) -> dict[str, Any]:
-        return self.cluster.get("--namespace", self.namespace, *what)
+    def switch(self, autoscaling: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        given = self.fleet
+        options = {"image": self.image, "list_length": 5, **given.get("autoscaling_options", {})}
+        self.fleet = {**given, "autoscaling_options": options}
+        self.variables["celery_worker_autoscaling"] = autoscaling
+        try:
+            return self.deploy(*arguments, check=check)
+        finally:
+            self.fleet = given
 
     def ours(self) -> set[str]:
         """What there is of us that sets the number, but for the HPA that KEDA makes."""
@@ -87,9 +58,6 @@ class Place:
 
     def scalers(self) -> list[str]:
         return [each["metadata"]["name"] for each in self.get("hpa")["items"]]
-
-    def number(self) -> int:
-        return int(self.get("deployment", "celery-worker-web")["spec"]["replicas"])
 
     def may(self, verb: str, what: str) -> bool:
         account = f"system:serviceaccount:{self.namespace}:celery-worker-web-schedule"
@@ -103,14 +71,6 @@ class Place:
         self.cluster.kubectl(*within, "wait", "job/by-hand", "--for=condition=Complete", "--timeout=60s")
         self.cluster.kubectl(*within, "delete", "job/by-hand")
 
-    def send(self, count: int, seconds: float, priority: int = 5) -> None:
-        load = ["--count", str(count), "--min", str(seconds), "--max", str(seconds), "--priority", str(priority)]
-        path = {
-            "CELERY_BROKER_URL": self.fleet.get("broker_url", self.redis.url),
-            "PYTHONPATH": str(CHECKOUT / "demo" / "app"),
-        }
-        run([sys.executable, "-m", "celery_demo.send", *load], env=path)
-
 
 @pytest.fixture(scope="module")
 def kubectl_image(cluster: Cluster) -> str:
@@ -120,31 +80,27 @@ def kubectl_image(cluster: Cluster) -> str:
 
 
 @pytest.fixture
-def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path, kubectl_image: str) -> Place:
-    return Place(cluster, namespace, redis, tmp_path, kubectl_image)
+def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path, kubectl_image: str) -> Switched:
+    usual = {"requests": {"cpu": "50m", "memory": "64M"}, "drain_timeout": 30}
+    return Switched(cluster, namespace, redis, tmp_path, usual, image=kubectl_image)
 
 
-def changed(done: subprocess.CompletedProcess[str]) -> int:
-    [number] = re.findall(r"^cluster .*changed=(\d+)", done.stdout, re.M)
-    return int(number)
-
-
-def test_an_hpa_and_cron_jobs_come_and_go(place: Place) -> None:
+def test_an_hpa_and_cron_jobs_come_and_go(place: Switched) -> None:
     place.fleet = {"workers": 1, "policy": {"limits": {"min_workers": 1}, "schedule": {"windows": [ALL_DAY]}}}
-    rehearsal = place.deploy("schedule", "--check")
+    rehearsal = place.switch("schedule", "--check")
     assert changed(rehearsal) > 0
     assert place.ours() == set()
-    told = place.deploy("schedule").stdout
+    told = place.switch("schedule").stdout
     assert "approximated  schedule.windows[0]: a CronJob sets the number of workers to the floor of 2" in told
     assert place.number() == 2, "the window that holds now"
     [cron_job] = [each.partition("/")[2] for each in place.ours() if each.startswith("CronJob/")]
-    assert changed(place.deploy("schedule")) == 0
+    assert changed(place.switch("schedule")) == 0
 
     place.cluster.kubectl("--namespace", place.namespace, "scale", "deployment/celery-worker-web", "--replicas=1")
     place.run_job(cron_job)
     assert place.number() == 2
 
-    told = place.deploy("hpa").stdout
+    told = place.switch("hpa").stdout
     assert "exact         schedule.windows[0]: CronJobs set minReplicas 2 and maxReplicas 3" in told
     assert place.scalers() == ["celery-worker-web-scaler"]
     assert place.number() == 2
@@ -163,18 +119,18 @@ def test_an_hpa_and_cron_jobs_come_and_go(place: Place) -> None:
         ("get", "secrets"),
     ):
         assert not place.may(verb, what)
-    assert changed(place.deploy("hpa")) == 0
+    assert changed(place.switch("hpa")) == 0
 
     place.fleet["workers"] = 2
-    assert changed(place.deploy("none")) > 0
+    assert changed(place.switch("none")) > 0
     assert place.ours() == set()
     assert place.number() == 2
-    assert changed(place.deploy("none")) == 0
+    assert changed(place.switch("none")) == 0
 
 
-def test_what_somebody_else_made_is_refused_by_name(place: Place) -> None:
+def test_what_somebody_else_made_is_refused_by_name(place: Switched) -> None:
     place.fleet = {"workers": 1, "policy": {}}
-    place.deploy("none")
+    place.switch("none")
     place.cluster.kubectl(
         "--namespace",
         place.namespace,
@@ -184,45 +140,45 @@ def test_what_somebody_else_made_is_refused_by_name(place: Place) -> None:
         "--min=2",
         "--max=2",
     )
-    refused = place.deploy("hpa", check=False)
+    refused = place.switch("hpa", check=False)
     assert refused.returncode
     assert "the HorizontalPodAutoscaler by-hand, which muejam.celery did not make, sets it already" in refused.stdout
     assert place.ours() == set()
     wait_until(lambda: place.number() == 2, 60, "the other HPA has set its floor")
-    place.deploy("none")
+    place.switch("none")
     assert place.number() == 2, "it is left to whom it belongs"
 
 
-def test_keda_scales_a_burst_and_switching_leaves_one_owner(place: Place) -> None:
+def test_keda_scales_a_burst_and_switching_leaves_one_owner(place: Switched) -> None:
     policy = {"limits": {"min_workers": 1, "max_workers": 4, "scale_up_max": 4, "cooldown_up": 0}, **BY_QUEUE}
     place.fleet = {"workers": 1, "policy": policy, "autoscaling_options": {"polling_interval": 2}}
-    told = place.deploy("keda").stdout
+    told = place.switch("keda").stdout
     assert "approximated  scale_up.any[0]: a worker for each 5 messages" in told
     assert place.number() == 1
     assert place.scalers() == ["keda-hpa-celery-worker-web-scaler"]
     conditions = place.get("scaledobject", "celery-worker-web-scaler")["status"]["conditions"]
     # Two parts of KEDA write them, and one that was true may be unknown some seconds later.
     assert {each["type"]: each["status"] for each in conditions}["Ready"] != "False"
-    assert changed(place.deploy("keda")) == 0
+    assert changed(place.switch("keda")) == 0
 
     place.send(60, 1)
     wait_until(lambda: place.number() == 4, 90, lambda: f"four workers, there are {place.number()}", every=1)
     place.fleet["workers"] = place.number()
     before = place.number()
-    told = place.deploy("hpa").stdout
+    told = place.switch("hpa").stdout
     assert place.scalers() == ["celery-worker-web-scaler"]
     assert not [each for each in place.ours() if each.startswith(("ScaledObject", "TriggerAuthentication", "Secret"))]
     assert place.number() == before
 
-    place.deploy("keda")
+    place.switch("keda")
     assert place.scalers() == ["keda-hpa-celery-worker-web-scaler"]
-    place.deploy("none")
+    place.switch("none")
     assert place.ours() == set()
     assert place.scalers() == []
     assert place.number() == before
 
 
-def test_keda_reads_a_broker_with_a_password(place: Place) -> None:
+def test_keda_reads_a_broker_with_a_password(place: Switched) -> None:
     place.redis.client().config_set("requirepass", PASSWORD)
     place.fleet = {
         "workers": 0,
@@ -230,7 +186,7 @@ def test_keda_reads_a_broker_with_a_password(place: Place) -> None:
         "policy": {"limits": {"min_workers": 0, "max_workers": 2}, **BY_QUEUE},
         "autoscaling_options": {"polling_interval": 2},
     }
-    done = place.deploy("keda", "-vvv", "--diff")
+    done = place.switch("keda", "-vvv", "--diff")
     assert PASSWORD not in done.stdout + done.stderr
     login = place.get("secret", "celery-worker-web-keda")
     assert set(login["data"]) == {"broker-password"}
@@ -241,9 +197,9 @@ def test_keda_reads_a_broker_with_a_password(place: Place) -> None:
     assert variables == [{"secretRef": {"name": "celery-worker-web"}}]
 
 
-def test_cron_jobs_set_the_ceiling_of_a_scaled_object(place: Place) -> None:
+def test_cron_jobs_set_the_ceiling_of_a_scaled_object(place: Switched) -> None:
     place.fleet = {"workers": 1, "policy": {**BY_QUEUE, "schedule": {"windows": [ALL_DAY]}}}
-    place.deploy("keda")
+    place.switch("keda")
     spec = place.get("scaledobject", "celery-worker-web-scaler")["spec"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 3)
     wait_until(lambda: place.number() == 2, 60, lambda: f"the floor of 2, there are {place.number()}", every=1)

@@ -21,9 +21,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import CPU, MEMORY
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import metrics_kept
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.owners import HPA, KEDA, NOBODY, SCHEDULE
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names, pod_template
 
-POLICY, KEDA, HPA, SCHEDULE, NOBODY = "policy", "keda", "hpa", "schedule", "none"
 TRANSLATED = (KEDA, HPA, SCHEDULE)
 
 _MINE = ("ca", "certificate", "key", "broker_url")

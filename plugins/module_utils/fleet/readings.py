@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.owners import POLICY
 
 STARTING = "starting"
 CONSUMING = "consuming"
@@ -86,6 +87,8 @@ class FleetReading:
     :ivar wanted_workers: how many workers there are to be, where the platform keeps that number itself. There may be
         more workers for a while, as while they are replaced, or fewer, as while none more can be had.
     :ivar pause: what somebody holds the fleet at here, over or not; None where nobody does.
+    :ivar scaled_by: who sets that number, where the platform notes it: C(policy) is the daemon. Empty where it notes
+        nobody.
     """
 
     host: str
@@ -97,6 +100,7 @@ class FleetReading:
     exists: bool | None = None
     wanted_workers: int | None = None
     pause: Pause | None = None
+    scaled_by: str = ""
 
     @property
     def wanted(self) -> int | None:
@@ -104,6 +108,11 @@ class FleetReading:
         if self.workers is None or self.wanted_workers is not None:
             return None if self.workers is None else self.wanted_workers
         return sum(worker.phase != DRAINING for worker in self.workers)
+
+    @property
+    def let_go(self) -> str:
+        """Who else sets the number, so that no daemon may; empty where it may."""
+        return "" if self.scaled_by == POLICY else self.scaled_by
 
     @property
     def unread(self) -> str:

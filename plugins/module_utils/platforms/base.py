@@ -43,7 +43,9 @@ class ScaleRequest:
 
     `drain_timeout` of `None` stands for as long as the platform itself allows. With
     `keep`, a fleet that has workers keeps as many as it has. `lock_wait` is how
-    long to wait for somebody else who scales or restarts the fleet.
+    long to wait for somebody else who scales or restarts the fleet. With `by_daemon`
+    it is the autoscaler's daemon that asks, which has no say where the platform notes
+    that somebody else sets the number.
     """
 
     fleet: str
@@ -54,6 +56,7 @@ class ScaleRequest:
     wait_timeout: float = 300.0
     drain_timeout: float | None = None
     lock_wait: float = LOCK_WAIT
+    by_daemon: bool = False
 
 
 @dataclass(frozen=True)

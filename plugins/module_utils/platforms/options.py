@@ -23,11 +23,12 @@ CLUSTER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "namespace": {"type": "str"},
 }
 
-FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "fleet": {"type": "str", "required": True},
+PLATFORM_ARGUMENTS: dict[str, dict[str, Any]] = {
     "platform": {"type": "str", "choices": list(PLATFORMS), "default": DEFAULT},
     **CLUSTER_ARGUMENTS,
 }
+
+FLEET_ARGUMENTS: dict[str, dict[str, Any]] = {"fleet": {"type": "str", "required": True}, **PLATFORM_ARGUMENTS}
 
 TIMES: dict[str, dict[str, Any]] = {
     "wait_timeout": {"type": "int", "default": 300},
@@ -56,15 +57,20 @@ def runs_here(params: Mapping[str, Any]) -> bool:
     return bool(params.get("platform", DEFAULT) != KUBERNETES)
 
 
+def misplaced(params: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is said of a cluster where there is none."""
+    idle = [name for name in CLUSTER_ARGUMENTS if runs_here(params) and params.get(name)]
+    if idle:
+        platform = params.get("platform", DEFAULT)
+        yield f"{', '.join(idle)}: not for platform {platform}; leave out, or set platform: kubernetes"
+
+
 def faults(params: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the fleet's name, and with those of the shared times that a module has."""
     fleet = params["fleet"]
     if fleet is not None and not is_fleet_name(fleet):
         yield f"fleet: {fleet!r} is no name of a fleet; use small letters, digits and inner hyphens, at most 40"
-    idle = [name for name in CLUSTER_ARGUMENTS if runs_here(params) and params.get(name)]
-    if idle:
-        platform = params.get("platform", DEFAULT)
-        yield f"{', '.join(idle)}: not for platform {platform}; leave out, or set platform: kubernetes"
+    yield from misplaced(params)
     for name, least in (("wait_timeout", 1), ("lock_timeout", 0), ("drain_timeout", 0)):
         seconds = params.get(name)
         if seconds is not None and seconds < least:

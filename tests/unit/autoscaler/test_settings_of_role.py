@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.letting_go import without
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import without
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import read_configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Sequence
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
@@ -14,22 +14,39 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake impor
 from ansible_collections.muejam.celery.plugins.modules import fleet_info
 
 
-def test_a_fleet_that_no_daemon_sizes() -> None:
-    warnings: list[str] = []
-    found = fleet_info.reading_of(FakePlatform(1, 2), "web", lambda: False, warnings.append)
-    assert (found["exists"], found["owned_by_daemon"], warnings) == (True, False, [])
+class Daemon:
+    """A daemon that sizes these fleets, or one of which that is not known."""
+
+    where = "on this host"
+
+    def __init__(self, *sized: str, problem: str = "") -> None:
+        self._sized = frozenset(sized)
+        self._problem = problem
+        self.asked = 0
+
+    def sized(self) -> frozenset[str]:
+        self.asked += 1
+        if self._problem:
+            raise OperationError("read the configuration", self._problem, "Deploy it.")
+        return self._sized
+
+    def let_go(self, names: Sequence[str] | None, keep: Sequence[str], check: bool) -> list[str]:
+        raise AssertionError("it is only looked at")
+
+
+def test_whether_the_daemon_sizes_a_fleet() -> None:
+    found = fleet_info.reading_of(FakePlatform(1, 2), "web", {"web"})
+    assert (found["exists"], found["owned_by_daemon"]) == (True, True)
     assert [worker["name"] for worker in found["workers"]] == ["web-1@fake", "web-2@fake"]
+    assert fleet_info.reading_of(FakePlatform(1), "web", set())["owned_by_daemon"] is False
 
 
-def test_a_daemon_whose_configuration_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(fleet: str, runs: object) -> bool:
-        raise OperationError("read the configuration", "it is gone", "Deploy it.")
-
-    monkeypatch.setattr(fleet_info, "daemon_sizes", unreadable)
+def test_a_daemon_whose_configuration_cannot_be_read() -> None:
     warnings: list[str] = []
-    found = fleet_info.reading_of(FakePlatform(1), "web", lambda: True, warnings.append)
-    assert found["owned_by_daemon"] is None
-    assert "not known whether the daemon celery-autoscaler sizes fleet web here" in warnings[0]
+    found = fleet_info.fleets_of(FakePlatform(1), True, Daemon(problem="it is gone"), warnings.append)
+    assert found["web"]["owned_by_daemon"] is None
+    [warning] = warnings
+    assert "not known which fleets the daemon celery-autoscaler sizes on this host" in warning
 
 
 def test_no_name_is_every_fleet_and_an_odd_one_is_a_fault() -> None:
@@ -46,9 +63,9 @@ class Unread(FakePlatform):
 
 
 def test_fleets_are_named_without_their_workers() -> None:
-    def asked() -> bool:
-        raise AssertionError("nobody asked who sizes them")
-
-    assert fleet_info.fleets_of(Unread(1), False, asked, print) == {"web": {}}
-    found = fleet_info.fleets_of(FakePlatform(1), True, lambda: False, print)
+    daemon = Daemon("web")
+    assert fleet_info.fleets_of(Unread(1), False, daemon, print) == {"web": {}}
+    assert daemon.asked == 0, "nobody asked who sizes them"
+    found = fleet_info.fleets_of(FakePlatform(1), True, daemon, print)
     assert [len(reading["workers"]) for reading in found.values()] == [1]
+    assert found["web"]["owned_by_daemon"] is True

@@ -15,7 +15,12 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.handing_over import Outcome, hand_over
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import scaler_labels
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
+    SCALED_BY,
+    labels,
+    object_name,
+    scaler_labels,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Attempt, refused
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.scalers import KINDS
 from ansible_collections.muejam.celery.plugins.modules.hand_over import secrets_of
@@ -40,6 +45,8 @@ class Cluster:
         self.lingers = 2  # seconds
         self.now = 0.0
         self.most_owners = 0
+        self.noted = {"web": "none", "mail": "none"}
+        self.breaks: str | None = None
         self._made = 0
 
     @property
@@ -64,8 +71,8 @@ class Cluster:
         return sum(
             not value["metadata"].get("ownerReferences")
             for (resource, _name), value in self.objects.items()
-            if resource in ("scaledobjects", "horizontalpodautoscalers")
-        )
+            if resource in ("scaledobjects", "horizontalpodautoscalers", "cronjobs")
+        ) + (self.noted["web"] in ("", "policy"))
 
     def _taken(self, method: str, path: str) -> tuple[str, str]:
         found = PATH.fullmatch(path)
@@ -80,11 +87,16 @@ class Cluster:
 
     def list(self, path: str, label_selector: str = "", **query: str) -> list[dict[str, Any]]:
         resource, _name = self._taken("GET", path)
-        labels = dict(each.split("=") for each in label_selector.split(",") if each)
+        if resource == "deployments":
+            return [
+                {"metadata": {"name": object_name(fleet), "labels": labels(fleet), "annotations": {SCALED_BY: by}}}
+                for fleet, by in self.noted.items()
+            ]
+        wanted = dict(each.split("=") for each in label_selector.split(",") if each)
         return [
             copy.deepcopy(value)
             for (kind, _), value in self.objects.items()
-            if kind == resource and labels.items() <= (value["metadata"].get("labels") or {}).items()
+            if kind == resource and wanted.items() <= (value["metadata"].get("labels") or {}).items()
         ]
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
@@ -98,6 +110,12 @@ class Cluster:
 
     def patch(self, path: str, body: Any, kind: str = "merge", **query: str) -> dict[str, Any]:
         resource, name = self._taken("PATCH", path)
+        if resource == "deployments":
+            fleet = name.removeprefix("celery-worker-")
+            self.noted[fleet] = body["metadata"]["annotations"][SCALED_BY] or ""
+            self.calls.append(f"note {fleet} {self.noted[fleet]}")
+            self.most_owners = max(self.most_owners, self._owners())
+            return {}
         if kind == "merge":
             self.calls.append(f"merge {resource} {name} {body}")
             return {}
@@ -109,6 +127,8 @@ class Cluster:
                 others = [key for key, each in self.objects.items() if not each["metadata"].get("ownerReferences")]
                 assert not any(key[0] == "horizontalpodautoscalers" for key in others), "KEDA refuses a second owner"
             return copy.deepcopy(dict(body))
+        if resource == self.breaks:
+            raise refused(Attempt("PATCH", path, self.server), 500, "", b"", "a test")
         self.calls.append(f"apply {resource} {name}")
         made = self.put(body)
         if resource == "scaledobjects":
@@ -172,11 +192,15 @@ def test_nothing_is_done_twice() -> None:
 def test_each_switch_removes_the_old_owner_first_and_leaves_nothing() -> None:
     cluster = Cluster()
     for owner, wanted, there in (
-        ("keda", [*KEDA, JOB], 5),  # with the HPA that KEDA makes
-        ("hpa", [hpa(), JOB], 2),
+        ("keda", KEDA, 4),  # with the HPA that KEDA makes
+        ("hpa", [hpa()], 1),
         ("keda", KEDA, 4),
         ("schedule", [JOB], 1),
         ("hpa", [hpa()], 1),
+        ("policy", [], 0),
+        ("schedule", [JOB], 1),
+        ("policy", [], 0),
+        ("keda", KEDA, 4),
         ("policy", [], 0),
     ):
         outcome = hand(cluster, owner, wanted)
@@ -186,12 +210,51 @@ def test_each_switch_removes_the_old_owner_first_and_leaves_nothing() -> None:
     assert cluster.most_owners == 1
 
 
+def test_the_daemon_lets_go_first_and_comes_last() -> None:
+    cluster = Cluster()
+    cluster.noted["web"] = "policy"
+    assert hand(cluster, "hpa", [hpa()], check=True).noted == {"web": "hpa"}
+    assert cluster.calls == []
+    assert hand(cluster, "hpa", [hpa()]).noted == {"web": "hpa"}
+    hand(cluster, "policy", [])
+    name = "horizontalpodautoscalers celery-worker-web-scaler"
+    assert cluster.calls == ["note web hpa", f"apply {name}", f"delete {name}", "note web policy"]
+    # A fleet that nobody is noted for may be the daemon's as well.
+    cluster.noted["web"] = ""
+    assert hand(cluster, "none", []).noted == {"web": "none"}
+
+
+@pytest.mark.parametrize("noted", ["policy", ""])
+def test_a_switch_that_breaks_off_before_anybody_has_begun_gives_the_fleet_back(noted: str) -> None:
+    cluster = Cluster()
+    cluster.noted["web"], cluster.breaks = noted, "triggerauthentications"
+    with pytest.raises(OperationError):
+        hand(cluster, "keda", KEDA)
+    assert cluster.noted["web"] == noted
+    cluster.breaks = None
+    hand(cluster, "keda", KEDA)
+    assert cluster.noted["web"] == "keda"
+
+
+def test_a_switch_that_breaks_off_later_gives_nothing_back() -> None:
+    cluster = Cluster()
+    cluster.noted["web"], cluster.ready = "policy", "False"
+    with pytest.raises(OperationError, match="it is not ready"):
+        hand(cluster, "keda", KEDA)
+    assert cluster.noted["web"] == "keda"
+
+
+def test_a_fleet_that_is_not_there_yet_is_not_noted() -> None:
+    assert hand(Cluster(), "keda", [], check=True, fleet="new").noted == {}
+
+
 def test_who_acts_goes_before_what_it_needs() -> None:
     cluster = Cluster()
     hand(cluster, "keda", [*KEDA, JOB])
     cluster.calls, before = [], cluster.now
     hand(cluster, "hpa", [hpa()])
     assert cluster.calls == [
+        "note web hpa",
         "delete cronjobs celery-worker-web-0800-12345",
         "delete scaledobjects celery-worker-web-scaler",
         "delete triggerauthentications celery-worker-web-scaler-login",
@@ -274,7 +337,14 @@ def test_a_cluster_without_metrics_is_told_before_anything_is_changed(wanted: di
 def test_who_may_not_see_secrets_may_do_without_keda() -> None:
     cluster = Cluster()
     cluster.forbidden = ["secrets", "scaledobjects", "triggerauthentications", "cronjobs"]
-    assert hand(cluster, "hpa", [hpa()]).changed
+    outcome = hand(cluster, "hpa", [hpa()])
+    assert outcome.changed
+    [warning] = outcome.warnings
+    assert "CronJobs of an earlier deployment" in warning
+    assert "Add the rule" in warning
+    assert "cronjobs" in warning
+    cluster.forbidden.remove("cronjobs")
+    assert hand(cluster, "hpa", [hpa()]).warnings == []
     with pytest.raises(OperationError, match="Add the rule"):
         hand(cluster, "keda", KEDA)
     cluster.forbidden = ["horizontalpodautoscalers"]
@@ -306,7 +376,7 @@ def test_the_number_of_before_keda_is_not_brought_back() -> None:
     cluster.objects[key]["spec"]["advanced"] = {"restoreToOriginalReplicaCount": True}
     cluster.calls = []
     hand(cluster, "none", [])
-    assert "'restoreToOriginalReplicaCount': False" in cluster.calls[0]
+    assert "'restoreToOriginalReplicaCount': False" in cluster.calls[1]
 
 
 def test_keda_that_does_not_begin_is_told_with_its_reason() -> None:

@@ -136,6 +136,15 @@ def test_what_the_controller_has_not_seen_yet_is_not_over() -> None:
             waiting("X", restartCount=9, lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
             "exit code 137, OOMKilled",
         ),
+        (
+            {
+                "containerStatuses": [
+                    {"name": "worker", "ready": True, "state": {"running": {}}},
+                    *waiting("CrashLoopBackOff", name="proxy")["containerStatuses"],
+                ]
+            },
+            "a: consuming (container proxy: CrashLoopBackOff)",
+        ),
     ],
 )
 def test_what_will_never_be_fails_at_once(status: dict[str, Any], says: str) -> None:

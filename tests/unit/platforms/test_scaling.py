@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     ScaleRequest,
@@ -271,9 +274,17 @@ def test_in_check_mode_all_is_told_and_nothing_done() -> None:
     ],
 )
 def test_a_number_set_by_hand_where_the_daemon_sizes_the_fleet_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, keep: bool, sized: bool, done: bool, warns: bool
+    tmp_path: Path, keep: bool, sized: bool, done: bool, warns: bool
 ) -> None:
-    monkeypatch.setattr(scale_module, "daemon_sizes", lambda fleet: sized)
-    told = list(scale_module.undone_by_the_daemon({"fleet": "web", "keep": keep}, done))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"mode": "act", "fleets": [{"name": "web", **({"policy": {}} if sized else {})}]}))
+    daemon = HostDaemon(str(path), runs=lambda: True)
+    told = scale_module.undone_by_the_daemon({"fleet": "web", "keep": keep}, done, lambda: daemon)
     assert bool(told) is warns
-    assert all("pause the fleet at it" in warning for warning in told)
+    assert all("pause the fleet at it" in warning and "on this host" in warning for warning in told)
+
+
+def test_a_daemon_of_which_nothing_is_known_is_warned_of(tmp_path: Path) -> None:
+    daemon = HostDaemon(str(tmp_path / "none"), runs=lambda: True)
+    [told] = scale_module.undone_by_the_daemon({"fleet": "web", "keep": False}, True, lambda: daemon)
+    assert "not known which fleets the daemon celery-autoscaler sizes on this host" in told

@@ -9,7 +9,7 @@ The cycles of the service may take long, where a broker or the cluster does not 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class Candidate:
     def leads(self) -> bool:
         """Whether this one leads at this instant."""
         return self._election.leads(self._clock.monotonic())
+
+    def sizes(self, fleets: Sequence[str]) -> None:
+        """Note them in the record, at the next time that it is written."""
+        self._election.fleets = tuple(fleets)
 
     def start(self) -> None:
         """Ask once, and from then on in a thread."""

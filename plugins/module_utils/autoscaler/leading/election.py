@@ -52,6 +52,7 @@ class Record:
     :ivar lasts: seconds, as its writer has it.
     :ivar acquired: when he began to lead, as he wrote it; C(renewed) when he wrote last.
     :ivar transitions: how often it went from one to another.
+    :ivar fleets: those that the holder sizes, or that he did who stepped back. None where the writer did not tell.
     """
 
     holder: str
@@ -59,11 +60,13 @@ class Record:
     acquired: str = ""
     renewed: str = ""
     transitions: int = 0
+    fleets: tuple[str, ...] | None = None
 
 
 class Election:
     """One candidate's view. Instants are seconds on his own clock, which cannot be set.
 
+    :ivar fleets: those that he sizes where he leads.
     :ivar record: as he last saw it, None where there is none, or he has to look again.
     """
 
@@ -71,6 +74,7 @@ class Election:
         """Be a candidate of a name that no other one has, nor ever had."""
         self.identity = identity
         self.times = times
+        self.fleets: tuple[str, ...] = ()
         self.record: Record | None = None
         self._seen_at = -math.inf
         self._until = -math.inf
@@ -100,12 +104,14 @@ class Election:
         """
         before = self.record
         if before is not None and before.holder == self.identity:
-            return Record(self.identity, self.times.lasts, before.acquired, now, before.transitions)
-        return Record(self.identity, self.times.lasts, now, now, 0 if before is None else before.transitions + 1)
+            acquired, transitions = before.acquired, before.transitions
+        else:
+            acquired, transitions = now, 0 if before is None else before.transitions + 1
+        return Record(self.identity, self.times.lasts, acquired, now, transitions, self.fleets)
 
     def last_record(self, now: str) -> Record:
         """Return what to write to step back: any other candidate may take it at once."""
-        return Record("", 1, now, now, 0 if self.record is None else self.record.transitions)
+        return Record("", 1, now, now, 0 if self.record is None else self.record.transitions, self.fleets)
 
     def wrote(self, record: Record, asked_at: float) -> None:
         """Take what was written, in the place of what was seen, and when it was sent: not when the answer came."""

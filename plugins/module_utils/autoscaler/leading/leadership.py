@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -20,6 +21,9 @@ class Leadership(Protocol):
 
     def leads(self) -> bool:
         """Whether this service leads at this instant. May be asked by any thread."""
+
+    def sizes(self, fleets: Sequence[str]) -> None:
+        """Tell everybody, from now on, which fleets this service sizes where it leads."""
 
     def start(self) -> None:
         """Begin to ask for it."""
@@ -40,6 +44,9 @@ class Alone:
     def leads(self) -> bool:
         """Lead always."""
         return True
+
+    def sizes(self, fleets: Sequence[str]) -> None:
+        """Nobody else asks."""
 
     def start(self) -> None:
         """Ask nobody."""

@@ -18,6 +18,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
 
+SIZES = "muejam.celery/sizes"
+"""Annotation: the fleets that whoever holds the Lease sizes, with commas between them."""
+
 
 class LeaseObject:
     """The Lease of a namespace. Every call raises Refused when it is not done."""
@@ -38,12 +41,14 @@ class LeaseObject:
             self._object = None
             return None
         spec = self._object.get("spec") or {}
+        noted = (self._object["metadata"].get("annotations") or {}).get(SIZES)
         return Record(
             spec.get("holderIdentity") or "",
             float(spec.get("leaseDurationSeconds") or 0),
             spec.get("acquireTime") or "",
             spec.get("renewTime") or "",
             int(spec.get("leaseTransitions") or 0),
+            None if noted is None else tuple(filter(None, noted.split(","))),
         )
 
     def write(self, record: Record) -> None:
@@ -59,11 +64,16 @@ class LeaseObject:
             "renewTime": record.renewed,
             "leaseTransitions": record.transitions,
         }
+        found = self._object or _new(self._namespace)
+        metadata = dict(found["metadata"])
+        if record.fleets is not None:
+            metadata["annotations"] = {**(metadata.get("annotations") or {}), SIZES: ",".join(record.fleets)}
+        wanted = {**found, "metadata": metadata, "spec": spec}
         if self._object is None:
-            self._object = self._api.post(self._leases, {**_new(self._namespace), "spec": spec})
+            self._object = self._api.post(self._leases, wanted)
         else:
             # With the version that was read in it: the server refuses any other one.
-            self._object = self._api.put(f"{self._leases}/{CLUSTER_NAME}", {**self._object, "spec": spec})
+            self._object = self._api.put(f"{self._leases}/{CLUSTER_NAME}", wanted)
 
 
 def written(at: float) -> str:

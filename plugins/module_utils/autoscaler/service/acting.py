@@ -59,7 +59,7 @@ class Acting:
         if not self._save():
             watch.remembered = cycle.if_withdrawn
             return
-        request = ScaleRequest(watch.fleet.name, workers, wanted, wait=False, lock_wait=LOCK_WAIT)
+        request = ScaleRequest(watch.fleet.name, workers, wanted, wait=False, lock_wait=LOCK_WAIT, by_daemon=True)
         try:
             result = self._platform.scale(request)
         except OperationError as error:

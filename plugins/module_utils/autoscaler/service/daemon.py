@@ -238,8 +238,14 @@ class Daemon:
         self.watches = watches
         if self._listener:
             self._listener.watch(self.configuration.fleets)
+        self._leadership.sizes(self._sized())
         for gone in before.values():
             gone.link.close()
+
+    def _sized(self) -> tuple[str, ...]:
+        """Return the fleets whose number of workers it sets, unless it lets go of one."""
+        acts = self.configuration.mode == ACT
+        return tuple(fleet.name for fleet in self.configuration.fleets if acts and fleet.policy is not None)
 
     def _broker_seconds(self) -> float:
         return min(max(self.configuration.interval * _BROKER_SHARE, _BROKER_LEAST), _BROKER_MOST)
@@ -274,7 +280,7 @@ class Daemon:
         now = self._steady.time_of_day(), self._clock.monotonic()
         if watch.state_lost:
             watch.remembered = cautious(now[0])
-        before = watch.last
+        before, let_go = watch.last, watch.let_go
         look = watch.look(self.configuration.mode, *now, self._read_workers, heartbeats)
         cycle = look.cycle
         line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **cycle.as_json()}
@@ -294,6 +300,9 @@ class Daemon:
             watch.blocked = bool(blocked)
             why = {"why": blocked} if blocked else {}
             self.log.event("broker_blocked" if blocked else "broker_blocked_no_more", fleet=watch.fleet.name, **why)
+        if watch.let_go != let_go:
+            whom = {"to": watch.let_go} if watch.let_go else {}
+            self.log.event("let_go" if watch.let_go else "taken_up_again", fleet=watch.fleet.name, **whom)
         ended = look.ended_since(before)
         if ended:
             watch.ended += len(ended)

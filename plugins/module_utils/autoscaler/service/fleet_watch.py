@@ -14,7 +14,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.coming import Coming
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.stuck import StuckWatch
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import WatchedFleet
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import OBSERVE
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, OBSERVE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
@@ -90,6 +90,8 @@ class FleetWatch:
     :ivar state_lost: whether there was a state and it could not be used.
     :ivar blocked: whether its broker took no tasks at the last cycle.
     :ivar stuck: names of the workers that were stuck at the last cycle.
+    :ivar let_go: who else set the number of its workers at the last cycle, so that it was only looked at; empty where
+        nobody did.
     :ivar ended: how many workers ended without having been told to, and C(started_again) how many were started again,
         since the service started.
     """
@@ -106,6 +108,7 @@ class FleetWatch:
     errors: Counter[str] = field(default_factory=Counter)
     stuck: set[str] = field(default_factory=set)
     blocked: bool = False
+    let_go: str = ""
     ended: int = 0
     started_again: int = 0
 
@@ -114,7 +117,8 @@ class FleetWatch:
         # The workers first: what they have taken may be older than what waits, never newer (see observe/flow.py).
         host = read_fleet(self.fleet.name)
         queues = self.link.read(self.fleet.queues, self.remembered.observed.waiting.marks)
-        policy = None if mode == OBSERVE else self.fleet.policy
+        self.let_go = host.let_go if mode == ACT and self.fleet.policy else ""
+        policy = None if mode == OBSERVE or self.let_go else self.fleet.policy
         cycle = run_cycle(policy, self.remembered, at, (host,), queues, heartbeats)
         # Of a broker that takes nothing nobody knows what it would hand out.
         waiting = None if cycle.seen.blocked else cycle.seen.value(QUEUE_DEPTH)
@@ -141,6 +145,7 @@ class FleetWatch:
             "policy": self.fleet.policy is not None,
             "decisions": dict(self.decisions),
             "errors": dict(self.errors),
+            **({"let_go": self.let_go} if self.let_go else {}),
         }
         if self.last:
             status.update(self.last.cycle.as_json(), stuck=self.last.stuck, queues=self.last.queues.waiting)

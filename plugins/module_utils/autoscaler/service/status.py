@@ -111,6 +111,8 @@ def _workers(fleet: Mapping[str, Any]) -> str:
 
 def _decision(fleet: Mapping[str, Any]) -> str:
     if "action" not in fleet:
+        if fleet.get("let_go"):
+            return f"none: let go, to {fleet['let_go']}"
         return "none: no policy" if not fleet["policy"] else "none: mode observe"
     if fleet["from"] == fleet["to"]:
         return "paused" if fleet.get("pause") else str(fleet["action"])

@@ -152,10 +152,11 @@ def names_of_all(namespace: str) -> list[Object]:
         ("v1", "Secret", CLUSTER_NAME),
         ("rbac.authorization.k8s.io/v1", "RoleBinding", CLUSTER_NAME),
         ("rbac.authorization.k8s.io/v1", "Role", CLUSTER_NAME),
-        ("v1", "ServiceAccount", CLUSTER_NAME),
         # What it has made for itself.
         ("coordination.k8s.io/v1", "Lease", CLUSTER_NAME),
         ("v1", "ConfigMap", STATE_OBJECT),
+        # By it the next run knows of a removal that broke off.
+        ("v1", "ServiceAccount", CLUSTER_NAME),
     )
     return [
         {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace}}

@@ -62,7 +62,7 @@ def rolled_out(
 
 def _is_ready(state: FleetState) -> bool:
     """Whether all pods that are to be there are of the newest template and consume."""
-    well = [pod for pod in state.consuming if not pod.not_ready]
+    well = [pod for pod in state.consuming if not _is_held_up(pod)]
     return state.rolled_out and len(well) == len(state.current) == state.replicas
 
 
@@ -110,4 +110,4 @@ def _failed(fleets: Fleets, state: FleetState, text: str) -> OperationError:
 
 
 def _is_held_up(pod: Pod) -> bool:
-    return pod.phase != CONSUMING or bool(pod.not_ready)
+    return pod.phase != CONSUMING or bool(pod.not_ready or pod.beside)

@@ -16,6 +16,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     HASH_LABEL,
     OURS,
     PAUSE,
+    SCALED_BY,
     deployments,
     fleet_of_labels,
     object_name,
@@ -47,6 +48,7 @@ class FleetState:
     :ivar paused: whether somebody paused its rollout, so that changes of its template wait.
     :ivar pause: the annotation that says what somebody holds the fleet at; empty where there is none.
     :ivar refused: why no more pods can be made; empty where they can.
+    :ivar scaled_by: who sets the number, as the Deployment notes it; empty where it notes nobody.
     :ivar rolled_out: whether the newest template is that of all workers.
     :ivar pods: by name; those that are over are not among them.
     """
@@ -61,6 +63,7 @@ class FleetState:
     paused: bool = False
     pause: str = ""
     refused: str = ""
+    scaled_by: str = ""
     rolled_out: bool = True
     pods: tuple[Pod, ...] = ()
 
@@ -208,6 +211,7 @@ def _state(fleet: str, deployment: Mapping[str, Any], found: Sequence[Pod]) -> F
         paused=bool(spec.get("paused")),
         pause=str((metadata.get("annotations") or {}).get(PAUSE) or ""),
         refused=refused,
+        scaled_by=str((metadata.get("annotations") or {}).get(SCALED_BY) or ""),
         observed=observed,
         rolled_out=observed and updated >= total,
         pods=tuple(sorted((pod for pod in found if pod.fleet == fleet and not pod.over), key=lambda pod: pod.name)),

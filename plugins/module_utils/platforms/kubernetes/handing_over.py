@@ -8,16 +8,21 @@ The number itself is not touched: it stays what it was when its old owner went.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.owners import NOBODY, POLICY
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names, ownership
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import SCALED_BY
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.scalers import (
+    ACTING,
+    CRON_JOB,
     HPA,
     KINDS,
     OWNERS,
@@ -25,6 +30,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     Found,
     Kind,
     Thing,
+    listed,
     look,
 )
 
@@ -39,8 +45,6 @@ LOOKED_AT_WITHIN = 3.0
 
 METRICS = "/apis/metrics.k8s.io/v1beta1"
 
-NOBODY = "none"
-
 _NOTED_BY_SERVER = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 
 
@@ -49,19 +53,23 @@ class Outcome:
     """What was changed, or would be.
 
     :ivar removed: titles of objects, and C(applied) too.
+    :ivar noted: by fleet who its Deployment notes from now on, where that is another one than before.
+    :ivar warnings: what could not be seen, and which right is missing for it.
     :ivar others: by fleet what sets its number that is none of ours.
     :ivar differences: each object that changes before and after; without the content of Secrets.
     """
 
     removed: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
+    noted: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
     differences: list[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
         """Whether anything was."""
-        return bool(self.removed or self.applied)
+        return bool(self.removed or self.applied or self.noted)
 
 
 def hand_over(
@@ -75,15 +83,24 @@ def hand_over(
 ) -> Outcome:
     """Make the namespace have these objects for these fleets, and none of ours beside them.
 
+    The daemon lets go of a fleet before anybody else gets it, and may take it when everybody else is gone.
+
     :param owners: by each fleet who is to set its number, C(none) where somebody outside of us may.
     :param wanted: objects with our labels.
     :param check: whether nothing is to be changed.
     :param ready_within: seconds for KEDA to take up its work.
     :raises OperationError: when somebody else's object sets the number of a fleet, the cluster lacks what is needed,
-        or an object is refused. Nothing is changed then, but where an old owner does not go or KEDA does not begin.
+        or an object is refused. Nothing is changed then, but where an old owner does not go or KEDA does not begin. A
+        fleet that was the daemon's is its own again where nobody else has begun.
     """
     found = look(api)
     outcome = Outcome(others={fleet: thing.title for fleet, thing in found.strangers(owners)})
+    if CRON_JOB in found.unread:
+        # What KEDA does is seen by its HPAs, and nothing else acts.
+        outcome.warnings.append(
+            "It is not known whether CronJobs of an earlier deployment still set the number of workers, so none is "
+            f"removed: {found.unread[CRON_JOB]}"
+        )
     _refuse_strangers(api, found, owners)
     things = [_wanted(each) for each in wanted]
     _require_apis(api, found, things)
@@ -96,21 +113,55 @@ def hand_over(
     ]
     before = {(thing.kind, thing.name): thing.value for thing in found.ours}
     changes = list(_changes(api, things, stale, before))
+    noted = ownership.noted(api)
+    outcome.noted = {fleet: owner for fleet, owner in owners.items() if noted.get(fleet, owner) != owner}
     outcome.removed = [thing.title for thing in stale]
     outcome.applied = [thing.title for thing, _after in changes]
     outcome.differences = [(thing.title, _shown(thing.value), None) for thing in stale] + [
         (thing.title, _shown(before.get((thing.kind, thing.name))), _shown(after)) for thing, after in changes
     ]
+    outcome.differences += [
+        (f"Deployment {names.object_name(fleet)}", {SCALED_BY: noted[fleet]}, {SCALED_BY: owner})
+        for fleet, owner in outcome.noted.items()
+    ]
     if check:
         return outcome
-    _remove(api, stale, clock)
-    for thing, _after in changes:
-        _apply(api, thing)
+    with _letting_go(api, outcome.noted, noted) as begins:
+        _remove(api, stale, clock)
+        for thing, _after in changes:
+            if thing.kind in ACTING:
+                begins(thing.fleet)
+            _apply(api, thing)
+    for fleet, owner in outcome.noted.items():
+        if owner == POLICY:
+            ownership.note(api, fleet, owner)
     if any(thing.kind == SCALED_OBJECT for thing, _after in changes):
         # What it says of the one before stands until it has looked at this one.
         clock.sleep(LOOKED_AT_WITHIN)
     _await_keda(api, things, ready_within, clock)
     return outcome
+
+
+@contextmanager
+def _letting_go(api: Api, then: Mapping[str, str], noted: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
+    """Have the daemon let go of the fleets that it is not to have then; give them back where that comes to nothing.
+
+    :param noted: who has each fleet now.
+    :return: to be called with each fleet that somebody else begins to have.
+    """
+    gone = [fleet for fleet, owner in then.items() if owner != POLICY]
+    kept = set(gone)
+    try:
+        for fleet in gone:
+            ownership.note(api, fleet, then[fleet])
+        yield kept.discard
+    except BaseException:
+        for fleet in gone:
+            if fleet in kept and noted[fleet] in ("", POLICY):
+                # What went wrong first is what is told.
+                with suppress(Refused):
+                    ownership.note(api, fleet, noted[fleet])
+        raise
 
 
 def _refuse_strangers(api: Api, found: Found, owners: Mapping[str, str]) -> None:
@@ -214,7 +265,7 @@ def _remove(api: Api, stale: Sequence[Thing], clock: Clock) -> None:
 def _await_gone(api: Api, thing: Thing, clock: Clock) -> None:
     until = clock.monotonic() + GONE_WITHIN
     while True:
-        there = [each for kind in OWNERS for each in _listed(api, kind) if _is_or_belongs_to(each, thing)]
+        there = [each for kind in OWNERS for each in listed(api, kind, api.namespace) if _is_or_belongs_to(each, thing)]
         if not there:
             return
         if clock.monotonic() >= until:
@@ -225,15 +276,6 @@ def _await_gone(api: Api, thing: Thing, clock: Clock) -> None:
                 "The number of workers is as it was.",
             )
         clock.sleep(EVERY)
-
-
-def _listed(api: Api, kind: Kind) -> list[dict[str, Any]]:
-    try:
-        return api.list(kind.path(api.namespace))
-    except Refused as error:
-        if error.no_such_api or error.status == 403:
-            return []
-        raise
 
 
 def _is_or_belongs_to(value: Mapping[str, Any], thing: Thing) -> bool:
@@ -269,7 +311,9 @@ def _has_hpa(api: Api, scaled_object: Mapping[str, Any]) -> bool:
     """
     uid = scaled_object["metadata"]["uid"]
     return any(
-        owner.get("uid") == uid for each in _listed(api, HPA) for owner in each["metadata"].get("ownerReferences") or ()
+        owner.get("uid") == uid
+        for each in listed(api, HPA, api.namespace)
+        for owner in each["metadata"].get("ownerReferences") or ()
     )
 
 

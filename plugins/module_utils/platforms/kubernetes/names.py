@@ -42,6 +42,8 @@ DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 PAUSE = "muejam.celery/pause"
 """Annotation of a Deployment: what somebody holds the fleet at."""
+SCALED_BY = "muejam.celery/scaled-by"
+"""Annotation of a Deployment: who sets the number of its pods. The words of `celery_worker_autoscaling`."""
 
 OURS = f"{MANAGER_LABEL}={MANAGER},{NAME_LABEL}={NAME}"
 """Selects what belongs to the fleets of a namespace, all of them."""

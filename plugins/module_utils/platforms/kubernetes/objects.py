@@ -33,12 +33,14 @@ def of_fleet(
     lifecycle: Mapping[str, str],
     replicas: int | None = None,
     network_policy: bool = False,
+    scaled_by: str = "",
 ) -> list[Object]:
     """Every object of a resolved fleet, in the order in which they are to be made.
 
     :param lifecycle: texts of the lifecycle package's files, by their names.
     :param replicas: the number of pods; `None` where it is somebody else's business.
     :param network_policy: whether nothing but probes and readers may connect to the pods.
+    :param scaled_by: who sets that number, for its annotation; empty where that is noted in another way.
     """
     secret = _secret(fleet, namespace)
     config_map = _config_map(fleet, namespace, lifecycle)
@@ -54,8 +56,14 @@ def of_fleet(
         config_map,
         *([_network_policy(fleet, namespace)] if network_policy else []),
         _disruption_budget(fleet, namespace),
-        _deployment(fleet, namespace, checksums, replicas),
+        _noting(_deployment(fleet, namespace, checksums, replicas), scaled_by),
     ]
+
+
+def _noting(deployment: Object, scaled_by: str) -> Object:
+    if not scaled_by:
+        return deployment
+    return {**deployment, "metadata": {**deployment["metadata"], "annotations": {names.SCALED_BY: scaled_by}}}
 
 
 def file_name(thing: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ class Pod:
     :ivar state: what is wrong with it, in the words of kubelet and scheduler; empty where nothing is.
     :ivar hopeless: whether waiting alone is not expected to help: it crashes, or its image or its settings are missing.
     :ivar not_ready: why it is not ready although it was before; empty where it is ready, or was not yet.
+    :ivar beside: what is wrong with a container beside the worker's, which itself goes on; empty where nothing is.
     :ivar since: when the phase began, in seconds since the epoch by the clock of the cluster; None where not told.
     :ivar created: likewise.
     :ivar start_seconds: how long it took from its creation until it was ready; None where it is not.
@@ -69,6 +70,7 @@ class Pod:
     state: str = ""
     hopeless: bool = False
     not_ready: str = ""
+    beside: str = ""
     since: float | None = None
     created: float | None = None
     start_seconds: float | None = None
@@ -117,6 +119,7 @@ def parse_pod(values: Mapping[str, Any]) -> Pod | None:
         state=life.state,
         hopeless=life.hopeless,
         not_ready=life.not_ready,
+        beside=life.beside,
         since=life.since,
         created=created,
         start_seconds=max((ready_at or 0.0) - (created or 0.0), 0.0) if came_up else None,
@@ -147,6 +150,7 @@ class _Life:
     state: str = ""
     hopeless: bool = False
     not_ready: str = ""
+    beside: str = ""
 
 
 def _phase(
@@ -169,27 +173,46 @@ def _phase(
         return _Life(DOWN, instant(scheduled.get("lastTransitionTime")) or created, wrong)
     if ready.get("status") == "True":
         return _Life(CONSUMING, instant(ready.get("lastTransitionTime")))
+    state = told.get("state") or {}
+    began = instant((state.get("running") or {}).get("startedAt"))
+    beside, crashes = _beside(status)
+    if told.get("ready") is True and beside:
+        # The pod is not ready for want of another container. This one takes tasks all the same.
+        return _Life(CONSUMING, began or created, hopeless=crashes, beside=beside)
     waiting = next(_waiting(status), None)
     if waiting is not None:
         return _Life(DOWN, _ended_at(told) or created, _trouble(waiting, told), waiting.get("reason") not in _MAY_PASS)
-    state = told.get("state") or {}
     if state.get("terminated"):
         return _Life(DOWN, instant(state["terminated"].get("finishedAt")) or created, _end(state["terminated"]))
-    began = instant((state.get("running") or {}).get("startedAt"))
     changed = instant(ready.get("lastTransitionTime"))
     if began is not None and changed is not None and changed > began:
         # It became so while this container ran: it was ready before.
         why = _words(ready.get("reason"), ready.get("message")) or "it is not ready any more"
         return _Life(CONSUMING, changed, not_ready=f"it is not ready any more ({why})")
-    return _Life(STARTING, began or created)
+    return _Life(STARTING, began or created, beside=beside)
 
 
 def _waiting(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what containers wait for that does not come by itself, those before the worker first."""
-    for each in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+    """Yield what the worker and containers before it wait for that does not come by itself, those before it first."""
+    own = _of_worker(status.get("containerStatuses"))
+    for each in (*(status.get("initContainerStatuses") or ()), *([own] if own else ())):
         waiting = (each.get("state") or {}).get("waiting")
         if waiting and str(waiting.get("reason") or "") not in _ON_ITS_WAY:
             yield waiting
+
+
+def _beside(status: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return what is wrong with a container beside the worker's, and whether waiting is not expected to help."""
+    for each in status.get("containerStatuses") or ():
+        if each.get("name") == CONTAINER or each.get("ready") is True:
+            continue
+        state = each.get("state") or {}
+        waiting = state.get("waiting") or {}
+        if waiting and str(waiting.get("reason") or "") not in _ON_ITS_WAY:
+            return f"container {each.get('name')}: {_trouble(waiting, each)}", waiting.get("reason") not in _MAY_PASS
+        if state.get("terminated"):
+            return f"container {each.get('name')}: {_end(state['terminated'])}", False
+    return "", False
 
 
 def _trouble(waiting: Mapping[str, Any], told: Mapping[str, Any]) -> str:

@@ -44,7 +44,15 @@ def reading_of(state: FleetState, place: str, at: float, usages: Usages, asked: 
     except OperationError as error:
         # Where that is unknown, so is all that would be decided on.
         return FleetReading(place, at, None, str(error), exists=True)
-    return FleetReading(place, at, workers, exists=True, wanted_workers=state.replicas, pause=pause)
+    return FleetReading(
+        place,
+        at,
+        workers,
+        exists=True,
+        wanted_workers=state.replicas,
+        pause=pause,
+        scaled_by=state.scaled_by,
+    )
 
 
 def _worker(pod: Pod, at: float, usages: Usages, asked: Asked) -> WorkerReading:
@@ -79,7 +87,7 @@ def _worker(pod: Pod, at: float, usages: Usages, asked: Asked) -> WorkerReading:
         since=for_seconds if pod.phase == CONSUMING and not pod.not_ready else None,
         silent=own.silent or bool(pod.not_ready),
         restarts=pod.restarts,
-        why="; ".join(filter(None, (pod.not_ready, own.why, *_unknown(pod, used, usages)))),
+        why="; ".join(filter(None, (pod.not_ready, pod.beside, own.why, *_unknown(pod, used, usages)))),
         concurrency=own.concurrency,
         scheduled=own.scheduled,
         id=pod.name,

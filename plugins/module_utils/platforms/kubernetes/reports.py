@@ -19,13 +19,14 @@ def describe(pod: Pod | None) -> str:
     """A pod's state in a few words for a message."""
     if pod is None:
         return "gone"
-    return f"{pod.phase} ({pod.state or pod.not_ready})" if pod.state or pod.not_ready else pod.phase
+    wrong = pod.state or pod.not_ready or pod.beside
+    return f"{pod.phase} ({wrong})" if wrong else pod.phase
 
 
 def log_command(namespace: str, pod: Pod | str) -> str:
     """What a person runs to see what a pod is about."""
     name = pod if isinstance(pod, str) else pod.name
-    if isinstance(pod, Pod) and not pod.restarts and pod.state:
+    if isinstance(pod, Pod) and not pod.restarts and (pod.state or pod.beside):
         return f"`kubectl -n {namespace} describe pod {name}`"
     previous = " --previous" if isinstance(pod, Pod) and pod.restarts else ""
     return f"`kubectl -n {namespace} logs {name}{previous}`"

@@ -30,11 +30,12 @@ class Kind:
         return f"{root}/namespaces/{namespace}/{self.resource}" + (f"/{name}" if name else "")
 
 
+CRON_JOB = Kind("batch/v1", "CronJob", "cronjobs")
 SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 HPA = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 
 KINDS = (
-    Kind("batch/v1", "CronJob", "cronjobs"),
+    CRON_JOB,
     SCALED_OBJECT,
     HPA,
     Kind("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications"),
@@ -45,8 +46,14 @@ KINDS = (
 )
 """Of all that we hand the number over with, in the order in which they go: who acts first, what it needs last."""
 
+_PAUSED = "autoscaling.keda.sh/paused"
+_PAUSED_AT = "autoscaling.keda.sh/paused-replicas"
+
 OWNERS = (SCALED_OBJECT, HPA)
-"""Those that set the number themselves."""
+"""Those that set the number again and again."""
+
+ACTING = (CRON_JOB, *OWNERS)
+"""Those that set the number at any time. The others are what these need."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Found:
         own = {(thing.kind, thing.name) for thing in self.ours}
         for fleet in fleets:
             for thing in self.scalers:
-                if scales(thing.value, fleet) and (thing.kind, thing.name) not in own:
+                if sets_number(thing.value, fleet) and (thing.kind, thing.name) not in own:
                     yield fleet, thing
 
 
@@ -126,13 +133,47 @@ def _thing(kind: Kind, value: Object) -> Thing:
     return Thing(kind, metadata["name"], (names.fleet_of_labels(labels) or "") if ours else "", value)
 
 
-def made_by_keda(value: Object) -> bool:
-    """Whether a ScaledObject made it. It has the labels of that, and goes with it."""
-    return any(owner.get("kind") == SCALED_OBJECT.kind for owner in value["metadata"].get("ownerReferences") or ())
+def made_by_keda(value: Object) -> str:
+    """The ScaledObject that made it, empty where none did. It has the labels of that, and goes with it."""
+    owners = value["metadata"].get("ownerReferences") or ()
+    return next((str(owner.get("name")) for owner in owners if owner.get("kind") == SCALED_OBJECT.kind), "")
 
 
-def scales(value: Object, fleet: str) -> bool:
-    """Whether a ScaledObject or HPA sets the number of a fleet's pods."""
+def sets_number(value: Object, fleet: str) -> bool:
+    """Whether a ScaledObject or HPA sets the number of a fleet's pods at present: one that is paused does not."""
     target = (value.get("spec") or {}).get("scaleTargetRef") or {}
     # KEDA leaves the kind out for a Deployment.
-    return bool(target.get("name") == names.object_name(fleet) and target.get("kind", "Deployment") == "Deployment")
+    if target.get("name") != names.object_name(fleet) or target.get("kind", "Deployment") != "Deployment":
+        return False
+    annotations = value["metadata"].get("annotations") or {}
+    # One that is paused at a number sets that.
+    return annotations.get(_PAUSED) != "true" or _PAUSED_AT in annotations
+
+
+def number_setter(api: Api, namespace: str, fleet: str) -> tuple[Kind, str] | None:
+    """What of the cluster sets the number of a fleet's pods at present, whoever's it is: its kind and name.
+
+    :raises OperationError: when that cannot be told.
+    """
+    # Where ScaledObjects may not be read, those at work are seen by the HPAs that KEDA makes.
+    for value in listed(api, SCALED_OBJECT, namespace):
+        if sets_number(value, fleet):
+            return SCALED_OBJECT, str(value["metadata"]["name"])
+    for value in api.list(HPA.path(namespace)):
+        if sets_number(value, fleet):
+            by_keda = made_by_keda(value)
+            return (SCALED_OBJECT, by_keda) if by_keda else (HPA, str(value["metadata"]["name"]))
+    return None
+
+
+def listed(api: Api, kind: Kind, namespace: str) -> list[dict[str, Any]]:
+    """The objects of a kind; none where the cluster has no such kind, or where they may not be read.
+
+    :raises OperationError: when they cannot be read for another reason.
+    """
+    try:
+        return api.list(kind.path(namespace))
+    except Refused as error:
+        if error.no_such_api or error.status == 403:
+            return []
+        raise

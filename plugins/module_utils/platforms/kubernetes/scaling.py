@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.owners import POLICY
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import CONSUMING
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     ScaleRequest,
@@ -23,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     FleetState,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
+    SCALED_BY,
     deployments,
     object_name,
 )
@@ -59,6 +61,7 @@ def scale(request: ScaleRequest, tools: Tools, check: bool) -> ScaleResult:
     if not state.exists and not check:
         raise unknown_fleet(tried, request.fleet, tools.fleets.names(), tools.place)
     found = state.replicas
+    _require_say(request, state, tried)
     if state.exists and request.expected_workers not in (None, found):
         raise OperationError(
             tried,
@@ -71,6 +74,21 @@ def scale(request: ScaleRequest, tools: Tools, check: bool) -> ScaleResult:
         request = replace(request, workers=found)
     scaling = _Scaling(request, tools, state)
     return scaling.foretell() if check else scaling.carry_out()
+
+
+def _require_say(request: ScaleRequest, state: FleetState, tried: str) -> None:
+    """Return when whoever asks has a say. What is noted later changes the version, and so is seen before the number is.
+
+    :raises OperationError: when the daemon asks, and the Deployment notes that somebody else sets the number.
+    """
+    if request.by_daemon and state.scaled_by not in ("", POLICY):
+        raise OperationError(
+            tried,
+            f"its Deployment notes that {state.scaled_by} sets the number of its workers ({SCALED_BY})",
+            "Nothing was changed. The next deployment with celery_worker_autoscaling: policy gives it back.",
+            before=state.replicas,
+            after=state.replicas,
+        )
 
 
 @dataclass
@@ -174,6 +192,7 @@ class _Scaling:
                 if error.status != 409 or attempt == _ATTEMPTS - 1:
                     raise
             now = fleets.read(self.request.fleet)
+            _require_say(self.request, now, self.tried)
             if not now.exists or now.uid != state.uid or now.replicas != state.replicas:
                 raise OperationError(
                     self.tried,

@@ -11,11 +11,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.checks import BOOLEAN, SECONDS, TEXT, Key
-
-POLICY = "policy"
-NOBODY = "none"
-OWNERS = (POLICY, "keda", "hpa", "schedule", NOBODY)
-"""Who may decide how many pods there are."""
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.owners import OWNERS
 
 PREFIX = "celery_worker_"
 

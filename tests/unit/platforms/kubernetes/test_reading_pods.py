@@ -147,6 +147,18 @@ def test_a_worker_that_cannot_be_asked(cluster: FakeCluster, refusal: tuple[int,
     assert why in worker.why
 
 
+def test_a_container_beside_it_that_crashes_makes_no_worker_down(cluster: FakeCluster) -> None:
+    (pod,) = cluster.of("web")
+    cluster.pods[pod].sidecar_waits = {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}
+    worker = only_worker(cluster)
+    assert (worker.phase, worker.active, worker.silent, worker.state) == ("consuming", 0, False, "")
+    assert "container sidecar: CrashLoopBackOff: back-off 5m0s" in worker.why
+    # What the worker itself waits for is still what is told.
+    cluster.pods[pod].waits = {"reason": "ImagePullBackOff"}
+    worker = only_worker(cluster)
+    assert (worker.phase, worker.state) == ("down", "ImagePullBackOff")
+
+
 def test_a_loop_that_stands_still_is_silent(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STATUS, "monotonic", 4990.0)
     worker = only_worker(cluster)

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take fleets out of the hands of this host's daemon, until the next deployment writes its configuration anew."""
+"""The daemon of this host, which lets go of fleets until the next deployment writes its configuration anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.ownership import service_runs
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
     ACT,
     CONFIGURATION_FILE,
@@ -21,6 +20,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import services
 from ansible_collections.muejam.celery.plugins.module_utils.whole_files import write_whole
+
+
+def service_runs() -> bool:
+    """Whether this host runs the daemon."""
+    return services.runs(SERVICE)
 
 
 def without(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -38,12 +42,37 @@ def without(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, An
 
 
 @dataclass(frozen=True)
-class Hands:
+class HostDaemon:
     """The daemon of a host: where its configuration is, whether it runs, and how it is told to read it."""
 
     configuration: str = CONFIGURATION_FILE
     in_force: str = IN_FORCE_FILE
     runs: Callable[[], bool] = service_runs
+    where: str = "on this host"
+
+    def sized(self) -> frozenset[str]:
+        """The fleets that it has a policy for, where it runs and acts.
+
+        Faults of its configuration are not looked for: with any, the daemon changes nothing.
+
+        :raises OperationError: when it runs and its configuration cannot be read.
+        """
+        if not self.runs():
+            return frozenset()
+        # Most hosts have no daemon. What checks a whole configuration would be half of all that a module brings along.
+        from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
+
+        configured: Any = load_document(self.configuration, "the configuration")
+        try:
+            policies = {watched["name"]: watched.get("policy") for watched in configured.get("fleets") or ()}
+            acts = configured.get("mode") == ACT
+            return frozenset(name for name, policy in policies.items() if acts and policy is not None)
+        except (AttributeError, KeyError, TypeError):
+            raise OperationError(
+                f"use the configuration {self.configuration}",
+                "it is none of the autoscaler",
+                "Deploy the autoscaler again.",
+            ) from None
 
     def let_go(self, names: Sequence[str] | None, keep: Sequence[str], check: bool) -> list[str]:
         """Have the daemon scale the fleets named no more, and return those that it did scale until now.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.letting_go import Hands
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 CONFIGURATION: dict[str, Any] = {
@@ -21,19 +21,19 @@ CONFIGURATION: dict[str, Any] = {
 
 
 @pytest.fixture
-def hands(tmp_path: Path) -> Hands:
+def hands(tmp_path: Path) -> HostDaemon:
     """A daemon that does not run, and has a configuration."""
     (tmp_path / "config.json").write_text(json.dumps(CONFIGURATION))
     (tmp_path / "in-force.json").write_text(json.dumps({"program": "1", "configuration": "2"}))
-    return Hands(str(tmp_path / "config.json"), str(tmp_path / "in-force.json"), runs=lambda: False)
+    return HostDaemon(str(tmp_path / "config.json"), str(tmp_path / "in-force.json"), runs=lambda: False)
 
 
-def scaled(hands: Hands) -> list[str]:
+def scaled(hands: HostDaemon) -> list[str]:
     configured = json.loads(Path(hands.configuration).read_text())
     return [fleet["name"] for fleet in configured["fleets"] if "policy" in fleet]
 
 
-def test_fleets_that_are_named(hands: Hands) -> None:
+def test_fleets_that_are_named(hands: HostDaemon) -> None:
     assert hands.let_go(["mail", "plain", "unheard-of"], [], check=False) == ["mail"]
     assert scaled(hands) == ["web"]
     # The next deployment has the daemon read its configuration again, and does not restart it.
@@ -41,7 +41,7 @@ def test_fleets_that_are_named(hands: Hands) -> None:
     assert hands.let_go(["mail"], [], check=False) == []
 
 
-def test_all_but_those_to_keep(hands: Hands) -> None:
+def test_all_but_those_to_keep(hands: HostDaemon) -> None:
     assert hands.let_go(None, ["web", "mail"], check=False) == []
     assert Path(hands.in_force).exists()
     assert hands.let_go(None, ["web"], check=True) == ["mail"]
@@ -51,17 +51,17 @@ def test_all_but_those_to_keep(hands: Hands) -> None:
 
 
 @pytest.mark.parametrize("noted", ["", "[]", "{"])
-def test_a_note_that_tells_nothing_goes(hands: Hands, noted: str) -> None:
+def test_a_note_that_tells_nothing_goes(hands: HostDaemon, noted: str) -> None:
     Path(hands.in_force).write_text(noted)
     assert hands.let_go(["mail"], [], check=False) == ["mail"]
     assert not Path(hands.in_force).exists()
 
 
 def test_without_a_daemon_there_is_nothing_to_do(tmp_path: Path) -> None:
-    assert Hands(str(tmp_path / "none")).let_go(["web"], [], check=False) == []
+    assert HostDaemon(str(tmp_path / "none")).let_go(["web"], [], check=False) == []
 
 
-def test_a_broken_configuration_is_told(hands: Hands) -> None:
+def test_a_broken_configuration_is_told(hands: HostDaemon) -> None:
     Path(hands.configuration).write_text("{")
     with pytest.raises(OperationError, match="which fleets the autoscaler scales"):
         hands.let_go(["web"], [], check=False)
