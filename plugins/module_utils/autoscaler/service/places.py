@@ -59,11 +59,13 @@ def _of_a_cluster(configuration: Configuration, heartbeats: Callable[[str], Hear
     from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
     from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.platform import KubernetesPlatform
 
-    api = HttpApi(connect(configuration.place))
+    # One login for both.
+    way = connect(configuration.place)
+    api = HttpApi(way)
     # Times of the configuration at the start: they stay when it is read anew.
     election = Election(f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}", times(configuration.interval))
     # In another thread, and of no use when it comes late.
-    quick = HttpApi(connect(configuration.place), timeout=election.times.pause)
+    quick = HttpApi(way, timeout=election.times.pause)
     return Surroundings(
         # To ask each worker takes a call each, and the right to ask every pod of the namespace everything.
         KubernetesPlatform(api, ask_workers=False, ask_before_scaling=ask_heartbeats(heartbeats)),

@@ -6,14 +6,21 @@
 from __future__ import annotations
 
 import os
-import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.kubeconfig import (
+    Kubeconfig,
+    missing_library,
+    read_kubeconfig,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Attempt, Refused
 
 try:
@@ -23,6 +30,12 @@ except ImportError:
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds what its ServiceAccount may show."""
+
+AT_ONCE = 2
+"""Calls that are made at once and whose connections are kept: those of the service, and its candidacy in a thread."""
+
+RENEWED_BEFORE = 300.0
+"""Seconds before the end of a login at which another one is asked for, as the client library does it."""
 
 Headers = Callable[[Attempt], Mapping[str, str]]
 
@@ -58,7 +71,7 @@ def connect(place: Place, environment: Mapping[str, str] | None = None, account:
     kubeconfig = place.kubeconfig or environment.get("K8S_AUTH_KUBECONFIG")
     context = place.context or environment.get("K8S_AUTH_CONTEXT")
     if urllib3 is None:
-        raise _missing("urllib3")
+        raise missing_library("urllib3")
     if environment.get("K8S_AUTH_HOST"):
         return by_token(place.namespace, environment)
     if not (kubeconfig or context) and environment.get("KUBERNETES_SERVICE_HOST"):
@@ -85,7 +98,7 @@ def in_cluster(namespace: str | None, environment: Mapping[str, str], account: P
     if not namespace:
         own = account / "namespace"
         namespace = own.read_text(encoding="utf-8").strip() if own.exists() else "default"
-    pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=str(authority))
+    pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", ca_certs=str(authority), maxsize=AT_ONCE)
     return Connection(server, pool, token.headers, namespace, "the pod's ServiceAccount")
 
 
@@ -103,7 +116,8 @@ def by_token(namespace: str | None, environment: Mapping[str, str]) -> Connectio
         )
     verifies = environment.get("K8S_AUTH_VERIFY_SSL", "true").lower() not in ("false", "no", "off", "0")
     authority = environment.get("K8S_AUTH_SSL_CA_CERT") or None
-    pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED" if verifies else "CERT_NONE", ca_certs=authority)
+    requirement = "CERT_REQUIRED" if verifies else "CERT_NONE"
+    pool = urllib3.PoolManager(cert_reqs=requirement, ca_certs=authority, maxsize=AT_ONCE)
     login = {"Authorization": f"Bearer {token}"}
     return Connection(server, pool, lambda attempt: login, namespace or "default", "K8S_AUTH_HOST")
 
@@ -137,88 +151,61 @@ def by_kubeconfig(files: str, context: str | None, namespace: str | None) -> Con
 
     :raises OperationError: when the file is missing or wrong, it has no such context, or a library is missing.
     """
-    tried = f"use the kubeconfig {files}" + (f" with the context {context}" if context else "")
-    paths = [Path(name).expanduser() for name in files.split(os.pathsep) if name]
-    if not any(path.exists() for path in paths):
+    found = read_kubeconfig(files, context)
+    origin = f"the kubeconfig {files}"
+    try:
+        pool = _pool(found)
+    except (OSError, TypeError, ValueError) as error:
+        # Such as a certificate that is none; what it says of the error is not its text.
         raise OperationError(
-            tried,
-            "there is no such file",
-            "Name one that exists in the option kubeconfig or in K8S_AUTH_KUBECONFIG, on the host where this runs.",
-        )
-    try:
-        from kubernetes.client import Configuration
-        from kubernetes.client.rest import RESTClientObject
-        from kubernetes.config.config_exception import ConfigException
-        from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
-    except ImportError as error:
-        raise _missing("kubernetes") from error
-    configuration = Configuration()
-    try:
-        merger = KubeConfigMerger(files)
-        loader = KubeConfigLoader(
-            merger.config, active_context=context, config_base_path=None, config_persister=merger.save_changes
-        )
-        loader.load_and_set(configuration)
-    except ConfigException as error:
-        raise OperationError(tried, _without_items(error), _contexts_of(paths, context)) from None
-    except Exception as error:
-        # The library lets pass what its YAML reader and its logins raise, whatever that is.
-        why = f"{type(error).__name__}: {_without_items(error)}"
-        raise OperationError(tried, why, "Put the kubeconfig right; `kubectl config view` reads it too.") from None
-    # The library's own pool: proxies, names and certificates as its own calls would have them.
-    pool = RESTClientObject(configuration).pool_manager
-    named = loader.current_context["context"]
-    return Connection(
-        configuration.host.rstrip("/"),
-        pool,
-        lambda attempt: _login(configuration, attempt),
-        namespace or _namespace_of(named) or "default",
-        f"the kubeconfig {files}",
-    )
-
-
-def _without_items(error: Exception) -> str:
-    """Return what the library says without what it quotes of the file, which may be a whole login."""
-    return str(error).partition("/{")[0]
-
-
-def _namespace_of(context: Any) -> str | None:
-    found = context.safe_get("namespace") if hasattr(context, "safe_get") else context.get("namespace")
-    return str(found) if found else None
-
-
-def _login(configuration: Any, attempt: Attempt) -> Mapping[str, str]:
-    try:
-        # Renews a token that is over, as its login says.
-        settings = configuration.auth_settings()
-    except Exception as error:
-        raise Refused(
-            attempt.tried,
-            f"the login of the kubeconfig failed: {type(error).__name__}",
-            "Log in anew; the same login is used by `kubectl get pods`.",
+            f"use {origin}",
+            f"its certificates cannot be used: {type(error).__name__}: {getattr(error, 'reason', None) or error}",
+            "Put the kubeconfig right; `kubectl config view` reads it too.",
         ) from None
-    return {setting["key"]: setting["value"] for setting in settings.values() if setting.get("value")}
+    login = _Login(found, lambda: read_kubeconfig(files, context))
+    return Connection(found.server, pool, login.headers, namespace or found.namespace or "default", origin)
 
 
-def _contexts_of(paths: list[Path], context: str | None) -> str:
-    names: list[str] = []
-    for path in paths:
-        try:
-            import yaml
+def _pool(found: Kubeconfig) -> Any:
+    requirement = "CERT_REQUIRED" if found.verifies else "CERT_NONE"
+    tls = urllib3.util.ssl_.create_urllib3_context(cert_reqs=urllib3.util.ssl_.resolve_cert_reqs(requirement))
+    if found.authority:
+        tls.load_verify_locations(cadata=found.authority)
+    elif found.verifies:
+        tls.load_default_certs()
+    if found.certificate:
+        # It is read from a file alone, which is there for that moment.
+        with NamedTemporaryFile("w", encoding="utf-8") as file:
+            file.write(f"{found.certificate}\n{found.key}")
+            file.flush()
+            tls.load_cert_chain(file.name)
+    arguments = {**found.pool, "cert_reqs": requirement, "ssl_context": tls}
+    if not found.proxy:
+        return urllib3.PoolManager(**arguments)
+    if found.proxy.startswith("socks"):
+        from urllib3.contrib.socks import SOCKSProxyManager
 
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-            names += [str(each["name"]) for each in values["contexts"]]
-        except Exception:  # Whatever is wrong with it, the error that is told is that of its own reader.
-            continue
-    known = f"It has the contexts {', '.join(dict.fromkeys(names))}. " if names else ""
-    wrong = "Name one of them" if context and names else "Set its current-context, or name a context"
-    return f"{known}{wrong} in the option context or in K8S_AUTH_CONTEXT."
+        return SOCKSProxyManager(found.proxy, headers=found.proxy_headers, **arguments)
+    return urllib3.ProxyManager(found.proxy, proxy_headers=found.proxy_headers, **arguments)
 
 
-def _missing(library: str) -> OperationError:
-    return OperationError(
-        "speak to a cluster",
-        f"the Python library {library} is not installed for {sys.executable}",
-        "Install it there (`pip install kubernetes` brings all that is needed), "
-        "or set ansible_python_interpreter of this host to a Python that has it.",
-    )
+class _Login:
+    """What a kubeconfig has to show, asked for anew some minutes before it is over. Any thread may ask."""
+
+    def __init__(self, found: Kubeconfig, read: Callable[[], Kubeconfig]) -> None:
+        self._found = found
+        self._read = read
+        self._turn = threading.Lock()
+
+    def headers(self, attempt: Attempt) -> Mapping[str, str]:
+        with self._turn:
+            if self._found.expires is not None and self._found.expires - RENEWED_BEFORE <= time.time():
+                try:
+                    self._found = self._read()
+                except OperationError:
+                    raise Refused(
+                        attempt.tried,
+                        "the login of the kubeconfig is over, and a new one failed",
+                        "Log in anew; the same login is used by `kubectl get pods`.",
+                    ) from None
+            return self._found.login

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.kubeconfig import Kubeconfig
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
 
 TOKEN = "not-a-real-token"
@@ -387,23 +389,75 @@ def test_by_a_kubeconfig(kubeconfig: Path, server: Server) -> None:
     assert HttpApi(connect(Place(namespace="other"), in_a_pod)).namespace == "other"
 
 
-def test_a_login_by_a_program(kubeconfig: Path, server: Server) -> None:
+def log_in_by_a_program(kubeconfig: Path, folder: Path, **status: str) -> Path:
+    """Have a kubeconfig log in by a program, and return the file that grows by a byte each time it does."""
     values = json.loads(kubeconfig.read_text(encoding="utf-8"))
     credential = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "kind": "ExecCredential",
-        "status": {"token": "not-a-real-token-of-exec"},
+        "status": {"token": "not-a-real-token-of-exec", **status},
     }
+    times = folder / "times"
+    code = f"open({str(times)!r}, 'a').write('x'); print({json.dumps(credential)!r})"
     program = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": sys.executable,
-        "args": ["-c", f"print({json.dumps(credential)!r})"],
+        "args": ["-c", code],
         "interactiveMode": "Never",
     }
     values["users"][0]["user"] = {"exec": program}
     kubeconfig.write_text(json.dumps(values), encoding="utf-8")
+    return times
+
+
+def test_a_login_by_a_program(kubeconfig: Path, server: Server, tmp_path: Path) -> None:
+    times = log_in_by_a_program(kubeconfig, tmp_path)
+    api = HttpApi(connect(Place(kubeconfig=str(kubeconfig)), {}))
+    api.get(DEPLOYMENT)
+    api.get(DEPLOYMENT)
+    assert [call["login"] for call in server.calls] == ["Bearer not-a-real-token-of-exec"] * 2
+    assert times.read_text() == "x"
+
+
+def test_a_login_is_renewed_before_it_is_over(kubeconfig: Path, server: Server, tmp_path: Path) -> None:
+    soon = datetime.now(timezone.utc) + timedelta(seconds=60)
+    times = log_in_by_a_program(kubeconfig, tmp_path, expirationTimestamp=soon.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    api = HttpApi(connect(Place(kubeconfig=str(kubeconfig)), {}))
+    api.get(DEPLOYMENT)
+    assert times.read_text() == "xx"
+    kubeconfig.write_text("{}", encoding="utf-8")
+    error = refusal(lambda: api.get(DEPLOYMENT))
+    assert "a new one failed" in error.why
+    assert "not-a-real-token" not in str(error)
+    found = Kubeconfig("https://s", "", {"authorization": TOKEN}, None, True, "", "", "", "", None, {})
+    assert TOKEN not in repr(found)
+
+
+def test_a_client_with_a_certificate(kubeconfig: Path, server: Server, certificate: Path, tmp_path: Path) -> None:
+    values = json.loads(kubeconfig.read_text(encoding="utf-8"))
+    values["users"][0]["user"] = {"client-certificate": f"{certificate}.crt", "client-key": str(certificate)}
+    values["clusters"][0]["cluster"].update(
+        {"server": f"https://localhost:{server.port}", "tls-server-name": "127.0.0.1"}
+    )
+    kubeconfig.write_text(json.dumps(values), encoding="utf-8")
     HttpApi(connect(Place(kubeconfig=str(kubeconfig)), {})).get(DEPLOYMENT)
-    assert server.calls[0]["login"] == "Bearer not-a-real-token-of-exec"
+    assert server.calls[0]["login"] is None
+    (tmp_path / "broken.crt").write_text("no certificate", encoding="utf-8")
+    values["users"][0]["user"] = dict.fromkeys(("client-certificate", "client-key"), str(tmp_path / "broken.crt"))
+    kubeconfig.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(OperationError, match="its certificates cannot be used"):
+        connect(Place(kubeconfig=str(kubeconfig)), {})
+
+
+def test_by_a_kubeconfig_the_client_library_is_loaded_elsewhere(kubeconfig: Path) -> None:
+    program = (
+        "import sys\n"
+        f"from {connect.__module__} import connect\n"
+        f"from {Place.__module__} import Place\n"
+        "connect(Place(kubeconfig=sys.argv[1]), {})\n"
+        "assert 'kubernetes' not in sys.modules and 'yaml' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(kubeconfig)], check=True)
 
 
 @pytest.mark.parametrize(
