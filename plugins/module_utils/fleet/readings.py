@@ -89,6 +89,8 @@ class FleetReading:
     :ivar pause: what somebody holds the fleet at here, over or not; None where nobody does.
     :ivar scaled_by: who sets that number, where the platform notes it: C(policy) is the daemon. Empty where it notes
         nobody.
+    :ivar lost: by name, how workers ended for good though nobody told them to, for as long as the platform knows of
+        them. They are no workers any more; others take their places.
     """
 
     host: str
@@ -101,6 +103,7 @@ class FleetReading:
     wanted_workers: int | None = None
     pause: Pause | None = None
     scaled_by: str = ""
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> int | None:

@@ -27,7 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import QueuesReading
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading, QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleRequest, ScaleResult
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Phase
@@ -170,6 +170,23 @@ def test_a_number_that_changed_since_it_was_read_is_decided_on_again(service: Se
     service.waiting = 50
     assert service.look(2) == [("up", 2, 4), ("up", 3, 5)]
     assert "2 workers were expected, but there are 3" in str(service.lines)
+
+
+def test_a_worker_that_the_platform_lost_is_told_of_once(service: Service, platform: FakePlatform) -> None:
+    service.look()
+    read = platform.read
+
+    def evicted(fleet: str) -> FleetReading:
+        reading = read(fleet)
+        first, *others = reading.workers or ()
+        # Of the other one it has heard long ago.
+        return replace(reading, workers=tuple(others), lost={first.name: "Evicted: no memory", "web-9": "Evicted"})
+
+    platform.read = evicted  # type: ignore[method-assign]
+    service.look(3)
+    told = [line["workers"] for line in service.lines if line.get("event") == "workers_ended"]
+    assert [list(workers.values()) for workers in told] == [["Evicted: no memory"]]
+    assert service.daemon.watches["web"].ended == 1
 
 
 def test_a_worker_that_crashed_is_started_again(service: Service, platform: FakePlatform) -> None:

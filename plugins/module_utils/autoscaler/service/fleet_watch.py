@@ -29,6 +29,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats, Memory
 
+_UP = (STARTING, CONSUMING)
+
 ReadFleet = Callable[[str], FleetReading]
 """Reads the workers of the fleet of that name."""
 
@@ -70,11 +72,13 @@ class Look:
     def ended_since(self, before: Look | None) -> dict[str, str]:
         """Return the workers that ended since the look before without having been told to, and how, by name."""
         known = {worker.name: worker for worker in before.workers} if before else {}
-        return {
+        ended = {
             worker.name: worker.state or ("it ends" if worker.phase == ENDING else "it was started again")
             for worker in self.workers
             if worker.name in known and _ended(known[worker.name], worker)
         }
+        lost = {name: how for name, how in self.host.lost.items() if name in known and known[name].phase in _UP}
+        return {**ended, **lost}
 
     @property
     def broker_told(self) -> bool:
@@ -160,6 +164,6 @@ def _looks_at(fleet: WatchedFleet) -> tuple[object, ...]:
 
 def _ended(before: WorkerReading, now: WorkerReading) -> bool:
     """Return whether a worker has ended between two looks, without having been told to."""
-    if before.phase in (STARTING, CONSUMING) and (now.phase in (ENDING, DOWN) or now.restarts > before.restarts):
+    if before.phase in _UP and (now.phase in (ENDING, DOWN) or now.restarts > before.restarts):
         return True
     return before.phase in (ENDING, DOWN) and now.restarts > before.restarts + 1

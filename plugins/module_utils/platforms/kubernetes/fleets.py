@@ -51,6 +51,7 @@ class FleetState:
     :ivar scaled_by: who sets the number, as the Deployment notes it; empty where it notes nobody.
     :ivar rolled_out: whether the newest template is that of all workers.
     :ivar pods: by name; those that are over are not among them.
+    :ivar lost: by name, those of which the cluster still knows that they ended though nobody told them to.
     """
 
     fleet: str
@@ -66,6 +67,7 @@ class FleetState:
     scaled_by: str = ""
     rolled_out: bool = True
     pods: tuple[Pod, ...] = ()
+    lost: tuple[Pod, ...] = ()
 
     @property
     def current(self) -> tuple[Pod, ...]:
@@ -215,4 +217,5 @@ def _state(fleet: str, deployment: Mapping[str, Any], found: Sequence[Pod]) -> F
         observed=observed,
         rolled_out=observed and updated >= total,
         pods=tuple(sorted((pod for pod in found if pod.fleet == fleet and not pod.over), key=lambda pod: pod.name)),
+        lost=tuple(sorted((pod for pod in found if pod.fleet == fleet and pod.lost), key=lambda pod: pod.name)),
     )

@@ -47,6 +47,7 @@ class Pod:
     :ivar life: changes with the container.
     :ivar phase: of the worker in it, as readings have it.
     :ivar over: whether it has ended for good and is no worker any more; nobody starts it again.
+    :ivar lost: whether it is over though nobody told it to go, as one that was evicted for want of memory.
     :ivar state: what is wrong with it, in the words of kubelet and scheduler; empty where nothing is.
     :ivar hopeless: whether waiting alone is not expected to help: it crashes, or its image or its settings are missing.
     :ivar not_ready: why it is not ready although it was before; empty where it is ready, or was not yet.
@@ -67,6 +68,7 @@ class Pod:
     life: str
     phase: str
     over: bool = False
+    lost: bool = False
     state: str = ""
     hopeless: bool = False
     not_ready: str = ""
@@ -116,6 +118,7 @@ def parse_pod(values: Mapping[str, Any]) -> Pod | None:
         life=f"{metadata.get('uid')}:{restarts}",
         phase=life.phase,
         over=status.get("phase") in ("Failed", "Succeeded"),
+        lost=status.get("phase") == "Failed" and metadata.get("deletionTimestamp") is None,
         state=life.state,
         hopeless=life.hopeless,
         not_ready=life.not_ready,

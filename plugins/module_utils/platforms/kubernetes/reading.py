@@ -52,6 +52,7 @@ def reading_of(state: FleetState, place: str, at: float, usages: Usages, asked: 
         wanted_workers=state.replicas,
         pause=pause,
         scaled_by=state.scaled_by,
+        lost={pod.node: pod.state for pod in state.lost},
     )
 
 

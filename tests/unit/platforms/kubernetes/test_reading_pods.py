@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading, WorkerReading
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import is_pod_of
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import is_pod_of, labels
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.platform import (
     SHARED_FOR,
     KubernetesPlatform,
@@ -208,10 +208,26 @@ def test_one_that_is_not_ready_any_more_consumes_and_may_be_busy(cluster: FakeCl
 def test_a_pod_that_is_over_is_no_worker(cluster: FakeCluster, phase: str) -> None:
     (pod,) = cluster.of("web")
     cluster.pods[pod].phase = phase
-    workers = read(cluster).workers
-    assert workers is not None
-    assert pod not in [worker.id for worker in workers]
-    assert len(workers) == 1
+    reading = read(cluster)
+    assert reading.workers is not None
+    assert pod not in [worker.id for worker in reading.workers]
+    assert len(reading.workers) == 1
+    assert list(reading.lost) == ([f"web@{pod}"] if phase == "Failed" else [])
+
+
+def test_how_a_pod_was_lost_is_told_unless_it_was_told_to_go() -> None:
+    evicted = {
+        "metadata": {"name": "web-1", "labels": labels("web")},
+        "status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
+    }
+    pod = parse_pod(evicted)
+    assert pod is not None
+    assert (pod.over, pod.lost, pod.current) == (True, True, False)
+    assert pod.state == "Evicted: The node was low on resource: memory."
+    evicted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    told = parse_pod(evicted)
+    assert told is not None
+    assert (told.over, told.lost) == (True, False)
 
 
 def test_pods_of_others_are_no_workers() -> None:
