@@ -198,6 +198,8 @@ def test_timeouts() -> None:
     long = worker(start_timeout=301, watchdog=90)
     assert (long["startupProbe"]["periodSeconds"], long["startupProbe"]["failureThreshold"]) == (2, 151)
     assert long["livenessProbe"]["failureThreshold"] * long["livenessProbe"]["periodSeconds"] >= 90
+    # One that stands still does not drain, however long others may.
+    assert worker(watchdog=90, drain_timeout=7200)["livenessProbe"]["terminationGracePeriodSeconds"] == 30
     assert variables(watchdog=90)["CELERY_LIFECYCLE_ALIVE_WITHIN"] == "90"
     assert "livenessProbe" not in worker(watchdog=0)
     assert variables(watchdog=0)["CELERY_LIFECYCLE_ALIVE_WITHIN"] == "0"

@@ -142,8 +142,12 @@ def _probes(fleet: Mapping[str, Any]) -> dict[str, Any]:
         "readinessProbe": _asking(names.READY_PATH, READY_EVERY, 2),
     }
     if watchdog:
-        # Neither a loop that stands still nor silence ends a worker sooner than the watchdog says.
-        found["livenessProbe"] = _asking(names.ALIVE_PATH, PROBE_EVERY, math.ceil(watchdog / PROBE_EVERY))
+        # Neither a loop that stands still nor silence ends a worker sooner than the watchdog says. It will not drain
+        # then: it is not to hold its place for as long as one that does.
+        found["livenessProbe"] = {
+            **_asking(names.ALIVE_PATH, PROBE_EVERY, math.ceil(watchdog / PROBE_EVERY)),
+            "terminationGracePeriodSeconds": LAST_STEPS,
+        }
     return found
 
 
