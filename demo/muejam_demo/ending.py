@@ -20,16 +20,21 @@ class DemoError(Exception):
 
 
 def until_calm(
-    shown: Board, watched: Feed, sender: Feed, over: Callable[[dict[str, Any], int], bool]
+    shown: Board,
+    watched: Feed,
+    sender: Feed,
+    over: Callable[[dict[str, Any], int], bool],
+    give_up_after: float = GIVE_UP_AFTER,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Show what is watched until all tasks are done and the fleet is back at its minimum.
 
     Return what was published and what was seen.
 
     :param over: says of what was seen last, and of the number of published tasks, whether that is so.
+    :param give_up_after: seconds without the end.
     :raises DemoError: when it does not come to an end in time.
     """
-    deadline = time.monotonic() + GIVE_UP_AFTER
+    deadline = time.monotonic() + give_up_after
     while True:
         shown.show(watched.last, len(sender.lines))
         if sender.ended:
@@ -37,7 +42,7 @@ def until_calm(
         if watched.ended is not None:
             raise DemoError(f"watching the workers failed:\n{watched.errors}")
         if time.monotonic() > deadline:
-            raise DemoError(f"no calm within {GIVE_UP_AFTER:.0f} s; seen last: {shown.seen}")
+            raise DemoError(f"no calm within {give_up_after:.0f} s; seen last: {shown.seen}")
         if sender.ended == 0 and over(shown.seen, len(sender.lines)):
             return list(sender.lines), list(watched.lines)
         time.sleep(0.25)

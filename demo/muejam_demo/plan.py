@@ -25,6 +25,7 @@ class Load:
 
     :ivar trickle: published tasks a second before and after the burst; C(rate) is that of the burst.
     :ivar shortest: seconds a task takes; C(longest) too.
+    :ivar priorities: those of the tasks, by chance; all that the application has where there are none.
     """
 
     before: int
@@ -34,6 +35,7 @@ class Load:
     rate: float
     shortest: float
     longest: float
+    priorities: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -51,12 +53,13 @@ class Load:
             "min": self.shortest,
             "max": self.longest,
         }
-        return tuple(text for name, number in numbers.items() for text in (f"--{name}", str(number)))
+        options = tuple(text for name, number in numbers.items() for text in (f"--{name}", str(number)))
+        return (*options, "--priority", *map(str, self.priorities)) if self.priorities else options
 
     def __str__(self) -> str:
         return (
             f"{self.before} tasks trickle in, {self.burst} come at once, {self.after} trickle in: "
-            f"{self.shortest} to {self.longest} s each, in three priorities"
+            f"{self.shortest} to {self.longest} s each, in {len(self.priorities) or 'three'} priorities"
         )
 
 

@@ -65,6 +65,11 @@ class Bench:
         done = self.cluster.kubectl("--namespace", NAMESPACE, *arguments, check=False)
         return done.stdout + done.stderr
 
+    def evidence(self) -> str:
+        """Return what is in the demo's namespace, for a run that failed."""
+        asked = (("get", "all", "--output=wide"), ("get", "events", "--sort-by=.lastTimestamp"))
+        return "\n".join(self.kubectl(*arguments) for arguments in asked)
+
     def _program(self, autoscaling: str, *command: str) -> AbstractContextManager[Feed]:
         path = os.pathsep.join((str(HERE / "app"), str(collections_path())))
         environment = {**os.environ, **self.variables(autoscaling), "PYTHONPATH": path}
@@ -84,6 +89,27 @@ class Bench:
         lines = [line.decode() for line in redis.lrange(ledger.LIST, 0, -1)]
         redis.delete(ledger.LIST)
         return lines
+
+
+@contextmanager
+def bench(keep: bool = False) -> Iterator[Bench]:
+    """Bring up the cluster and a broker for the length of a with block, and leave neither unless it ran before.
+
+    :param keep: whether cluster, fleet and broker are left there afterwards.
+    """
+    ran_before = is_up()
+    try:
+        cluster, image = bring_up()
+        with broker(cluster.gateway, keep) as (broker_url, ledger_url):
+            try:
+                yield Bench(cluster, image, broker_url, ledger_url)
+            finally:
+                if ran_before and not keep:
+                    # Before its broker ends, which it drains from.
+                    remove_namespace(cluster)
+    finally:
+        if not keep and not ran_before:
+            node.down()
 
 
 def is_up() -> bool:

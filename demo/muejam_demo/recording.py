@@ -64,12 +64,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Recording:
-    """Everything. C(start_seconds) is how long each worker took from the order to start until it consumed."""
+    """Everything. C(start_seconds) is how long each worker took from the order to start until it consumed.
+
+    :ivar first_new: when the first task started on a worker that was not there at the beginning; None where none did.
+    """
 
     tasks: tuple[Task, ...]
     samples: tuple[Sample, ...]
     changes: tuple[Change, ...] = ()
     start_seconds: tuple[float, ...] = ()
+    first_new: float | None = None
     _sents: tuple[float, ...] = field(init=False, repr=False, compare=False)
     _starts: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
@@ -128,11 +132,16 @@ def record(
     begin = min(float(run["sent"]) for run in runs.values())
     tasks = (Task(run["sent"] - begin, run["started"] - begin, run["ended"] - begin) for run in runs.values())
     samples = (_sample(reading, begin) for reading in readings if reading["at"] >= begin)
+    old = {
+        worker.get("name") for reading in readings if reading["at"] < begin for worker in reading.get("workers") or ()
+    }
+    new = [run["started"] - begin for run in runs.values() if run.get("node") not in old]
     return Recording(
         tasks=tuple(sorted(tasks, key=lambda task: task.sent)),
         samples=tuple(samples),
         changes=tuple(change for change in changes(log, begin) if change.at >= 0),
         start_seconds=tuple(starts(journal, begin)),
+        first_new=min(new, default=None) if old else None,
     )
 
 

@@ -15,7 +15,10 @@ from muejam_demo import plan
 from muejam_demo.comparison import Comparison, Run
 from muejam_demo.recording import record
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import ManifestOptions, translate
+
 INVENTORY = Path(plan.__file__).resolve().parents[1] / "cluster.yml"
+BENCHMARK = Path(plan.__file__).resolve().parents[2] / "tests/benchmark/keda.yml"
 BEGIN = 1000.0
 
 
@@ -105,6 +108,44 @@ def test_the_inventory_has_a_sound_policy():
     fleet = plan.fleet(INVENTORY)
     assert 1 <= fleet.floor < fleet.ceiling
     assert plan.in_words(fleet.policy)
+
+
+def test_the_benchmark_against_keda_has_the_briefs_scaled_object():
+    described = plan.load_document(str(BENCHMARK), "an inventory")["celery_workers"]["vars"]["celery_worker_fleets"][0]
+    options = ManifestOptions(
+        workload="celery-worker", broker_url="redis://redis:6379/0", **described["autoscaling_options"]
+    )
+    [made] = translate(plan.fleet(BENCHMARK).policy, "keda", options, BEGIN).manifests
+    metadata = {"address": "redis:6379", "listName": "celery", "listLength": "50", "databaseIndex": "0"}
+    assert made["spec"] == {
+        "scaleTargetRef": {"name": "celery-worker"},
+        "minReplicaCount": 2,
+        "maxReplicaCount": 20,
+        "pollingInterval": 30,
+        "cooldownPeriod": 300,
+        "triggers": [{"type": "redis", "metadata": metadata}],
+    }
+
+
+def test_tasks_of_one_priority_are_asked_for():
+    assert "--priority" not in plan.CLUSTER_LOAD.options()
+    load = plan.Load(0, 600, 0, 1.0, 0.0, 1.0, 1.0, priorities=(1,))
+    assert load.options()[-2:] == ("--priority", "1")
+
+
+def test_when_a_task_ran_first_on_a_new_worker():
+    def ran(number: int, node: str, started: float) -> str:
+        return json.dumps(
+            {"id": str(number), "node": node, "sent": BEGIN, "started": BEGIN + started, "ended": BEGIN + started + 1}
+        )
+
+    old = {"at": BEGIN - 1, "waiting": {"0": 0}, "workers": [{"name": "a@1", "state": "consuming"}]}
+    problem = {"at": BEGIN - 0.5, "problem": "no answer"}
+    begun = {"at": BEGIN + 1, "waiting": {"0": 0}, "workers": []}
+    lines = [ran(1, "a@1", 0.1), ran(2, "a@2", 7.5), ran(3, "a@3", 9.0)]
+    assert record(lines, [old, problem, begun], (), ()).first_new == 7.5
+    assert record(lines[:1], [old, begun], (), ()).first_new is None
+    assert record(lines, [begun], (), ()).first_new is None
 
 
 def run(autoscaling: str, *pods: int, lost: tuple[str, ...] = ()) -> Run:
