@@ -7,7 +7,8 @@ KEDA has one list with listLength 50, pollingInterval 30 and cooldownPeriod 300,
 do by default. The policy is one of target mode, looked at every 5 s, the default too. A round is a burst for each.
 
 Prints the medians of when the last task was done, of the worker-seconds until the fleet was back at 2, and of when the
-first task started on a new pod. Ends with 1 when one of the limits is broken, a task is lost or ran twice.
+first task started on a new pod; and what the autoscaler and KEDA cost while there is nothing to do. Ends with 1 when
+one of the limits is broken, a task is lost or ran twice.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ from rich.table import Table  # noqa: E402
 
 from muejam_bed.engine import ensure_engine  # noqa: E402
 from muejam_bed.shell import BedError, say  # noqa: E402
-from muejam_cluster import faults  # noqa: E402
+from muejam_cluster import costs, faults  # noqa: E402
 
 INVENTORY = Path(__file__).with_name("keda.yml")
 # One priority, and that of the list whose name is the queue's: KEDA sees no other one.
 LOAD = plan.Load(0, 600, 0, trickle=1.0, rate=0.0, shortest=1.0, longest=1.0, priorities=(1,))
 HPA_SYNC_PERIOD = "15s"
+CORE_SHARE, MEGABYTES = 0.005, 60.0
+IDLE_SECONDS = 60.0
 # KEDA's fleet stays for five minutes after it has nothing to do.
 GIVE_UP = 900.0
 
@@ -97,6 +100,23 @@ def report(console: Console, runs: Sequence[Run]) -> bool:
     return kept
 
 
+def idle_costs(console: Console, bench: pods.Bench) -> bool:
+    """Measure what both cost beside a fleet that has nothing to do, and return whether the limits were kept."""
+    lease = bench.cluster.get("--namespace", pods.NAMESPACE, "lease", "celery-autoscaler")
+    leader = faults.main_process(bench.cluster, pods.NAMESPACE, lease["spec"]["holderIdentity"].partition("_")[0])
+    ours = costs.measured([leader], IDLE_SECONDS)
+    keda = costs.measured(map(costs.of_unit, ("keda-operator", "keda-adapter")), IDLE_SECONDS)
+    for name, cost in (
+        (f"{NAMES['policy']}, the one that leads", ours),
+        (f"{NAMES['keda']}, operator and adapter", keda),
+    ):
+        console.print(
+            f"{name}: {cost.share_of_a_core:.2%} of a core, {cost.megabytes:.0f} MB resident", highlight=False
+        )
+    console.print(f"allowed: {CORE_SHARE:.1%}, {MEGABYTES:.0f} MB", highlight=False)
+    return ours.share_of_a_core <= CORE_SHARE and ours.megabytes <= MEGABYTES
+
+
 def main() -> int:
     """Measure and judge."""
     commands = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -113,10 +133,11 @@ def main() -> int:
                     for autoscaling in list(NAMES) * rounds:
                         runs.append(measured(bench, autoscaling, fleet.floor))
                         board.changes(console, runs[-1].recording.changes, NAMES[autoscaling])
+                    cheap = idle_costs(console, bench)
             except (DemoError, playbooks.PlaybookError):
                 console.print(bench.evidence(), highlight=False, markup=False, soft_wrap=True)
                 raise
-        kept = report(console, runs)
+        kept = report(console, runs) and cheap
     except (BedError, DemoError, MissingServer, playbooks.PlaybookError) as error:
         print(f"keda: {error}", file=sys.stderr)
         return 2
