@@ -28,7 +28,10 @@ ARGS ?=
 # What is scarce is cores, and hosts mostly wait: for workers, drains and packages. This many are used at once by the
 # tests on them, and in "make test" one more by what runs beside.
 HOSTS ?= 3
-# Processes of pytest for unit and broker tests.
+# Lanes of "make test" that run side by side.
+LANES ?= 2
+export LANES
+# Processes of pytest for unit, broker and cluster tests.
 PROCESSES ?= 2
 PYTEST := -m pytest --durations=20
 
@@ -52,8 +55,9 @@ demo-down: venv ## Remove what the demos left
 	@$(WITH_COLLECTION) $(PY) demo/cluster_run.py down
 
 .PHONY: test
-test: venv ## Everything: lint first, then sanity, unit, broker, molecule, and beside them the host tests
-	@$(PY) tests/bed/stages.py lint servers prepared -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host
+test: venv ## Everything: lint first, then sanity, unit, broker, molecule, and beside them the tests on hosts and a cluster
+	@$(PY) tests/bed/stages.py --beside cluster-programs \
+		lint servers prepared -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host -- cluster
 
 .PHONY: quick
 quick: venv ## Lint and unit tests, side by side; no host, no broker
@@ -108,11 +112,15 @@ host: venv prepared servers ## Tests on real systemd hosts
 
 .PHONY: cluster
 cluster: venv servers cluster-up ## Tests on a real Kubernetes of one node, which stays up
-	@$(PY) $(PYTEST) tests/cluster $(ARGS)
+	@$(PY) $(PYTEST) tests/cluster --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: cluster-up
 cluster-up: venv ## Bring that Kubernetes up; the first time builds it, which takes half an hour
 	@test -n "$$MUEJAM_KUBECONFIG" || $(PY) tests/cluster/cluster.py up >/dev/null
+
+.PHONY: cluster-programs
+cluster-programs: venv
+	@test -n "$$MUEJAM_KUBECONFIG" || $(PY) tests/cluster/cluster.py programs
 
 .PHONY: cluster-down
 cluster-down: venv ## Remove that Kubernetes with everything in it

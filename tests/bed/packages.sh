@@ -67,6 +67,12 @@ else
   exit 1
 fi
 
+# Stages of a run may miss something at the same moment, and so may other checkouts.
+locks="${XDG_CACHE_HOME:-$HOME/.cache}/muejam-celery/locks"
+mkdir -p "$locks"
+exec 9>"$locks/packages"
+flock 9
+
 echo "packages.sh: installing$missing" >&2
 $sudo apt-get update -qq
 

@@ -1,12 +1,18 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run make targets side by side: stages.py STAGE... -- STAGE... -- STAGE...
+"""Run make targets side by side: stages.py [--beside STAGE] STAGE... -- STAGE... -- STAGE...
 
 The stages before the first -- run one after the other, and the run ends with the first of them that fails. Each
-further group is a lane: its stages run one after the other, the lanes side by side, and all of them to their end.
-How many lanes there are says how much of the machine is used. What is scarce is its cores: a host takes 200 MB and
-waits for most of its time.
+further group is a lane: its stages run one after the other, and all lanes to their end. LANES of them (2) run side by
+side; a further one begins when one of those named before it has ended. What is scarce are cores: a host takes 200 MB
+and waits for most of its time.
+
+The stage --beside begins at once, and takes what everything else leaves of the cores. Nobody waits for it but a stage
+that needs what it makes.
+
+Hosts that are there at the end, and a Kubernetes, are removed if this run has started them: tests that are stopped do
+not get to it.
 
 The output of each stage goes to .cache/run/STAGE.log, and is printed in one piece when the stage has ended. A test that
 fails is told at once. The output of the last stage that was named comes last, so that a run ends with its words.
@@ -15,19 +21,30 @@ fails is told at once. The output of the last stage that was named comes last, s
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from muejam_bed.shell import CHECKOUT
+from muejam_bed import container
+from muejam_bed.shell import CHECKOUT, BedError
 
 LOGS = Path(os.environ.get("MUEJAM_RUN_LOGS") or CHECKOUT / ".cache" / "run")
+LANES = int(os.environ.get("LANES") or 2)
 # Tests need a moment to take their hosts down when the run is stopped.
 STOP_SECONDS = 60.0
+# Where the kernel groups processes by sessions, niceness counts within one only, and the group has a niceness too.
+YIELDING = (
+    *("sh", "-c", 'echo 19 2>/dev/null >/proc/self/autogroup; exec "$@"', "sh"),
+    *("nice", "-n", "19", "chrt", "--idle", "0"),
+)
 
 
 def say(text: str) -> None:
@@ -48,11 +65,14 @@ class Stage:
     """One make target."""
 
     name: str
+    yielding: bool = False
+    """Whether it takes only what others leave of the cores."""
     seconds: float = 0.0
     cpu: float = 0.0
     """CPU seconds of all its processes on this machine; the hosts that it started are not among them."""
     passed: bool | None = None
-    process: subprocess.Popen[bytes] | None = None
+    stopped: bool = False
+    """Whether it was told to end before it had."""
 
     @property
     def log(self) -> Path:
@@ -69,8 +89,13 @@ class Stage:
         self.failures.unlink(missing_ok=True)
         started = time.monotonic()
         with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [os.environ.get("MAKE", "make"), "--no-print-directory", self.name],
+            process = subprocess.Popen(
+                [
+                    *(YIELDING if self.yielding else ()),
+                    os.environ.get("MAKE", "make"),
+                    "--no-print-directory",
+                    self.name,
+                ],
                 cwd=CHECKOUT,
                 env={**os.environ, "MUEJAM_FAILURES": str(self.failures)},
                 stdin=subprocess.DEVNULL,
@@ -79,15 +104,25 @@ class Stage:
                 start_new_session=True,
             )
         told = 0
-        while not self._ended(self.process):
+        while not self._ended(process):
             if stopping.wait(0.5):
-                self._stop(self.process)
+                self.stopped = True
+                self._stop(process)
             told = self._tell(told)
         self._tell(told)
         self.seconds = time.monotonic() - started
-        self.passed = self.process.returncode == 0
-        say(f"{self.name} {'passed' if self.passed else 'FAILED'} after {self.seconds:.0f} s")
+        self.passed = process.returncode == 0
+        say(f"{self.name} {self.outcome} after {self.seconds:.0f} s")
         return self.passed
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in words."""
+        if self.passed is None:
+            return "did not run"
+        if self.passed:
+            return "passed"
+        return "was stopped" if self.stopped else "FAILED"
 
     def _ended(self, process: subprocess.Popen[bytes]) -> bool:
         """Say whether it has ended. What it used is told once, to whoever waits for it."""
@@ -110,13 +145,13 @@ class Stage:
 
     @staticmethod
     def _stop(process: subprocess.Popen[bytes]) -> None:
-        for sent in (signal.SIGINT, signal.SIGKILL):
-            if process.poll() is None:
-                os.killpg(process.pid, sent)
-                try:
-                    process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            # Also what goes on without the one that was waited for.
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def show(self) -> None:
         """Print what it printed."""
@@ -129,40 +164,50 @@ class Stage:
 class Run:
     """All stages of a run."""
 
-    def __init__(self, groups: list[list[str]]) -> None:
+    def __init__(self, groups: list[list[str]], beside: str | None = None) -> None:
         self.first, *self.lanes = [[Stage(name) for name in group] for group in groups]
-        self.stages = [stage for group in (self.first, *self.lanes) for stage in group]
+        self.beside = [] if beside is None else [Stage(beside, yielding=True)]
+        self.stages = [stage for group in (self.beside, self.first, *self.lanes) for stage in group]
         self.last = self.stages[-1]
+        self.name = uuid.uuid4().hex[:12]
+        self.told_to_stop = False
         self.stopping = threading.Event()
         self.printing = threading.Lock()
 
     def stop(self, *_signal: object) -> None:
         """Have what runs end: its tests take their hosts down. Nothing further begins."""
+        self.told_to_stop = True
         self.stopping.set()
 
     def run(self) -> bool:
         """Run them all and return whether all passed."""
         LOGS.mkdir(parents=True, exist_ok=True)
+        os.environ[container.RUN] = self.name
         begun, (busy, there) = time.monotonic(), cpu_seconds()
-        if all(self._one(stage) for stage in self.first):
-            threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in self.lanes]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+        self._run_all()
+        self._take_down()
         busy, there = (now - then for now, then in zip(cpu_seconds(), (busy, there), strict=True))
         share = 100 * busy / max(there, 0.01)
         minutes = (time.monotonic() - begun) / 60
         say(f"{minutes:.1f} minutes, the cores of this machine were busy for {share:.0f} % of them:")
         for stage in self.stages:
-            word = {True: "passed", False: "FAILED", None: "did not run"}[stage.passed]
-            again = "" if stage.passed is not False else f"; again, this stage alone: make {stage.name}"
-            say(f"  {stage.name}: {word}, {stage.seconds:.0f} s, {stage.cpu:.0f} s of a core{again}")
+            again = f"; again, this stage alone: make {stage.name}" if stage.outcome == "FAILED" else ""
+            say(f"  {stage.name}: {stage.outcome}, {stage.seconds:.0f} s, {stage.cpu:.0f} s of a core{again}")
         if self.last.passed is not None:
             self.last.show()
-        if self.stopping.is_set():
-            say("stopped; hosts that are left over: python3 tests/bed/host.py clean")
+        if self.told_to_stop:
+            say("stopped")
         return all(stage.passed for stage in self.stages)
+
+    def _run_all(self) -> None:
+        beside = threading.Thread(target=self._lane, args=(self.beside,))
+        beside.start()
+        if all(self._one(stage) for stage in self.first):
+            with ThreadPoolExecutor(LANES) as lanes:
+                list(lanes.map(self._lane, self.lanes))
+        else:
+            self.stopping.set()
+        beside.join()
 
     def _one(self, stage: Stage) -> bool:
         say(f"{stage.name} begins")
@@ -177,6 +222,16 @@ class Run:
             if not self.stopping.is_set():
                 self._one(stage)
 
+    def _take_down(self) -> None:
+        if shutil.which("docker") is None or "MUEJAM_KEEP_HOSTS" in os.environ:
+            return
+        for name in container.names_of_run(self.name):
+            say(f"removing {name}")
+            try:
+                container.down(name)
+            except BedError as error:
+                say(str(error))
+
 
 def groups_of(arguments: list[str]) -> list[list[str]]:
     """Return the groups of stages that the command line names."""
@@ -190,7 +245,8 @@ def groups_of(arguments: list[str]) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    everything = Run(groups_of(sys.argv[1:]))
+    named = sys.argv[1:]
+    everything = Run(groups_of(named[2:]), named[1]) if named[:1] == ["--beside"] else Run(groups_of(named))
     for sent in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sent, everything.stop)
     sys.exit(0 if everything.run() else 1)

@@ -16,6 +16,8 @@ from .image import ensure_image, extra_authorities
 from .shell import CHECKOUT, BedError, cache_dir, run, say, wait_until
 
 LABEL = "muejam.celery.bed"
+RUN = "MUEJAM_RUN"
+"""The variable that names the run of all stages in which a host is started, for what is left of it in the end."""
 BOOT_SECONDS = 90.0
 REMOVE_SECONDS = 90.0
 PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
@@ -103,7 +105,16 @@ def _remove(name: str) -> None:
 
 def names_of_checkout() -> list[str]:
     """Return the hosts that this checkout started."""
-    return docker("ps", "--all", "--filter", f"label={LABEL}={CHECKOUT}", "--format", "{{.Names}}").stdout.split()
+    return _labelled(LABEL, str(CHECKOUT)).stdout.split()
+
+
+def names_of_run(run_name: str) -> list[str]:
+    """Return the hosts that a run of stages started; none where no engine answers."""
+    return _labelled(f"{LABEL}.run", run_name, check=False).stdout.split()
+
+
+def _labelled(label: str, value: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return docker("ps", "--all", "--filter", f"label={label}={value}", "--format", "{{.Names}}", check=check)
 
 
 def journal(name: str, pattern: str = "celery-worker-*", lines: int = 200) -> str:
@@ -127,6 +138,7 @@ def _start(name: str, release: str, image: str, flags: Sequence[str]) -> None:
         f"--hostname={name}",
         f"--label={LABEL}={CHECKOUT}",
         f"--label={LABEL}.release={release}",
+        f"--label={LABEL}.run={os.environ.get(RUN, '')}",
         *SYSTEMD_FLAGS,
         *flags,
         *environment,

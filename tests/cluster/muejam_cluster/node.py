@@ -16,7 +16,7 @@ from muejam_bed.shell import CHECKOUT, BedError, checkout_key, one_at_a_time, ru
 
 from .images import ensure_pause
 from .node_image import FILES, RELEASE, ensure_node_image
-from .programs import KEDA, KUBERNETES, METRICS_SERVER, ensure_programs
+from .programs import KEDA, KUBERNETES, METRICS_SERVER, Programs, ensure_programs
 
 READY_SECONDS = 120
 # What a node needs beyond a systemd host. The engine's --privileged wants more than it may give in some containers.
@@ -70,8 +70,13 @@ def up() -> Path:
         return _up()
 
 
+def ensure_all_programs() -> dict[Programs, Path]:
+    """Return the directories of all programs that a node runs, built if need be."""
+    return {programs: ensure_programs(programs) for programs in _BUILT}
+
+
 def _up() -> Path:
-    built = {programs: ensure_programs(programs) for programs in _BUILT}
+    built = ensure_all_programs()
     ensure_engine()
     image = ensure_node_image()
     flags = (
@@ -157,6 +162,11 @@ def load_image(image: str) -> None:
     Raises BedError when the engine does not have it or the node refuses it.
     """
     _require_running()
+    with one_at_a_time(f"images-of-{name()}"):
+        _load_image(image)
+
+
+def _load_image(image: str) -> None:
     node = name()
     wanted = container.docker("image", "inspect", "--format", "{{.Id}}", image).stdout.strip()
     # Either side has digests of its own for the same image.
