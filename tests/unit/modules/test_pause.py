@@ -36,7 +36,7 @@ def platform() -> FakePlatform:
 def run(monkeypatch: pytest.MonkeyPatch, platform: FakePlatform, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the module with these options and returns its result."""
     monkeypatch.setattr(options, "open_platform", lambda *_place: platform)
-    monkeypatch.setattr(pausing, "daemon_sizes", lambda fleet: fleet == "web")
+    monkeypatch.setattr(pausing, "known_sized", lambda _daemon, _warn: frozenset({"web"}))
 
     def run_module(check: bool = False, **asked: Any) -> dict[str, Any]:
         given = {"fleet": "web", "_ansible_check_mode": check, "_ansible_diff": True, **asked}
@@ -93,7 +93,7 @@ def test_what_makes_no_sense_changes_nothing(run: Run, platform: FakePlatform, a
 def test_a_fleet_that_nobody_sizes_needs_none(
     run: Run, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    monkeypatch.setattr(pausing, "daemon_sizes", lambda fleet: False)
+    monkeypatch.setattr(pausing, "known_sized", lambda _daemon, _warn: frozenset())
     monkeypatch.setattr(pausing, "default_path", lambda fleet: str(tmp_path / f"{fleet}.json"))
     said = run(workers=1)["msg"]
     assert "nobody sizes it" in said
@@ -114,6 +114,11 @@ class Damaged(FakePlatform):
         if fleet in self.pauses:
             return self.pauses[fleet]
         raise PauseUnusable("read it", "it is no JSON", "Pause it anew.")
+
+
+def test_a_daemon_of_which_nothing_is_known_may_size_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pausing, "known_sized", lambda _daemon, _warn: None)
+    assert run(workers=1)["sized_by"] == "daemon"
 
 
 def test_what_makes_no_sense_is_written_anew(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
