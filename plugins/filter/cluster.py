@@ -11,7 +11,12 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler import cluster_owner
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import objects, ownership, settings
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import (
+    objects,
+    ownership,
+    schemas,
+    settings,
+)
 from ansible_collections.muejam.celery.plugins.plugin_utils.manifest_text import as_yaml
 
 
@@ -74,6 +79,11 @@ def cluster_handovers(
     }
 
 
+def cluster_schema_version(server: str) -> str:
+    """The version of the schemas that objects for a server of this version can be checked against."""
+    return schemas.schema_version(server)
+
+
 class FilterModule:
     """Ansible's way to find filters."""
 
@@ -87,4 +97,5 @@ class FilterModule:
             "cluster_objects": cluster_objects,
             "cluster_problems": cluster_problems,
             "cluster_replicas": cluster_replicas,
+            "cluster_schema_version": cluster_schema_version,
         }

@@ -47,6 +47,7 @@ class Cluster:
         self.most_owners = 0
         self.noted = {"web": "none", "mail": "none"}
         self.breaks: str | None = None
+        self.refuses: str | None = None
         self._made = 0
 
     @property
@@ -124,8 +125,18 @@ class Cluster:
         if query.get("dryRun"):
             # KEDA's own check of what is about to be made.
             if resource == "scaledobjects" and any(key[0] == "horizontalpodautoscalers" for key in self.objects):
-                others = [key for key, each in self.objects.items() if not each["metadata"].get("ownerReferences")]
-                assert not any(key[0] == "horizontalpodautoscalers" for key in others), "KEDA refuses a second owner"
+                others = [
+                    name
+                    for (kind, name), each in self.objects.items()
+                    if kind == "horizontalpodautoscalers" and not each["metadata"].get("ownerReferences")
+                ]
+                annotations = body["metadata"].get("annotations") or {}
+                taken = annotations.get("scaledobject.keda.sh/transfer-hpa-ownership") == "true" and [
+                    body["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"]
+                ]
+                assert not others or others == taken, "KEDA refuses a second owner"
+            if resource == self.refuses:
+                raise refused(Attempt("PATCH", path, self.server), 422, "", b"", "a test")
             return copy.deepcopy(dict(body))
         if resource == self.breaks:
             raise refused(Attempt("PATCH", path, self.server), 500, "", b"", "a test")
@@ -290,6 +301,24 @@ def test_other_fleets_are_left_alone() -> None:
     hand(cluster, "keda", [scaled_object("mail")], fleet="mail")
     assert not hand(cluster, "none", []).changed
     assert ("scaledobjects", "celery-worker-mail-scaler") in cluster.objects
+
+
+@pytest.mark.parametrize(
+    ("first", "owner", "wanted", "refuses"),
+    [
+        ([hpa()], "keda", KEDA, "scaledobjects"),
+        (KEDA, "hpa", [hpa()], "horizontalpodautoscalers"),
+    ],
+)
+def test_a_new_owner_that_is_refused_is_known_while_the_old_one_is_there(
+    first: list[Any], owner: str, wanted: list[Any], refuses: str
+) -> None:
+    cluster = Cluster()
+    hand(cluster, "keda" if owner == "hpa" else "hpa", first)
+    cluster.calls, cluster.refuses = [], refuses
+    with pytest.raises(OperationError):
+        hand(cluster, owner, wanted)
+    assert cluster.calls == []
 
 
 @pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])

@@ -8,9 +8,10 @@ The number itself is not touched: it stays what it was when its old owner went.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
@@ -222,16 +223,29 @@ def _changes(
     api: Api, things: Iterable[Thing], stale: Sequence[Thing], before: Mapping[tuple[Kind, str], Mapping[str, Any]]
 ) -> Iterator[tuple[Thing, Mapping[str, Any]]]:
     """Yield what would change, with what the API server would make of it."""
-    going = {thing.fleet for thing in stale if thing.kind in OWNERS}
+    going = {thing.fleet: thing for thing in stale if thing.kind == HPA}
     for thing in things:
         old = before.get((thing.kind, thing.name))
-        if thing.kind in OWNERS and thing.fleet in going:
-            # KEDA refuses a second owner, and the first one is still there.
+        if thing.kind == SCALED_OBJECT and thing.fleet in going:
+            # KEDA refuses a second owner, and the first one is still there: it is asked for one that takes that over.
+            _apply(api, _taking_over(thing, going[thing.fleet].name), dryRun="All")
             after: Mapping[str, Any] = thing.value
         else:
             after = _apply(api, thing, dryRun="All")
         if old is None or _plain(old) != _plain(after):
             yield thing, after
+
+
+def _taking_over(thing: Thing, hpa: str) -> Thing:
+    """Return a ScaledObject as KEDA lets it be beside the HPA of this name.
+
+    https://keda.sh/docs/latest/reference/scaledobject-spec/#transfer-ownership-of-an-existing-hpa
+    """
+    value = copy.deepcopy(dict(thing.value))
+    value["metadata"].setdefault("annotations", {})["scaledobject.keda.sh/transfer-hpa-ownership"] = "true"
+    advanced = value["spec"].setdefault("advanced", {})
+    advanced.setdefault("horizontalPodAutoscalerConfig", {})["name"] = hpa
+    return replace(thing, value=value)
 
 
 def _apply(api: Api, thing: Thing, **query: str) -> Mapping[str, Any]:
