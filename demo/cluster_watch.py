@@ -19,12 +19,13 @@ from celery_demo import ledger
 from watch import FLEET, Decided, Decisions, watch
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api, HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import object_name
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.scalers import HPA
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import KUBERNETES, open_platform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 _SAID = {"AbleToScale": ("ScaleDownStabilized",), "ScalingLimited": ("ScaleUpLimit", "ScaleDownLimit")}
 """Conditions of an HPA that say why the number is not what the metric asks for, with their reasons."""

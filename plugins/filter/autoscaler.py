@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import cluster_objects, role
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.plugin_utils import templated
 from ansible_collections.muejam.celery.plugins.plugin_utils.manifest_text import as_yaml
 

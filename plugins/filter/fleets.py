@@ -27,7 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     spec,
     systemd_text,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.plugin_utils import templated
 
 _FLEETS = "celery_worker_fleets"

@@ -36,7 +36,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, Key
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 
 CHECKOUT = Path(__file__).parents[2]

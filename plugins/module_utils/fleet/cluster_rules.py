@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import quantities
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import amounts
 
 
 def faults(fleet: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
@@ -26,12 +26,12 @@ def faults(fleet: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
 
 def _resources(fleet: Mapping[str, Any]) -> Iterator[str]:
     most, quota, requests = fleet["memory_max"], fleet["cpu_quota"], fleet["requests"]
-    if most and (fault := quantities.limit_fault(most)):
+    if most and (fault := amounts.limit_fault(most)):
         yield f"memory_max: {fault}"
         most = None
     asked = requests.get("memory")
-    if asked and most and most != "infinity" and quantities.memory_bytes(asked) > quantities.memory_bytes(most):
+    if asked and most and most != "infinity" and amounts.memory_bytes(asked) > amounts.memory_bytes(most):
         yield f"requests.memory: {asked} is more than memory_max, {most}: lower it, or raise memory_max"
     asked = requests.get("cpu")
-    if asked and quota and quantities.millicores(asked) > quantities.millicores(quota):
+    if asked and quota and amounts.millicores(asked) > amounts.millicores(quota):
         yield f"requests.cpu: {asked} is more than cpu_quota, {quota}: lower it, or raise cpu_quota"

@@ -27,11 +27,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.checks import (
     TEXT,
     TEXTS,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import pod_options, policies, quantities, values
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import amounts, pod_options, policies, values
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES, PLATFORMS, SYSTEMD
 
-SYSTEMD = "systemd"
-KUBERNETES = "kubernetes"
-PLATFORMS = (SYSTEMD, KUBERNETES)
 ON_SYSTEMD = (SYSTEMD,)
 ON_KUBERNETES = (KUBERNETES,)
 
@@ -408,10 +406,8 @@ KEYS: Mapping[str, Key] = {
         MAPPING,
         platforms=ON_KUBERNETES,
         keys={
-            "cpu": Key(
-                TEXT, check=quantities.cpu_fault, text="CPU time, such as V(50%) or V(500m); V(100%) is one core."
-            ),
-            "memory": Key(TEXT, check=quantities.memory_fault, text="Memory, such as V(256M), in units of 1024."),
+            "cpu": Key(TEXT, check=amounts.cpu_fault, text="CPU time, such as V(50%) or V(500m); V(100%) is one core."),
+            "memory": Key(TEXT, check=amounts.memory_fault, text="Memory, such as V(256M), in units of 1024."),
         },
         otherwise="C(memory_max) and C(cpu_quota)",
         text="What a node has to have left for a pod to be put there.",

@@ -11,7 +11,8 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import beats, rules, spec
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import redact
 
 _LEFT_OUT = {

@@ -20,7 +20,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     policies,
     spec,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, KUBERNETES
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 
 
 def of_one(fleet: spec.Fleet, own: Mapping[str, Any], path: str) -> list[str]:

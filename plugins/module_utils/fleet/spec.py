@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, POOLS, PREFORK, SYSTEMD
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, POOLS, PREFORK
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import SYSTEMD
 
 Fleet = dict[str, Any]
 

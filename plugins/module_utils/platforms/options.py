@@ -9,13 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, KUBERNETES, PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place, RollingPlatform
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import (
-    DEFAULT,
-    KUBERNETES,
-    PLATFORMS,
-    open_platform,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 CLUSTER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "kubeconfig": {"type": "path"},

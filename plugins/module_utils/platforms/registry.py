@@ -1,16 +1,12 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which platforms there are, by the name that users give them."""
+"""Where each platform is loaded, by the name that users give it."""
 
 from __future__ import annotations
 
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, KUBERNETES, SYSTEMD
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place, RollingPlatform
-
-SYSTEMD = "systemd"
-KUBERNETES = "kubernetes"
-PLATFORMS = (SYSTEMD, KUBERNETES)
-DEFAULT = SYSTEMD
 
 
 def open_platform(name: str = DEFAULT, place: Place | None = None) -> RollingPlatform:

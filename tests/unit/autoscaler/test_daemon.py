@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from a_policy import POLICY
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
@@ -34,14 +35,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote import RemotePlatform
-
-POLICY = parse_policy(
-    {
-        "limits": {"min_workers": 1, "max_workers": 9, "cooldown_up": "20s", "cooldown_down": "30s"},
-        "scale_up": {"any": [{"metric": "queue_depth", "above": 10}], "add": {"workers": 2}},
-        "scale_down": {"all": [{"metric": "queue_depth", "below": 1, "for": "10s"}], "remove": {"workers": 1}},
-    }
-)
 
 
 class World:

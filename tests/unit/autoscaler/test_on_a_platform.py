@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from a_policy import POLICY
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import FleetFile
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.one_cycle import (
@@ -25,20 +26,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     StuckRule,
     WatchedFleet,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading, QueuesReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import ScaleRequest, ScaleResult
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Phase
-
-POLICY = parse_policy(
-    {
-        "limits": {"min_workers": 1, "max_workers": 9, "cooldown_up": "20s", "cooldown_down": "30s"},
-        "scale_up": {"any": [{"metric": "queue_depth", "above": 10}], "add": {"workers": 2}},
-        "scale_down": {"all": [{"metric": "queue_depth", "below": 1, "for": "10s"}], "remove": {"workers": 1}},
-    }
-)
 
 
 class Service:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import pod_options, problems, quantities, spec
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, KUBERNETES
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import amounts, pod_options, problems, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 
 BASE = {"name": "web", "app": "shop", "image": "shop:1", "broker_url": "redis://h:6379/0"}
 
@@ -157,12 +158,12 @@ def test_every_key_that_builds_the_command_is_for_every_platform() -> None:
     [("512M", "512Mi"), ("1.5G", "1536Mi"), ("2G", "2Gi"), ("1024", "1Ki"), ("1000", "1000"), ("512Mi", "512Mi")],
 )
 def test_memory(written: str, meant: str) -> None:
-    assert quantities.memory(written) == meant
+    assert amounts.memory(written) == meant
 
 
 @pytest.mark.parametrize(("written", "meant"), [("150%", "1500m"), ("0.05%", "1m"), ("2", "2000m"), ("250m", "250m")])
 def test_cpu(written: str, meant: str) -> None:
-    assert quantities.cpu(written) == meant
+    assert amounts.cpu(written) == meant
 
 
 def test_the_examples_of_the_page_are_good() -> None:

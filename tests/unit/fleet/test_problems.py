@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.checks import TEXT
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, spec
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PLATFORMS, Key
-from ansible_collections.muejam.celery.plugins.module_utils.platforms import registry
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, Key
 
 GIB = 1024**3
 BASE: dict[str, Any] = {"broker_url": "redis://10.0.0.5/0", "virtualenv": "/srv/venv"}
@@ -88,10 +87,6 @@ def test_a_key_is_refused_where_it_has_no_meaning(monkeypatch: pytest.MonkeyPatc
     # Defaults may serve hosts of several platforms.
     assert problems.find([fleet()], {**BASE, "ship": "shop:1"}) == []
     assert problems.find([fleet()], {**BASE, "ship": 5})[0].startswith("celery_worker_fleet_defaults.ship: ")
-
-
-def test_the_table_of_keys_knows_every_platform() -> None:
-    assert set(registry.PLATFORMS) == set(PLATFORMS)
 
 
 @pytest.mark.parametrize(

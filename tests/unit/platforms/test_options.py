@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import PLATFORMS, open_platform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 def params(**values: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import KUBERNETES
 
 
 class Daemon(Protocol):

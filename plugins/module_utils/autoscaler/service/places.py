@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.leading.leadership import Alone, Leadership
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.configuration import Configuration
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.store import Store
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 from ansible_collections.muejam.celery.plugins.module_utils.observe.observing import Heartbeats
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import KUBERNETES, open_platform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
 
 @dataclass(frozen=True)

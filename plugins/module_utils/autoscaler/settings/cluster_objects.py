@@ -25,8 +25,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     STATUS_FILE,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import quantities
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import amounts
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.fingerprint import config_id
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
     COMPONENT_LABEL,
     MANAGER,
@@ -34,7 +35,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     NAME_LABEL,
     object_name,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import KUBERNETES
 
 USER = 10001
 """Of the image. It owns nothing in it."""
@@ -206,7 +206,7 @@ def _deployment(configuration: Mapping[str, Any], options: ClusterOptions, text:
 
 def _container(configuration: Mapping[str, Any], options: ClusterOptions) -> Object:
     port = configuration["metrics"]["port"]
-    limit = quantities.memory(options.memory_max)
+    limit = amounts.memory(options.memory_max)
     return {
         "name": CLUSTER_NAME,
         "image": options.image,

@@ -23,7 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
-from ansible_collections.muejam.celery.plugins.module_utils.platforms import registry
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 
 
@@ -66,7 +66,7 @@ class Configuration:
     :ivar state: the file that keeps what is remembered, and C(scaler) the socket of what acts; of a host's service.
     """
 
-    platform: str = registry.DEFAULT
+    platform: str = DEFAULT
     place: Place = field(default_factory=Place)
     mode: str = defaults.ADVISE
     interval: float = default("interval")
@@ -131,7 +131,7 @@ _FLEET: Mapping[str, Key] = {
 }
 _TOP: Mapping[str, Key] = {
     **_part(""),
-    "platform": Key(checks.TEXT, choices=registry.PLATFORMS),
+    "platform": Key(checks.TEXT, choices=PLATFORMS),
     "place": Key(checks.MAPPING, keys=_PLACE),
     **dict.fromkeys(("state", "status", "scaler"), Key(checks.TEXT)),
     "metrics": Key(checks.BOOLEAN_OR_MAPPING, keys=_METRICS),
@@ -141,8 +141,8 @@ _TOP: Mapping[str, Key] = {
 
 def _faults(raw: Mapping[Any, Any]) -> Iterator[str]:
     yield from checks.of_mapping(_TOP, raw, "")
-    if raw.get("place") and raw.get("platform", registry.DEFAULT) == registry.DEFAULT:
-        yield f"place: is not for the platform {registry.DEFAULT}: name another one in platform, or leave it out"
+    if raw.get("place") and raw.get("platform", DEFAULT) == DEFAULT:
+        yield f"place: is not for the platform {DEFAULT}: name another one in platform, or leave it out"
     names = [fleet.get("name") for fleet in checks.mappings(raw.get("fleets")) or ()]
     for name in sorted({name for name in names if isinstance(name, str) and names.count(name) > 1}):
         yield f"fleets: {name!r} is there twice"

@@ -12,7 +12,7 @@ from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, OBSERVE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES, placed
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import DEFAULT, KUBERNETES
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, KUBERNETES
 
 LEAST_WATCHDOG = 60.0
 """Seconds without a sign of life from the autoscaler's loop after which systemd restarts it."""

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import pod_options, quantities
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import amounts, pod_options
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
     LIFECYCLE_DIRECTORY,
     LIFECYCLE_MODULE,
@@ -92,16 +92,16 @@ def _resources(fleet: Mapping[str, Any]) -> dict[str, Any]:
     """Limits, and what a node has to have left; Kubernetes takes a limit for both where nothing is asked for."""
     limits = {}
     if fleet["cpu_quota"]:
-        limits["cpu"] = quantities.cpu(fleet["cpu_quota"])
-    memory = quantities.memory(fleet["memory_max"]) if fleet["memory_max"] else None
+        limits["cpu"] = amounts.cpu(fleet["cpu_quota"])
+    memory = amounts.memory(fleet["memory_max"]) if fleet["memory_max"] else None
     if memory:
         limits["memory"] = memory
     requests = {}
     if fleet["requests"].get("cpu"):
-        requests["cpu"] = quantities.cpu(fleet["requests"]["cpu"])
+        requests["cpu"] = amounts.cpu(fleet["requests"]["cpu"])
     asked = fleet["requests"].get("memory")
     if asked:
-        requests["memory"] = str(quantities.memory(asked))
+        requests["memory"] = str(amounts.memory(asked))
     both = {"limits": limits, "requests": requests}
     return {name: amounts for name, amounts in both.items() if amounts}
 
