@@ -64,8 +64,8 @@ quick: venv ## Lint and unit tests, side by side; no host, no broker
 	@$(PY) tests/bed/stages.py -- lint -- unit
 
 .PHONY: soak
-soak: venv prepared ## What takes long: many examples of rules, exactly once five times on each broker, the default policy
-	@$(PY) tests/bed/stages.py examples exactly-once brief
+soak: venv prepared ## What takes long: many examples of rules, exactly once on hosts and in a cluster, the default policy, faults
+	@$(PY) tests/bed/stages.py examples exactly-once brief cluster-soak
 
 .PHONY: lint
 lint: venv ## Style, types, Ansible's production rules, and the built collection with its documentation
@@ -112,7 +112,11 @@ host: venv prepared servers ## Tests on real systemd hosts
 
 .PHONY: cluster
 cluster: venv servers cluster-up ## Tests on a real Kubernetes of one node, which stays up
-	@$(PY) $(PYTEST) tests/cluster --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) $(PYTEST) tests/cluster -m 'not soak' --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: cluster-soak
+cluster-soak: venv servers cluster-up ## What takes long there: exactly once, faults of the cluster and of what is around it
+	@$(PY) $(PYTEST) tests/cluster/soak $(ARGS)
 
 .PHONY: cluster-up
 cluster-up: venv ## Bring that Kubernetes up; the first time builds it, which takes half an hour
@@ -138,6 +142,10 @@ BENCHMARKS := queue_reading event_stream scale_start deploy_again autoscaler_cos
 .PHONY: benchmark
 benchmark: venv image servers ## Measure what docs/measured.md tells, on a machine with nothing else to do; 15 minutes
 	@set -e; for name in $(BENCHMARKS); do echo "==> $$name"; $(WITH_COLLECTION) $(PY) tests/benchmark/$$name.py; done
+
+.PHONY: benchmark-kubernetes
+benchmark-kubernetes: venv servers ## Measure target mode against KEDA in a cluster; ten minutes for a round (ARGS="--rounds 3")
+	@$(WITH_COLLECTION) $(PY) tests/benchmark/keda.py $(ARGS)
 
 .PHONY: build
 build: venv ## The collection's archive, in build/

@@ -149,6 +149,27 @@ class RedisServer:
         self.process.kill()
         self.process.wait(10)
 
+    def leave(self) -> None:
+        """End the server, which keeps what it has for when it comes back."""
+        # It ends in place of an answer.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.cli("SHUTDOWN", "SAVE")
+        self.process.wait(30)
+
+    def come_back(self) -> None:
+        """Start a server that has left, at the same port and with what it had."""
+        command = [find_program("redis-server", "redis-server"), str(self.directory / "redis.conf")]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(self.answers, START_SECONDS, "redis-server answers")
+
+    def answers(self) -> bool:
+        """Say whether it answers. Raises AssertionError when it has ended."""
+        if self.process.poll() is not None:
+            raise AssertionError(f"redis-server ended with {self.process.returncode}:\n{self.log}")
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return self.cli("PING") == "PONG"
+        return False
+
     def stop(self) -> None:
         """End the server."""
         stop_process(self.process)
@@ -217,15 +238,8 @@ def start_redis(
         tls=tls,
     )
 
-    def answers() -> bool:
-        if process.poll() is not None:
-            raise AssertionError(f"redis-server ended with {process.returncode}:\n{server.log}")
-        with contextlib.suppress(subprocess.CalledProcessError):
-            return server.cli("PING") == "PONG"
-        return False
-
     try:
-        wait_until(answers, START_SECONDS, "redis-server answers")
+        wait_until(server.answers, START_SECONDS, "redis-server answers")
     except BaseException:
         stop_process(process)
         raise

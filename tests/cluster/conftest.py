@@ -4,7 +4,8 @@
 """A real Kubernetes, with KEDA and metrics-server, for the tests here. A failed test shows the pods of its namespace.
 
 C(cluster): a L(Cluster): its kubeconfig, kubectl, images. C(namespace): the name of a fresh namespace that takes only
-restricted pods. C(redis): a fresh redis-server that the test and pods reach at the same URL.
+restricted pods. C(redis): a fresh redis-server that the test and pods reach at the same URL. C(deployed): a
+L(Deployed), with a namespace, a broker and a ledger of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 
 from muejam_bed.shell import BedError
 from muejam_cluster.access import Cluster, of_the_user, of_this_checkout
+from muejam_cluster.deployed import Deployed
 
 # Tests are imported by path (importmode=importlib), so modules of other folders must be put on the path.
 sys.path.insert(0, str(Path(__file__).parents[1] / "broker"))
@@ -53,6 +55,15 @@ def redis(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield server
     except MissingServer as error:
         pytest.fail(str(error))
+
+
+@pytest.fixture
+def deployed(
+    cluster: Cluster, namespace: str, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> Iterator[Deployed]:
+    """A namespace to deploy fleets to; what runs of their tasks is noted in another Redis than their broker."""
+    with redis_running(tmp_path_factory.mktemp("ledger"), address=cluster.gateway) as ledger:
+        yield Deployed(cluster, namespace, redis, ledger, tmp_path)
 
 
 @pytest.hookimpl(wrapper=True)
