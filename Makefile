@@ -92,7 +92,7 @@ examples: venv ## The unit tests with many more examples of what rules are to ho
 	@$(PY) $(PYTEST) tests/unit --numprocesses $(PROCESSES) --hypothesis-profile many $(ARGS)
 
 .PHONY: broker
-broker: venv servers ## Tests with real brokers and a real Prometheus
+broker: venv servers browser ## Tests with real brokers, a real Prometheus and a real browser
 	@$(PY) $(PYTEST) tests/broker --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 .PHONY: molecule
@@ -178,6 +178,10 @@ venv:
 .PHONY: servers
 servers:
 	@tests/bed/packages.sh servers
+
+.PHONY: browser
+browser:
+	@tests/bed/packages.sh browser
 
 .PHONY: image
 image: venv

@@ -108,6 +108,7 @@ def how_to_look_inside() -> str:
     environment = f"ANSIBLE_COLLECTIONS_PATH={collections_path()}"
     return "\n".join(
         (
+            f"The page that says why the fleet is as large as it is: {host.page_url()}",
             f"The host {host.NAME} is still up. Look inside:",
             f"  docker exec -it {host.NAME} systemctl list-units 'celery-worker-*'",
             f"  docker exec -it {host.NAME} systemctl status celery-worker-{host.FLEET}@1",

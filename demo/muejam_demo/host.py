@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import default
 from muejam_bed import container
 
 from .feed import Feed, running
@@ -40,6 +41,11 @@ def bring_up() -> None:
 def remove() -> None:
     """Remove the host with everything on it."""
     container.down(NAME)
+
+
+def page_url() -> str:
+    """Return where the autoscaler's page is, for a browser on this machine."""
+    return f"http://{container.address(NAME)}:{default('metrics_port')}/"
 
 
 def with_fleet_environment(unit: str, command: Sequence[str]) -> list[str]:

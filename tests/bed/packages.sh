@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Install the Debian or Ubuntu packages that a purpose needs and that are missing:
-#   packages.sh python | docker | image | servers | go | compiler ...
+#   packages.sh python | docker | image | servers | browser | go | compiler ...
 # Nothing that is installed here is started.
 set -eu
 
@@ -38,6 +38,10 @@ for purpose in "$@"; do
       need rabbitmq-server rabbitmq-server
       need prometheus prometheus
       need openssl openssl
+      ;;
+    browser)
+      # Ubuntu has it as a snap alone, which this is not for.
+      if ! command -v google-chrome >/dev/null 2>&1; then need chromium "chromium?"; fi
       ;;
     go) need go golang-go ;;
     compiler)

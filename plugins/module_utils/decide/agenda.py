@@ -159,6 +159,18 @@ def clock(at: float, zone: tzinfo) -> str:
     return text + moment.isoformat()[19:] if first > second else text
 
 
+def on_the_clock(piece: Piece, day: Day, zone: tzinfo) -> Iterator[tuple[float, float]]:
+    """Yield where a piece begins, and how long it is, in hours of the wall clock; anew after each change of it."""
+    cuts = [piece.since, *(change.at for change in day.changes if piece.since < change.at < piece.until), piece.until]
+    for begin, end in zip(cuts, cuts[1:]):
+        yield hours(datetime.fromtimestamp(begin, zone)), (end - begin) / _HOUR
+
+
+def hours(moment: datetime) -> float:
+    """Return the hours that the clock shows, with their parts."""
+    return moment.hour + moment.minute / 60 + moment.second / _HOUR
+
+
 def _span(piece: Piece, day: Day, zone: tzinfo) -> str:
     ends_with_day = piece.until == day.until
     return f"{clock(piece.since, zone)}-{'24:00' if ends_with_day else clock(piece.until, zone)}"

@@ -148,3 +148,15 @@ class Policy:
     limits: Limits = Limits()
     rules: StepRules | WaitTarget = StepRules()
     schedule: Schedule = field(default_factory=Schedule)
+
+
+def promised_wait(policy: Policy) -> float | None:
+    """Return the seconds that the policy wants tasks to wait at most, None where it names none."""
+    if isinstance(policy.rules, WaitTarget):
+        return policy.rules.wait_time
+    thresholds = (
+        condition.threshold
+        for condition in policy.rules.up.conditions
+        if condition.metric == WAIT_TIME and condition.comparison is Comparison.ABOVE
+    )
+    return min(thresholds, default=None)

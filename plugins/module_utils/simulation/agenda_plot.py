@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, tzinfo
+from collections.abc import Sequence
+from datetime import tzinfo
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.agenda import
     Agenda,
     Day,
     Piece,
+    hours,
     in_rows,
+    on_the_clock,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.simulation.page import (
@@ -127,7 +129,7 @@ def _look(piece: Piece, names: list[str]) -> dict[str, Any]:
 
 def _draw_day(axes: Axes, row: int, day: Day, zone: tzinfo, names: list[str]) -> None:
     for piece in day.pieces:
-        for begin, length in _on_the_clock(piece, day, zone):
+        for begin, length in on_the_clock(piece, day, zone):
             axes.barh(row, length, 0.8, begin, **_look(piece, names))
             for text in (f"{piece.floor}-{piece.ceiling} {piece.name}", f"{piece.floor}-{piece.ceiling}"):
                 if len(text) <= length * _LETTERS_AN_HOUR:
@@ -138,18 +140,7 @@ def _draw_day(axes: Axes, row: int, day: Day, zone: tzinfo, names: list[str]) ->
                     axes.text(middle, row, text, ha="center", va="center", color=INK, parse_math=False, bbox=behind)
                     break
     for change in day.changes:
-        at = _hours(change.after)
+        at = hours(change.after)
         axes.plot([at, at], [row - 0.5, row + 0.5], color=_CHANGED, linewidth=1.5)
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
         axes.text(at + 0.06, row + 0.46, str(change), color=_CHANGED, fontsize=7, va="bottom", bbox=behind)
-
-
-def _on_the_clock(piece: Piece, day: Day, zone: tzinfo) -> Iterator[tuple[float, float]]:
-    """Yield where a piece begins, and how long it is, in hours of the wall clock; anew after each change of it."""
-    cuts = [piece.since, *(change.at for change in day.changes if piece.since < change.at < piece.until), piece.until]
-    for begin, end in zip(cuts, cuts[1:]):
-        yield _hours(datetime.fromtimestamp(begin, zone)), (end - begin) / 3600
-
-
-def _hours(moment: datetime) -> float:
-    return moment.hour + moment.minute / 60 + moment.second / 3600

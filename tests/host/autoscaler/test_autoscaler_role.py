@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from autoscaled_host import PASSWORD, POLICY, Scaled, variables
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.history import History
 from muejam_bed.shell import wait_until
 
 USER = "celery-autoscaler"
@@ -103,6 +104,30 @@ def test_root_asks_for_the_status_of_a_hostile_service(deployed: Scaled) -> None
         deployed.run_as(USER, "rm", "-f", status)
         deployed.host.run("systemctl", "kill", "--signal=CONT", SERVICE)
         deployed.host.run("rm", "-f", "/tmp/json.py")
+
+
+FETCH = """
+import json, urllib.request
+with urllib.request.urlopen("http://127.0.0.1:9541/", timeout=30) as answer:
+    print(json.dumps([dict(answer.headers), answer.read().decode()]))
+"""
+
+
+def test_its_page_is_there_and_the_past_is_there_after_a_restart(deployed: Scaled) -> None:
+    headers, page = json.loads(deployed.host.output("python3", "-c", FETCH))
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+    assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
+    for fleet in ("web", "bulk"):
+        assert f"<h2>{fleet}<" in page
+    assert PASSWORD not in page
+    deployed.host.run("systemctl", "restart", SERVICE)
+    path = "/var/lib/celery-autoscaler/history.json"
+    before = History.of_text(deployed.host.output("cat", path))
+    deployed.host.run("systemctl", "restart", SERVICE)
+    after = History.of_text(deployed.host.output("cat", path))
+    assert before.first_look() is not None
+    assert after.first_look() == before.first_look()
+    assert deployed.host.output("stat", "--format=%a %U", path) == f"600 {USER}"
 
 
 def test_the_scaler_scales_a_fleet_within_its_limits(scaled: Scaled) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.broker_link import BrokerLink
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.leading.leadership import Alone, Leadership
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.keeping import HistoryKeeper
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.acting import Acting
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.event_log import EventLog, Tell
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
@@ -70,16 +71,18 @@ class Daemon:
         listener: Listener | None = None,
         store: Store | None = None,
         leadership: Leadership | None = None,
+        history: HistoryKeeper | None = None,
     ) -> None:
         """Make it, from a first configuration.
 
         C(leads) tells whether it acts, C(looked) whether it has looked at all fleets once, and C(alive_at) when its
-        loop gave the last sign of life.
+        loop gave the last sign of life. C(shown) is the last status, None before there is one.
 
         :param link: what reads the queues of a fleet, within so many seconds; by default a connection to its broker.
         :param listener: what hears the workers' events; without one they are not heard.
         :param store: where it keeps what it remembers; by default the file that its configuration names.
         :param leadership: tells whether it may act; by default there is no other one.
+        :param history: what keeps what people see of the past; by default it is in memory alone.
         :raises OperationError: when that is not sound.
         """
         self.load = load
@@ -92,6 +95,8 @@ class Daemon:
         self._listener = listener
         self._store = store or FileStore(lambda: self.configuration.state)
         self._leadership = leadership or Alone()
+        self.history = history or HistoryKeeper()
+        self.shown: dict[str, Any] | None = None
         self._noticed = False
         self._stopping = False
         self._reloading = False
@@ -111,6 +116,10 @@ class Daemon:
     def monotonic(self) -> float:
         """Return the time on the clock that looks are timed with."""
         return self._clock.monotonic()
+
+    def wall(self) -> float:
+        """Return the time of day, in seconds since the epoch."""
+        return self._clock.wall()
 
     def stop(self) -> None:
         """End after the cycle that is running. May be called by a signal handler."""
@@ -136,6 +145,7 @@ class Daemon:
             self._notifier.tell("STOPPING=1")
             self._save()
             self._leadership.release()
+            self.history.save()
             for watch in self.watches.values():
                 watch.link.close()
             if self._listener:
@@ -152,6 +162,7 @@ class Daemon:
         stepped = self._steady.step()
         if stepped:
             self.log.event("clock_stepped", seconds=stepped)
+            self.history.shift(stepped)
         self._notice_who_leads()
         for watch in self.watches.values():
             if self._stopping:
@@ -174,6 +185,7 @@ class Daemon:
         self._noticed = self.leads = self._leadership.leads()
         state, lost = self._recall() if self.leads else ({}, False)
         self._watch(state, lost)
+        self.log.problem("history_unusable", self.history.load())
         self._tell_what_is_watched("started")
 
     def _recall(self) -> tuple[dict[str, Remembered], bool]:
@@ -351,12 +363,15 @@ class Daemon:
         return (saved or self._store.acts_unsaved) and self._leadership.leads()
 
     def _show(self) -> None:
-        problem = ""
+        problem, status = "", self.status()
         try:
-            write_status(self.configuration.status, self.status())
+            write_status(self.configuration.status, status)
         except OSError as error:
             problem = str(error)
         self.log.problem("status_not_written", problem)
+        self.history.record(status, self._clock.monotonic())
+        self.log.problem("history_not_kept", self.history.problem)
+        self.shown = status
 
     def status(self) -> dict[str, Any]:
         """Return what a person wants to know of all fleets."""

@@ -17,6 +17,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, OBSERVE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.remembered import Remembered
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import promised_wait
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
@@ -153,7 +154,11 @@ class FleetWatch:
         }
         if self.last:
             status.update(self.last.cycle.as_json(), stuck=self.last.stuck, queues=self.last.queues.waiting)
+            status["waiting_by_priority"] = self.last.queues.by_priority
+            if self.remembered.withdrawn:
+                status["withdrawn"] = True
             if self.fleet.policy:
+                status["promised_wait"] = promised_wait(self.fleet.policy)
                 status.update(self.coming.at(self.fleet.policy, self.last.cycle.seen.at))
         return status
 

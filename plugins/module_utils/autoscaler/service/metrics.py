@@ -19,7 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics impor
     RUNNING,
     WAIT_TIME,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Comparison, Policy, WaitTarget
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy, WaitTarget, promised_wait
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     CONSUMING,
     DOWN,
@@ -233,7 +233,7 @@ def _decisions(looks: Iterable[tuple[FleetWatch, Look]]) -> Iterator[Any]:
         paused.add_metric([name], float(look.cycle.pause is not None))
         for metric in _decided_on(policy):
             needed.add_metric([name, metric], 1.0)
-        promise = _promised_wait(policy)
+        promise = promised_wait(policy)
         if promise is not None:
             promised.add_metric([name], promise)
         if look.wanted is not None:
@@ -250,15 +250,3 @@ def _decided_on(policy: Policy) -> list[str]:
         return [QUEUE_DEPTH, RUNNING, PROCESSED_TOTAL]
     conditions = policy.rules.up.conditions + policy.rules.down.conditions
     return sorted({METRICS[condition.metric].growth_of or condition.metric for condition in conditions})
-
-
-def _promised_wait(policy: Policy) -> float | None:
-    """Return the seconds that the policy wants tasks to wait at most, None where it names none."""
-    if isinstance(policy.rules, WaitTarget):
-        return policy.rules.wait_time
-    thresholds = (
-        condition.threshold
-        for condition in policy.rules.up.conditions
-        if condition.metric == WAIT_TIME and condition.comparison is Comparison.ABOVE
-    )
-    return min(thresholds, default=None)

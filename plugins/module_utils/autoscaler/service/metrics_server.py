@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Serve metrics over HTTP, whoever connects and however slowly he speaks.
+"""Serve metrics, and a page for people, over HTTP, whoever connects and however slowly he speaks.
 
 What serves people must not starve what decides: they share threads, file descriptors, memory and the interpreter. So
 there are few connections, each has a deadline for all of its request, and answers are made one after the other.
@@ -37,12 +37,25 @@ MOST_CONNECTIONS = 8
 _MAKE_ROOM_WITHIN = 0.5
 
 
+@dataclass(frozen=True)
+class Document:
+    """What is answered: its bytes, and the headers that say how they are to be taken."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 def serve(
-    address: str, port: int, collectors: Iterable[Any], questions: Mapping[str, Callable[[], str]] | None = None
+    address: str,
+    port: int,
+    collectors: Iterable[Any],
+    questions: Mapping[str, Callable[[], str]] | None = None,
+    documents: Mapping[str, Callable[[str], Document]] | None = None,
 ) -> int:
     """Serve metrics in threads of their own, and return the port, which is another one than 0.
 
     :param questions: by their paths, what answers why not; nothing is yes.
+    :param documents: by their paths, what makes one, from what follows the question mark. One is made at a time.
 
     :raises OSError: when nothing can listen there.
     """
@@ -50,14 +63,19 @@ def serve(
     for collector in collectors:
         registry.register(collector)
     server = _Server.at(address, port)
-    server.set_app(_one_at_a_time(_answers(questions or {}, make_wsgi_app(registry))))
+    server.set_app(_one_at_a_time(_answers(questions or {}, documents or {}, make_wsgi_app(registry))))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return int(server.server_port)
 
 
-def _answers(questions: Mapping[str, Callable[[], str]], others: Any) -> Any:
+def _answers(
+    questions: Mapping[str, Callable[[], str]], documents: Mapping[str, Callable[[str], Document]], others: Any
+) -> Any:
     def answer(environment: Any, start_response: Any) -> Any:
-        question = questions.get(environment.get("PATH_INFO", ""))
+        path = environment.get("PATH_INFO", "")
+        if path in documents:
+            return _document(documents[path], environment, start_response)
+        question = questions.get(path)
         if question is None:
             return others(environment, start_response)
         why_not = question()
@@ -65,6 +83,16 @@ def _answers(questions: Mapping[str, Callable[[], str]], others: Any) -> Any:
         return [f"{why_not or 'yes'}\n".encode()]
 
     return answer
+
+
+def _document(make: Callable[[str], Document], environment: Any, start_response: Any) -> Any:
+    method = environment.get("REQUEST_METHOD", "")
+    if method not in ("GET", "HEAD"):
+        start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
+        return []
+    document = make(environment.get("QUERY_STRING", ""))
+    start_response("200 OK", [*document.headers.items(), ("Content-Length", str(len(document.body)))])
+    return [document.body] if method == "GET" else []
 
 
 def _one_at_a_time(app: Any) -> Any:

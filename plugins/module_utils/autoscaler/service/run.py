@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TextIO
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.answering import PageOfDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.keeping import HistoryKeeper
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import (
     health,
     metrics,
@@ -50,6 +52,8 @@ def run(path: str, out: TextIO | None = None) -> None:
         listener=streams,
         store=around.store,
         leadership=around.leadership,
+        # In a cluster there is no place for it but memory.
+        history=HistoryKeeper(None if around.store else lambda: daemon.configuration.state),
     )
     _serve_metrics(daemon, streams)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,7 +73,8 @@ def _serve_metrics(daemon: Daemon, streams: Streams) -> None:
         )
     try:
         collectors = metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)
-        port = metrics_server.serve(at.address, at.port, collectors, health.questions(daemon))
+        documents = {"/": PageOfDaemon(daemon).document}
+        port = metrics_server.serve(at.address, at.port, collectors, health.questions(daemon), documents)
     except OSError as error:
         raise OperationError(tried, error, "Free the address, or choose another in metrics.") from error
     daemon.log.event("metrics_served", address=at.address, port=port)

@@ -35,10 +35,16 @@ def table(status: Mapping[str, Any], now: float | None = None) -> str:
         ) from error
 
 
+def is_late(status: Mapping[str, Any], now: float) -> bool:
+    """Whether the service ought to have looked again by C(now), in seconds since the epoch."""
+    late: bool = now - status["at"] > 3 * status["interval"] + 10
+    return late
+
+
 def _lines(status: Mapping[str, Any], now: float) -> Iterator[str]:
     age = now - status["at"]
     yield _clipped(f"mode {status['mode']}, every {status['interval']:g} s, last looked {age:.0f} s ago", LONGEST_NOTE)
-    if age > 3 * status["interval"] + 10:
+    if is_late(status, now):
         yield "That is long ago: see systemctl status celery-autoscaler."
     if "follows" in status:
         leader = status["follows"] or "another one, it is not known which"
@@ -53,26 +59,33 @@ def _lines(status: Mapping[str, Any], now: float) -> Iterator[str]:
 
 
 def _notes(fleet: Mapping[str, Any]) -> Iterator[str]:
-    name = fleet["fleet"]
-    yield from (f"{name}: {reason}" for reason in fleet.get("reasons", ()))
     edge = fleet.get("next_edge")
-    if edge:
-        yield f"{name}: {_bounds(fleet['window'])} until {edge['at']}, then {_bounds(edge)}"
+    coming = (f"{_bounds(fleet['window'])} until {edge['at']}, then {_bounds(edge)}",) if edge else ()
+    for note in (*fleet.get("reasons", ()), *coming, *troubles(fleet), *what_is_unknown(fleet)):
+        yield f"{fleet['fleet']}: {note}"
+
+
+def troubles(fleet: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a fleet and no reason tells, from its part of the status."""
     if fleet.get("blocked"):
-        yield f"{name}: the broker takes no tasks: {fleet['blocked']}"
+        yield f"the broker takes no tasks: {fleet['blocked']}"
     if "reasons" not in fleet:
-        yield from (f"{name}: {worker} is down ({why})" for worker, why in fleet.get("down", {}).items())
+        yield from (f"{worker} is down ({why})" for worker, why in fleet.get("down", {}).items())
+    yield from (f"{worker} has idled for {s:.0f} s while tasks wait" for worker, s in fleet["stuck"].items())
+    yield from (f"{count} times could not {what}" for what, count in sorted(fleet["errors"].items()))
+
+
+def what_is_unknown(fleet: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is not known of a fleet, or not exactly, and why, from its part of the status."""
     by_reason: dict[str, list[str]] = {}
     for metric, why in fleet["unknown"].items():
         by_reason.setdefault(why, []).append(metric)
-    yield from (f"{name}: unknown: {', '.join(metrics)}: {why}" for why, metrics in by_reason.items())
+    yield from (f"unknown: {', '.join(metrics)}: {why}" for why, metrics in by_reason.items())
     for metric, bounds in fleet.get("bounds", {}).items():
-        yield f"{name}: {metric} is only a bound: {bounds['why']}"
+        yield f"{metric} is only a bound: {bounds['why']}"
     for metric, source in fleet.get("sources", {}).items():
         if source != BY_BROKER:
-            yield f"{name}: {metric} is of what {source} counted: what others take from the queue is not seen"
-    yield from (f"{name}: {worker} has idled for {s:.0f} s while tasks wait" for worker, s in fleet["stuck"].items())
-    yield from (f"{name}: {count} times could not {what}" for what, count in sorted(fleet["errors"].items()))
+            yield f"{metric} is of what {source} counted: what others take from the queue is not seen"
 
 
 def _bounds(edge: Mapping[str, Any]) -> str:
@@ -90,7 +103,8 @@ def _clipped(text: str, most: int) -> str:
     return printable(text if len(text) <= most else text[: most - 3] + "...")
 
 
-def _metric(fleet: Mapping[str, Any], name: str) -> str:
+def metric_cell(fleet: Mapping[str, Any], name: str) -> str:
+    """Return a metric of a fleet with its unit; a question mark where it is unknown."""
     value = fleet["metrics"].get(name)
     if value is None:
         return "?"
@@ -99,7 +113,8 @@ def _metric(fleet: Mapping[str, Any], name: str) -> str:
     return side + _FORMS.get(METRICS[name].unit, "{:.0f}").format(value)
 
 
-def _workers(fleet: Mapping[str, Any]) -> str:
+def workers_cell(fleet: Mapping[str, Any]) -> str:
+    """Return how many workers a fleet has, and how many of them or beside them are something else."""
     workers = fleet["workers"]
     if workers is None:
         return "?"
@@ -121,7 +136,7 @@ def _decision(fleet: Mapping[str, Any]) -> str:
 
 _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("FLEET", lambda fleet: str(fleet["fleet"])),
-    ("WORKERS", _workers),
-    *((metric.column, partial(_metric, name=name)) for name, metric in METRICS.items() if metric.column),
+    ("WORKERS", workers_cell),
+    *((metric.column, partial(metric_cell, name=name)) for name, metric in METRICS.items() if metric.column),
     ("DECISION", _decision),
 )

@@ -82,8 +82,8 @@ VARIABLES: Mapping[str, Variable] = {
         check=_address,
         default="127.0.0.1",
         place="metrics.address",
-        text="Address at which metrics are served for Prometheus, without a login. They hold no secrets. On Kubernetes "
-        "V(127.0.0.1) stands for all addresses of the pod.",
+        text="Address at which metrics are served for Prometheus, and a page for people, without a login. They hold no "
+        "secrets. On Kubernetes V(127.0.0.1) stands for all addresses of the pod.",
     ),
     "metrics_port": Variable(
         INTEGER,
@@ -91,7 +91,7 @@ VARIABLES: Mapping[str, Variable] = {
         maximum=65535,
         default=9541,
         place="metrics.port",
-        text="TCP port at which metrics are served.",
+        text="TCP port at which they are served: C(/) is the page, C(/metrics) is for Prometheus.",
     ),
     "stuck_after": Variable(
         DURATION,
