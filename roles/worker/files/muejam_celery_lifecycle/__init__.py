@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make a Celery worker tell its service manager or its container's host the truth, and drain before it stops.
 
-Load it into a worker with ``celery worker --include muejam_celery_lifecycle`` or by the app's ``include`` setting.
+Load it into a worker with ``celery worker --include muejam_celery_lifecycle`` or by the app's ``include`` setting. Its
+module ``beat`` does the same for `celery beat`, and says how.
 The app itself is not touched. It needs nothing but Celery (5.3 to 5.7) and Python 3.8 or newer, and reads these
 environment variables, each optional:
 

@@ -158,6 +158,21 @@ def restore_by_priority(channel: Any) -> None:
     around(channel, "_do_restore_message", restore_to_its_list)
 
 
+def watch_scheduler(
+    scheduler: Any, tick: Callable[..., Any], send: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
+    """Let a scheduler of `celery beat` go by ours when it ticks, when it sends a task, and when it connects.
+
+    All versions: nothing tells that beat goes round, and without a broker it stands still in a loop of kombu's. Its
+    connection is only made here, and not opened. One of another family has none, and waits for no broker.
+    """
+    around(scheduler, "tick", tick)
+    around(scheduler, "apply_async", send)
+    connection = getattr(scheduler, "connection", None)
+    if connection is not None:
+        around(connection, "ensure_connection", connect)
+
+
 def shorten_waits(connection: Any, seconds: float) -> None:
     """Let the blocking loop of gevent and eventlet look at its pending operations this often, while it drains.
 
