@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write what users read of fleet keys, role variables and metrics from where each is described once.
 
-The table of keys writes the nested options of the role `worker`, and the table of keys in its README. The table of
-variables writes the options and defaults of the role `autoscaler`, and the settings that it checks. Argument specs
-write the tables of variables in READMEs. The table of metrics writes the tables in docs/policy.md. What the service
-exports, and the alerts with the first words of their runbooks, write the tables in docs/monitoring.md. What translates
-policies writes in docs/kubernetes-autoscaling.md what becomes of one. A unit test compares what this writes with the
-files.
+The tables of keys write the nested options of the roles `worker` and `beat`, and the tables of keys in their READMEs.
+The table of variables writes the options and defaults of the role `autoscaler`, and the settings that it checks.
+Argument specs write the tables of variables in READMEs. The table of metrics writes the tables in docs/policy.md.
+What the service exports, and the alerts with the first words of their runbooks, write the tables in
+docs/monitoring.md. What translates policies writes in docs/kubernetes-autoscaling.md what becomes of one. A unit test
+compares what this writes with the files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, Key
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
+from ansible_collections.muejam.celery.plugins.plugin_utils import beat_role
 
 CHECKOUT = Path(__file__).parents[2]
 ROLES = CHECKOUT / "roles"
@@ -69,6 +70,7 @@ def written() -> dict[Path, str]:
     own = {f"celery_autoscaler_{name}": variable for name, variable in VARIABLES.items()}
     parts = {
         "worker/meta/argument_specs.yml": ("fleet keys", ["        options:", *_options(KEYS, 10)]),
+        "beat/meta/argument_specs.yml": ("beat keys", ["        options:", *_options(beat_role.KEYS, 10)]),
         "autoscaler/meta/argument_specs.yml": ("variables", _options(own, 6, checked=False)),
         "autoscaler/defaults/main.yml": ("variables", (f"{name}: {_plain(key.default)}" for name, key in own.items())),
         "autoscaler/vars/main.yml": (
@@ -87,8 +89,9 @@ def written() -> dict[Path, str]:
             options = yaml.safe_load(texts.get(specs) or specs.read_text(encoding="utf-8"))
             variables = options["argument_specs"]["main"]["options"]
             texts[readme] = _replaced(text, "variables", "\n".join(_variables(variables)))
-    readme = ROLES / "worker/README.md"
-    texts[readme] = _replaced(texts[readme], "fleet keys", "\n".join(_rows()))
+    for role, what, keys in (("worker", "fleet keys", KEYS), ("beat", "beat keys", beat_role.KEYS)):
+        readme = ROLES / role / "README.md"
+        texts[readme] = _replaced(texts[readme], what, "\n".join(_rows(keys)))
     text = _replaced(POLICY.read_text(encoding="utf-8"), "metrics of rules", "\n".join(_metrics(True)))
     texts[POLICY] = _replaced(text, "other metrics", "\n".join(_metrics(False)))
     text = _replaced(MONITORING.read_text(encoding="utf-8"), "alerts", "\n".join(_alerts()))
@@ -168,10 +171,10 @@ def _meaning(key: Key) -> str:
     return " ".join(parts)
 
 
-def _rows() -> Iterator[str]:
+def _rows(keys: Mapping[str, Key]) -> Iterator[str]:
     yield "| key | value | meaning |"
     yield "|---|---|---|"
-    for name, key in KEYS.items():
+    for name, key in keys.items():
         value = ", ".join(f"`{choice}`" for choice in key.choices) or _KINDS.get(key.kind.type, key.kind.type)
         if key.kind.elements:
             value = f"list of {key.kind.elements}"

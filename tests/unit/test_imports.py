@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "simulation": {"helpers", "fleet", "decide", "observe", "autoscaler"},
     "hooks": {*BELOW, "brokers", "platforms"},
     "modules": {*BELOW, "observe", "brokers", "platforms", "deploy", "autoscaler"},
-    "plugin_utils": {"helpers", "fleet"},
+    "plugin_utils": {"helpers", "fleet", "broker_kinds"},
     "filter": {*BELOW, "platforms", "deploy", "autoscaler", "plugin_utils"},
     "lookup": {"helpers"},
     "doc_fragments": set(),
@@ -80,7 +80,14 @@ DOES_INPUT_AND_OUTPUT = {
     "urllib",
 }
 
-ROLES = {"worker": {"_common"}, "autoscaler": {"_common", "worker"}, "broker": {"_common"}, "_common": set()}
+ROLES = {
+    "worker": {"_common"},
+    "autoscaler": {"_common", "worker"},
+    "beat": {"_common"},
+    "flower": {"_common"},
+    "broker": {"_common"},
+    "_common": set(),
+}
 """The roles that a role may use."""
 
 ROLE_EXCEPTIONS = {("_common", "worker"): "installs the lifecycle package on a host, which lies in files of `worker`"}

@@ -14,14 +14,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import celery_
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 
 
-class _Beat(NamedTuple):
-    place: str
+class App(NamedTuple):
+    """What tells the app of a fleet from others."""
+
     app: str
     broker: list[tuple[str, str]]
     virtualenv: str | None
 
-    def is_of(self, other: _Beat) -> bool:
-        """Whether both are of one app. A command may not tell the virtualenv."""
+    def is_of(self, other: App) -> bool:
+        """Whether both are the same. A command may not tell the virtualenv."""
         same = self.virtualenv == other.virtualenv or None in (self.virtualenv, other.virtualenv)
         return same and self.app == other.app and self.broker == other.broker
 
@@ -29,36 +30,45 @@ class _Beat(NamedTuple):
 def of_fleets(fleets: Sequence[tuple[str, spec.Fleet]]) -> list[str]:
     """Each fleet that sends what another one of the same app sends as well."""
     found = []
-    beats: list[tuple[str, _Beat]] = []
+    senders: list[tuple[str, App]] = []
     for path, fleet in fleets:
-        beat = _beat(fleet)
-        if beat is None:
+        place, app = place_of_beat(fleet), app_of(fleet)
+        if not place or app is None:
             continue
-        other = next((before for before, one in beats if beat.is_of(one)), None)
+        other = next((before for before, one in senders if app.is_of(one)), None)
         if other:
             found.append(
-                f"{path}.{beat.place}: --beat, and {other} has it for the same app: "
+                f"{path}.{place}: --beat, and {other} has it for the same app: "
                 "everything scheduled would be sent by both, keep one"
             )
-        beats.append((path, beat))
+        senders.append((path, app))
     return found
 
 
-def _beat(fleet: spec.Fleet) -> _Beat | None:
-    if not fleet["app"] and not fleet["command"]:
-        return None
-    line = celery_words.celery_in(command.argv(fleet))
+def app_of(fleet: spec.Fleet) -> App | None:
+    """The app of a resolved fleet, none where its command does not tell it or the fleet is not whole."""
+    line = _line(fleet)
     if line is None or not fleet["broker_url"]:
         return None
     app = next((word.value for word in line.main if word.flag and word.flag.name == "--app"), None)
-    if any(word.flag and word.flag.name == "--beat" for word in line.words):
-        place = "command" if fleet["command"] else "extra_args"
-    elif str(fleet["environment"].get("CELERY_WORKER_BEAT", "")).lower() not in celery_names.OFF:
-        place = "environment.CELERY_WORKER_BEAT"
-    else:
-        return None
     virtualenv = line.program.rpartition("/bin/")[0] or None
-    return _Beat(place, app, _broker(fleet["broker_url"]), virtualenv) if app else None
+    return App(app, _broker(fleet["broker_url"]), virtualenv) if app else None
+
+
+def place_of_beat(fleet: spec.Fleet) -> str:
+    """Where a resolved fleet says that its worker is to send what is scheduled, such as `extra_args`; else empty."""
+    line = _line(fleet)
+    if line is None:
+        return ""
+    if any(word.flag and word.flag.name == "--beat" for word in line.words):
+        return "command" if fleet["command"] else "extra_args"
+    if str(fleet["environment"].get("CELERY_WORKER_BEAT", "")).lower() not in celery_names.OFF:
+        return "environment.CELERY_WORKER_BEAT"
+    return ""
+
+
+def _line(fleet: spec.Fleet) -> celery_words.CommandLine | None:
+    return celery_words.celery_in(command.argv(fleet)) if fleet["app"] or fleet["command"] else None
 
 
 def _broker(url: str) -> list[tuple[str, str]]:
