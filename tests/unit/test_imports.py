@@ -86,6 +86,7 @@ ROLES = {
     "beat": {"_common"},
     "flower": {"_common"},
     "broker": {"_common"},
+    "monitoring": set(),
     "_common": set(),
 }
 """The roles that a role may use."""

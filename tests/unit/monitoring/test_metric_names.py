@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -68,6 +69,53 @@ def test_a_query_asks_for_what_is_exported(where: str, query: str) -> None:
 def test_nothing_is_exported_that_no_alert_and_no_panel_reads() -> None:
     asked = set().union(*(metrics(query) for _where, query in QUERIES))
     assert EXPORTED.keys() - asked == set()
+
+
+NAMES_OF_OTHERS = {"celery_task_sent_total"} | {
+    f"celery_active_{what}_count" for what in ("worker", "process", "consumer")
+}
+"""Of celery-exporter, and spoken of because they are not there."""
+
+NO_METRICS = {
+    "celery_broker",
+    "celery_monitoring",
+    "celery_workers",
+    "celery_demo",
+    "celery_names",
+    "celery_settings",
+} | {
+    "celery_result",
+    "celery_results",
+}
+"""Groups of the inventory, files and facts."""
+
+
+def variables() -> set[str]:
+    """All variables of all roles."""
+    found: set[str] = set()
+    for path in documented.ROLES.glob("*/meta/argument_specs.yml"):
+        found |= set(yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"])
+    return found
+
+
+PAGES = sorted(path for folder in ("docs", "roles") for path in (documented.CHECKOUT / folder).rglob("*.md"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_page_names_metrics_that_are_exported(path: Path) -> None:
+    records = {rule["record"] for group in yaml.safe_load(RENAMED.read_text())["groups"] for rule in group["rules"]}
+    families = {family.name for family in documented.exported()}
+    known = EXPORTED.keys() | families | records | NAMES_OF_OTHERS | NO_METRICS | variables()
+    for name, open_end in re.findall(r"\b(celery_[a-z_]*[a-z])\b(_?[*…<'])?", path.read_text(encoding="utf-8")):
+        if open_end:
+            assert [one for one in known if one.startswith(name)], name
+        else:
+            assert name in known, name
+
+
+def test_every_metric_is_on_the_page_of_metrics() -> None:
+    page = documented.MONITORING.read_text(encoding="utf-8")
+    assert [family.name for family in documented.exported() if f"| `{family.name}" not in page] == []
 
 
 def test_names_of_others_are_none_of_ours() -> None:
