@@ -138,7 +138,7 @@ exactly-once: venv prepared ## Five times in a row: thousands of tasks while the
 brief: venv prepared ## The default policy on a real host with its own times; a quarter of an hour
 	@$(PY) $(PYTEST) tests/host/autoscaler/test_brief.py -m brief $(ARGS)
 
-BENCHMARKS := queue_reading event_stream scale_start deploy_again autoscaler_cost burst decision_quality
+BENCHMARKS := queue_reading event_stream scale_start deploy_again autoscaler_cost metrics_endpoint burst decision_quality
 .PHONY: benchmark
 benchmark: venv image servers ## Measure what docs/measured.md tells, on a machine with nothing else to do; 15 minutes
 	@set -e; for name in $(BENCHMARKS); do echo "==> $$name"; $(WITH_COLLECTION) $(PY) tests/benchmark/$$name.py; done
