@@ -33,6 +33,8 @@ class FilterModule:
         """Filters by the names that playbooks use."""
         return {
             "autoscaled_fleets": role.scaled,
+            "autoscaling_problems": role.autoscaling_problems,
+            "scheduled_fleets": role.scheduled,
             "autoscaler_files": autoscaler_files,
             "autoscaler_leftovers": cluster_objects.names_of_all,
             "autoscaler_objects": cluster_objects.of_role,

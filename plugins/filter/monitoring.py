@@ -16,7 +16,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role, variables
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CLUSTER_NAME
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
     COMPONENT_LABEL,
     MANAGER,

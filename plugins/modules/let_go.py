@@ -2,13 +2,13 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take fleets out of the hands of the daemon celery-autoscaler."""
+"""Take fleets out of the hands of the daemon celery-autoscaler, and of their schedules."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: let_go
-short_description: Takes fleets out of the hands of the daemon celery-autoscaler
+short_description: Takes fleets out of the hands of the daemon celery-autoscaler, and of their schedules
 description:
   - Has the daemon of a host or of a namespace scale some fleets no more, before somebody else drains, removes or sizes
     them. It goes on to observe them. When the module returns the daemon sets their number no more, whatever it has
@@ -18,17 +18,25 @@ description:
   - In a cluster it notes V(none) in the annotation C(muejam.celery/scaled-by) of their Deployments. The daemon sets a
     number only on the version of a Deployment in which it has read the annotation, so nobody waits for it. That holds
     until the role P(muejam.celery.worker#role) is deployed with C(celery_worker_autoscaling=policy).
+  - On a host it also removes the schedules that M(muejam.celery.schedule) put there for these fleets, until the role
+    P(muejam.celery.schedule#role) is deployed again.
   - Where there is no daemon, and for fleets that it does not scale, nothing is done.
 version_added: 0.1.0
 author:
   - muejam.celery contributors (@muejam)
 options:
   fleets:
-    description: Names of the fleets to let go of. By default all but those of O(keep).
+    description:
+      - Names of the fleets to let go of. By default all but those of O(keep) and O(keep_schedules).
     type: list
     elements: str
   keep:
     description: Names of the fleets that it goes on to scale.
+    type: list
+    elements: str
+    default: []
+  keep_schedules:
+    description: Names of the fleets whose schedules stay.
     type: list
     elements: str
     default: []
@@ -75,12 +83,20 @@ fleets:
   type: list
   elements: str
   sample: [web]
+schedules:
+  description: The fleets that had a schedule until now and do not any more.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import daemon_of
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.schedules import end_schedules
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 
 
@@ -89,6 +105,7 @@ def main() -> None:
         argument_spec={
             "fleets": {"type": "list", "elements": "str"},
             "keep": {"type": "list", "elements": "str", "default": []},
+            "keep_schedules": {"type": "list", "elements": "str", "default": []},
             **options.PLATFORM_ARGUMENTS,
         },
         supports_check_mode=True,
@@ -96,12 +113,15 @@ def main() -> None:
     for fault in options.misplaced(module.params):
         module.fail_json(msg=f"Nothing was changed. {fault}.")
     try:
-        gone = daemon_of(module.params).let_go(module.params["fleets"], module.params["keep"], module.check_mode)
+        names = module.params["fleets"]
+        gone = daemon_of(module.params).let_go(names, module.params["keep"], module.check_mode)
+        here = module.params["platform"] != KUBERNETES
+        ended = end_schedules(names, module.params["keep_schedules"], module.check_mode) if here else []
     except OperationError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"The configuration of the autoscaler could not be written: {error}. Make room for it.")
-    module.exit_json(changed=bool(gone), fleets=gone)
+    module.exit_json(changed=bool(gone or ended), fleets=gone, schedules=ended)
 
 
 if __name__ == "__main__":

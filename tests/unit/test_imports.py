@@ -83,6 +83,7 @@ DOES_INPUT_AND_OUTPUT = {
 ROLES = {
     "worker": {"_common"},
     "autoscaler": {"_common", "worker"},
+    "schedule": {"_common", "worker", "autoscaler"},
     "beat": {"_common"},
     "flower": {"_common"},
     "broker": {"_common"},

@@ -14,13 +14,14 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.keda_trigger
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import CPU, MEMORY
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation import fidelity, schedules
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import OddEdge, odd_edges
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import (
+    ODD_DAYS_FOR,
+    OddEdge,
+    odd_edges,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.hpa import horizontal_pod_autoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked, scaled_object
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import without_dropped
-
-ODD_DAYS_FOR = 2 * 366 * 86400.0
-"""Seconds for which days are looked for on which the clock is changed at an edge."""
 
 AUTOSCALERS = fidelity.AUTOSCALERS
 LISTS = ("all", "bare")

@@ -468,14 +468,15 @@ def test_systemd_reads_the_entries_of_a_campaign_as_they_are_meant() -> None:
 
 
 @NEEDS_SYSTEMD
-def test_systemd_leaves_an_edge_in_a_skipped_hour_out_and_it_is_said() -> None:
+def test_systemd_leaves_an_edge_in_a_skipped_hour_out_which_has_an_entry_of_its_own() -> None:
     early = {"name": "early", "time": "02:30-05:00", "min_workers": 3}
     held, before = policy(early), at_utc("2026-03-28T12:00")
-    text = entries(held, before)["systemd"][0]["on_calendar"]
+    text, _end, *own = (entry["on_calendar"] for entry in entries(held, before)["systemd"])
     assert asked_of_systemd(text, before, 1) == [at_utc("2026-03-30T00:30")]
+    assert own == [f"{day} 01:00:00 UTC" for day in ("2026-03-29", "2027-03-28", "2028-03-26")]
     (said,) = entries_fidelity(held, before)["systemd"]
-    assert said["kept"] == "approximated"
-    assert "on 2026-03-29 02:30 does not come, and the edge is left out" in said["how"]
+    assert said["kept"] == "exact"
+    assert "on 2026-03-29 02:30 does not come, and an entry of its own sets them" in said["how"]
     # In the hour that comes twice it takes the first, as windows do.
     before = at_utc("2026-10-24T12:00")
     assert asked_of_systemd(text, before, 2) == [at_utc("2026-10-25T00:30"), at_utc("2026-10-26T01:30")]

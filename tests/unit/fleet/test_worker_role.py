@@ -96,7 +96,7 @@ def test_every_name_of_the_roles_own_is_defined_where_it_is_used() -> None:
     """A name that is gone would go unnoticed before a default filter."""
     texts = [
         path.read_text(encoding="utf-8")
-        for role in ("_common", "worker", "autoscaler", "broker", "beat", "flower")
+        for role in ("_common", "worker", "autoscaler", "schedule", "broker", "beat", "flower")
         for path in (ROLE.parent / role).rglob("*")
         if path.suffix in (".yml", ".j2")
     ]

@@ -14,6 +14,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, KUBERNETES
 
+POLICY, SCHEDULE, NOBODY = "policy", "schedule", "none"
+"""Who has the number of workers of fleets with a policy, on a host: the daemon, their windows alone, the inventory."""
+
+_BOUNDS = ("min_workers", "max_workers")
+
 LEAST_WATCHDOG = 60.0
 """Seconds without a sign of life from the autoscaler's loop after which systemd restarts it."""
 
@@ -27,27 +32,61 @@ def problems(settings: Mapping[str, Any], platform: str = DEFAULT) -> Iterator[s
         yield "celery_autoscaler_memory_max: no share of a host in a cluster, write it as 256M"
 
 
-def wanted(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> bool:
-    """Whether the host is to have an autoscaler: for a fleet with a policy, or for any when it is only to observe."""
+def wanted(fleets: Sequence[Mapping[str, Any]], mode: str, state: str, autoscaling: str = POLICY) -> bool:
+    """Whether the host is to have an autoscaler: for a fleet with a policy, or for any when it is only to observe.
+
+    :param autoscaling: the variable C(celery_worker_autoscaling); with another value somebody else has the policies.
+    """
     present = _present(fleets)
     if state == "absent":
         return False
-    return bool(present) and (mode == OBSERVE or any(fleet["policy"] is not None for fleet in present))
+    for_policies = autoscaling.lower() == POLICY and any(fleet["policy"] is not None for fleet in present)
+    return bool(present) and (mode == OBSERVE or for_policies)
 
 
-def scaled(fleets: Sequence[Mapping[str, Any]], mode: str, state: str) -> list[str]:
+def scaled(fleets: Sequence[Mapping[str, Any]], mode: str, state: str, autoscaling: str = POLICY) -> list[str]:
     """The names of the fleets whose number of workers is the autoscaler's: the service's, or that of scheduled runs."""
-    if state == "absent" or mode not in (ACT, OBSERVE):
+    if state == "absent" or mode not in (ACT, OBSERVE) or autoscaling.lower() != POLICY:
         return []
     return [fleet["name"] for fleet in _present(fleets) if fleet["policy"] is not None]
 
 
+def scheduled(fleets: Sequence[Mapping[str, Any]], autoscaling: str) -> dict[str, dict[str, Any]]:
+    """The fleets whose number of workers is set by a time schedule alone, with its C(limits) and C(schedule).
+
+    :param fleets: resolved ones, whose policies have no fault.
+    """
+    if autoscaling.lower() != SCHEDULE:
+        return {}
+    found = {}
+    for fleet in _present(fleets):
+        written = fleet["policy"] or {}
+        if (written.get("schedule") or {}).get("windows"):
+            limits = {key: number for key, number in (written.get("limits") or {}).items() if key in _BOUNDS}
+            found[fleet["name"]] = {"limits": limits, "schedule": written["schedule"]}
+    return found
+
+
+def autoscaling_problems(autoscaling: object, platform: str = DEFAULT) -> list[str]:
+    """Every fault of the variable C(celery_worker_autoscaling) on a host; for a cluster others look at it."""
+    known = (POLICY, SCHEDULE, NOBODY)
+    if platform == KUBERNETES or str(autoscaling).lower() in known:
+        return []
+    return [
+        f"celery_worker_autoscaling: {autoscaling} is not known on a host, use {', '.join(known[:-1])} or {known[-1]}; "
+        "keda and hpa are for celery_worker_platform: kubernetes"
+    ]
+
+
 def plan(
-    fleets: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], apps: Mapping[str, Any] | None = None
+    fleets: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    apps: Mapping[str, Any] | None = None,
+    autoscaling: str = POLICY,
 ) -> dict[str, Any]:
     """What the autoscaler of a host is to be, for resolved fleets: C(wanted), C(configuration), C(watchdog)."""
     return {
-        "wanted": wanted(fleets, settings["mode"], settings["state"]),
+        "wanted": wanted(fleets, settings["mode"], settings["state"], autoscaling),
         "configuration": configuration(fleets, settings, apps),
         "watchdog": watchdog(settings),
     }

@@ -8,9 +8,9 @@ What windows that come once make of them: eras.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant, zone_of
@@ -18,6 +18,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.windows impor
 
 _A_DAY = 24 * 60
 _A_WEEK = 7 * _A_DAY
+
+ODD_DAYS_FOR = 2 * 366 * 86400.0
+"""Seconds for which days are looked for on which the clock is changed at an edge."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,16 @@ class Span:
 
 @dataclass(frozen=True)
 class OddEdge:
-    """An edge on a day on which the clock is changed at that time: C(wall) comes twice, or not at all."""
+    """An edge on a day on which the clock is changed.
+
+    :ivar wall: its time. It comes twice, or not at all; or it comes once and is C(unsure).
+    :ivar unsure: whether the library by which CronJobs come loses it. Asked of version 3.0.1 of robfig/cron: in zones
+        whose offset, or its change, is no whole hour, it comes early or not at all on that day.
+    """
 
     wall: datetime
     twice: bool
+    unsure: bool = False
 
 
 def edges(policy: Policy) -> list[Edge]:
@@ -86,6 +95,8 @@ def odd_edges(policy: Policy, start: float, end: float) -> Iterator[OddEdge]:
     day, last = datetime.fromtimestamp(start, zone).date(), datetime.fromtimestamp(end, zone).date()
     all_edges = edges(policy)
     while day <= last:
+        offsets = {_offset(day, zone), _offset(day + timedelta(days=1), zone)}
+        unsure = len(offsets) > 1 and any(offset % timedelta(hours=1) for offset in offsets)
         for edge in all_edges:
             if day.weekday() in edge.days:
                 wall = datetime.combine(day, time()) + timedelta(minutes=edge.minute)
@@ -93,7 +104,43 @@ def odd_edges(policy: Policy, start: float, end: float) -> Iterator[OddEdge]:
                 if first != second:
                     shown = datetime.fromtimestamp(instant(day, edge.minute, zone), zone).replace(tzinfo=None)
                     yield OddEdge(wall, twice=shown == wall)
+                elif unsure:
+                    yield OddEdge(wall, twice=False, unsure=True)
         day += timedelta(days=1)
+
+
+def edges_after_gaps(policy: Policy, weekly: Iterable[Edge], start: float, end: float) -> Iterator[float]:
+    """Yield the instants between C(start) and C(end) at which the clock skips a time, and other bounds begin to hold.
+
+    An edge in the time that is skipped happens then, and so does one at its end.
+
+    :param weekly: the edges of all weeks that come.
+    """
+    zone = zone_of(policy.schedule.timezone)
+    clocks = {(day, edge.minute) for edge in weekly for day in edge.days}
+    day, last = datetime.fromtimestamp(start, zone).date(), datetime.fromtimestamp(end, zone).date()
+    found: set[float] = set()
+    while day <= last:
+        if _offset(day, zone) < _offset(day + timedelta(days=1), zone):
+            # One at a midnight that is skipped is written for the day before, too.
+            for on in (day, day + timedelta(days=1)):
+                for weekday, minute in clocks:
+                    at = instant(on, minute, zone) if on.weekday() == weekday else start
+                    if start < at <= end and _offset_at(at - 1, zone) < _offset_at(at, zone):
+                        found.add(at)
+        day += timedelta(days=1)
+    bounds = policy.limits.narrowed
+    yield from (
+        at for at in sorted(found) if bounds(policy.schedule.in_force(at - 1)) != bounds(policy.schedule.in_force(at))
+    )
+
+
+def _offset(day: date, zone: tzinfo) -> timedelta:
+    return datetime.combine(day, time(), zone).utcoffset() or timedelta()
+
+
+def _offset_at(at: float, zone: tzinfo) -> timedelta:
+    return datetime.fromtimestamp(at, zone).utcoffset() or timedelta()
 
 
 def _pieces(policy: Policy) -> Iterator[tuple[int, int, int]]:

@@ -79,6 +79,12 @@ def eras(policy: Policy, at: float) -> list[Era]:
     return [_era(policy, at, since, until) for since, until in zip([None, *cuts], [*cuts, None])]
 
 
+def all_weeks(policy: Policy, at: float) -> list[Edge]:
+    """Return the edges of all weeks from C(at) on, those with windows that come once among them."""
+    weeks = [edges(policy), *(era.week for era in eras(policy, at))]
+    return list(dict.fromkeys(edge for week in weeks for edge in week))
+
+
 def _era(policy: Policy, at: float, since: float | None, until: float | None) -> Era:
     begin = at if since is None else since
     there = {window for window in policy.schedule.one_offs if window.since <= begin < window.until}

@@ -176,7 +176,7 @@ def of_schedule(policy: Policy, odd: Sequence[OddEdge], at: float) -> list[Fidel
 
 def of_entries(policy: Policy, odd: Sequence[OddEdge], at: float) -> dict[str, list[Fidelity]]:
     """Return what the entries of a schedule for systemd, cron and Kubernetes make of each window."""
-    skipped = [edge for edge in odd if not edge.twice]
+    skipped = [edge for edge in odd if not edge.twice and not edge.unsure]
     found: dict[str, list[Fidelity]] = {"systemd": [], "cron": [], "kubernetes": []}
     for path, window in _windows(policy):
         how = f"its bounds, {_when(policy, window)}"
@@ -187,8 +187,7 @@ def of_entries(policy: Policy, odd: Sequence[OddEdge], at: float) -> dict[str, l
             for language in ("cron", "kubernetes"):
                 found[language].append(_without_years(policy, path, window, at, how))
             continue
-        kept = APPROXIMATED if skipped else EXACT
-        found["systemd"].append(Fidelity(path, kept, f"{how}{_on_odd_days(skipped)}"))
+        found["systemd"].append(Fidelity(path, EXACT, f"{how}{_after_gaps(skipped)}"))
         kept = APPROXIMATED if odd else EXACT
         for language in ("cron", "kubernetes"):
             found[language].append(Fidelity(path, kept, f"{how}{_on_odd_days(odd)}"))
@@ -330,10 +329,23 @@ def _held(seconds: int) -> str:
     return f", wanted for {seconds}s without a break" if seconds else ""
 
 
+def _after_gaps(skipped: Sequence[OddEdge]) -> str:
+    """Return what is said of edges that the clock skips, where each has an entry of its own."""
+    if not skipped:
+        return ""
+    first, last = skipped[0].wall, skipped[-1].wall
+    return (
+        f"; on {first:%Y-%m-%d} {first:%H:%M} does not come, and an entry of its own sets them at the first instant "
+        f"after it; there are such entries until {last:%Y-%m-%d}, so make them anew within a year"
+    )
+
+
 def _on_odd_days(odd: Sequence[OddEdge]) -> str:
     """Return what is said of days on which the clock is changed at an edge."""
     if not odd:
         return ""
     first = odd[0]
+    if first.unsure:
+        return f"; on {first.wall:%Y-%m-%d} the edge at {first.wall:%H:%M} may be left out: cron loses it in this zone"
     what = "comes twice and counts both times" if first.twice else "does not come, and the edge is left out"
     return f"; on {first.wall:%Y-%m-%d} {first.wall:%H:%M} {what}"

@@ -13,10 +13,16 @@ from datetime import datetime
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Edge, edges
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import (
+    ODD_DAYS_FOR,
+    Edge,
+    edges,
+    edges_after_gaps,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.eras import (
     DatedEdge,
     Dates,
+    all_weeks,
     edges_within,
     eras,
 )
@@ -34,6 +40,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.windows impor
 
 MOST_LETTERS = 52
 """Of the name of a CronJob: the names of its Jobs and pods are longer."""
+
+TRIED_FOR = 3600
+"""Seconds for which an edge that fails is tried again, where the next one is not nearer."""
+
+TRIES = 20
+"""More than there is time for: the kubelet waits longer each time, up to five minutes."""
+
+_A_DAY = 24 * 60
+_A_WEEK = 7 * _A_DAY
 
 # kubectl took 45 MB at most. A namespace with a quota lets no pod in that asks for nothing.
 _RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
@@ -105,6 +120,12 @@ def _of_systemd(policy: Policy, at: float) -> Iterator[dict[str, Any]]:
             for text, first, last in calendar_dates(dates.first, dates.last, today):
                 if Dates(first, last).has_one_of(edge.days):
                     yield {"on_calendar": on_calendar(edge.minute, edge.days, zone, text), **bounds}
+    # systemd leaves out what the clock skips, and 252 in Pacific/Chatham also the first minute after it.
+    dated = {era.begins.at for era in eras(policy, at) if era.begins}
+    for each in edges_after_gaps(policy, all_weeks(policy, at), at, at + ODD_DAYS_FOR):
+        if each not in dated:
+            floor, ceiling = policy.limits.narrowed(policy.schedule.in_force(each))
+            yield {"on_calendar": on_calendar_of_a_date(each, zone), "min_workers": floor, "max_workers": ceiling}
 
 
 def _of_cron(policy: Policy, at: float) -> list[Edge | DatedEdge]:
@@ -129,7 +150,9 @@ def cron_jobs(
     """
     account = f"{workload}-schedule"
     metadata = {"name": account, "namespace": namespace}
-    jobs = [_cron_job(edge, policy, owner, name, workload, namespace, account, image) for edge in _of_cron(policy, at)]
+    jobs = [
+        _cron_job(edge, policy, at, owner, name, workload, namespace, account, image) for edge in _of_cron(policy, at)
+    ]
     if not jobs:
         return []
     rules = [
@@ -154,6 +177,7 @@ def cron_jobs(
 def _cron_job(
     edge: Edge | DatedEdge,
     policy: Policy,
+    at: float,
     owner: Owner,
     name: str,
     workload: str,
@@ -186,6 +210,7 @@ def _cron_job(
     }
     zone = policy.schedule.timezone
     line, year = _line(edge, zone)
+    lasts = _lasts(edge, policy, at)
     # For people: Kubernetes goes by nothing but the schedule, which has no year.
     meant = {"annotations": {"muejam.celery/only-in": str(year["year"])}} if year else {}
     return {
@@ -195,14 +220,33 @@ def _cron_job(
         "spec": {
             "schedule": line,
             "timeZone": zone,
-            # An edge that comes late, as after an outage, must not undo a later one.
             "concurrencyPolicy": "Replace",
-            "startingDeadlineSeconds": 600,
+            # An edge that comes late, as after an outage, holds until the next one, and must not undo that.
+            "startingDeadlineSeconds": lasts - 1,
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 1,
-            "jobTemplate": {"spec": {"backoffLimit": 6, "template": {"spec": pod}}},
+            "jobTemplate": {
+                "spec": {
+                    "activeDeadlineSeconds": min(lasts, TRIED_FOR),
+                    "backoffLimit": TRIES,
+                    "template": {"spec": pod},
+                }
+            },
         },
     }
+
+
+def _lasts(edge: Edge | DatedEdge, policy: Policy, at: float) -> int:
+    """Return the seconds from an edge to the next one, the fewest that there are of one that comes on several days."""
+    minutes = sorted(day * _A_DAY + each.minute for each in edges(policy) for day in each.days)
+    if isinstance(edge, Edge):
+        mine = [day * _A_DAY + edge.minute for day in edge.days]
+        return 60 * min((other - own) % _A_WEEK or _A_WEEK for own in mine for other in minutes)
+    dated = [each.at for time in yearly(policy, at) for each in time.edges if each.at > edge.at]
+    wall = datetime.fromtimestamp(edge.at, zone_of(policy.schedule.timezone))
+    own = wall.weekday() * _A_DAY + wall.hour * 60 + wall.minute
+    weekly = [60 * ((other - own) % _A_WEEK or _A_WEEK) for other in minutes]
+    return max(60, int(min([*weekly, *(each - edge.at for each in dated), 60 * _A_WEEK])))
 
 
 def _job_name(workload: str, edge: Edge | DatedEdge, zone: str) -> str:
