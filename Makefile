@@ -56,7 +56,7 @@ demo-down: venv ## Remove what the demos left
 
 .PHONY: test
 test: venv ## Everything: lint first, then sanity, unit, broker, molecule, and beside them the tests on hosts and a cluster
-	@$(PY) tests/bed/stages.py --beside cluster-programs \
+	@$(PY) tests/bed/stages.py --beside cluster-prepared \
 		lint servers prepared -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host -- cluster
 
 .PHONY: quick
@@ -112,19 +112,19 @@ host: venv prepared servers ## Tests on real systemd hosts
 
 .PHONY: cluster
 cluster: venv servers cluster-up ## Tests on a real Kubernetes of one node, which stays up
-	@$(PY) $(PYTEST) tests/cluster -m 'not soak' --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) $(PYTEST) tests/cluster -m 'not soak' --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 
 .PHONY: cluster-soak
 cluster-soak: venv servers cluster-up ## What takes long there: exactly once, faults of the cluster and of what is around it
 	@$(PY) $(PYTEST) tests/cluster/soak $(ARGS)
 
 .PHONY: cluster-up
-cluster-up: venv ## Bring that Kubernetes up; the first time builds it, which takes half an hour
+cluster-up: venv ## Bring that Kubernetes up; the first time builds it, which takes a quarter of an hour
 	@test -n "$$MUEJAM_KUBECONFIG" || $(PY) tests/cluster/cluster.py up >/dev/null
 
-.PHONY: cluster-programs
-cluster-programs: venv
-	@test -n "$$MUEJAM_KUBECONFIG" || $(PY) tests/cluster/cluster.py programs
+.PHONY: cluster-prepared
+cluster-prepared: venv
+	@test -n "$$MUEJAM_KUBECONFIG" || $(PY) tests/cluster/cluster.py prepared
 
 .PHONY: cluster-down
 cluster-down: venv ## Remove that Kubernetes with everything in it

@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         ("down", "remove it with everything in it"),
         ("kubeconfig", "print the path of its kubeconfig"),
         ("kubectl", "print the path of kubectl"),
-        ("programs", "build the programs of Kubernetes that are not there yet"),
+        ("prepared", "make what it is made of, programs and images, so that it comes up at once"),
         ("demo-image", "make the image of the demo's application in the Docker engine and print its name"),
     ):
         verbs.add_parser(verb, help=help_text)
@@ -47,8 +47,8 @@ def main() -> int:
             print(node.kubeconfig())
         elif given.verb == "kubectl":
             print(node.kubectl())
-        elif given.verb == "programs":
-            node.ensure_all_programs()
+        elif given.verb == "prepared":
+            node.prepare()
         elif given.verb == "demo-image":
             ensure_engine()
             print(ensure_demo())

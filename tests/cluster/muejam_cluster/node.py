@@ -14,7 +14,7 @@ from muejam_bed import container
 from muejam_bed.engine import ensure_engine
 from muejam_bed.shell import CHECKOUT, BedError, checkout_key, one_at_a_time, run, say, wait_until
 
-from .images import ensure_pause
+from .images import ensure_demo, ensure_pause
 from .node_image import FILES, RELEASE, ensure_node_image
 from .programs import KEDA, KUBERNETES, METRICS_SERVER, Programs, ensure_programs
 
@@ -70,13 +70,21 @@ def up() -> Path:
         return _up()
 
 
-def ensure_all_programs() -> dict[Programs, Path]:
-    """Return the directories of all programs that a node runs, built if need be."""
+def prepare() -> None:
+    """Make what a node and its tests begin with: what is needed from elsewhere first, then what takes long."""
+    ensure_engine()
+    ensure_node_image()
+    ensure_demo()
+    _programs()
+    ensure_pause()
+
+
+def _programs() -> dict[Programs, Path]:
     return {programs: ensure_programs(programs) for programs in _BUILT}
 
 
 def _up() -> Path:
-    built = ensure_all_programs()
+    built = _programs()
     ensure_engine()
     image = ensure_node_image()
     flags = (
