@@ -17,12 +17,14 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from muejam_bed.shell import CHECKOUT, BedError, cache_dir, one_at_a_time, run, say
+
+from . import keda_source
 
 MODULES = CHECKOUT / "tests" / "cluster" / "programs"
 # Where Go's own archive goes when it is unpacked as its makers say.
@@ -49,6 +51,10 @@ class Programs:
     """Files and directories of that module that are needed beside the programs."""
     version_variables: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Go variables to set at linking, with %(version)s, %(major)s and %(minor)s in their values."""
+    write_source: Callable[[Path, Path], None] | None = None
+    """Writes what that module is to be built of to a new directory, where it is not built as it is."""
+    made_of: Callable[[], list[Path]] = list
+    """Returns the files by which that is done."""
 
     @property
     def directory(self) -> Path:
@@ -88,6 +94,8 @@ KEDA = Programs(
     version_of="github.com/kedacore/keda/v2",
     kept=("config/crd/bases",),
     version_variables={"github.com/kedacore/keda/v2/version.Version": "%(version)s"},
+    write_source=keda_source.write,
+    made_of=keda_source.made_of,
 )
 METRICS_SERVER = Programs(
     name="metrics-server",
@@ -164,6 +172,7 @@ def ensure_programs(programs: Programs) -> Path:
 def _fingerprint(programs: Programs) -> str:
     recipe = [
         *((programs.directory / name).read_text(encoding="utf-8") for name in ("go.mod", "go.sum")),
+        *(path.read_text(encoding="utf-8") for path in programs.made_of()),
         _go(programs, "env", "GOVERSION", "GOARCH"),
         repr((sorted(programs.packages.items()), programs.kept)),
         repr(_flags(programs)),
@@ -186,14 +195,27 @@ def _build(programs: Programs, directory: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=directory.parent) as scratch:
         built = Path(scratch, "bin")
         built.mkdir()
-        _go(programs, "build", *_flags(programs), "-o", f"{built}/", *programs.packages.values())
+        source = Path(json.loads(_go(programs, "mod", "download", "-json", programs.version_of))["Dir"])
+        arguments = []
+        if programs.write_source:
+            programs.write_source(source, Path(scratch, "source"))
+            arguments.append(f"-modfile={_module_with(Path(scratch, 'source'), programs)}")
+        _go(programs, "build", *arguments, *_flags(programs), "-o", f"{built}/", *programs.packages.values())
         for name, package in programs.packages.items():
             (built / package.rpartition("/")[2]).rename(built / name)
-        source = Path(_go(programs, "list", "-m", "-f", "{{.Dir}}", programs.version_of).strip())
         for name in programs.kept:
             _keep(source / name, built)
         built.chmod(0o755)
         built.rename(directory)
+
+
+def _module_with(source: Path, programs: Programs) -> Path:
+    """Write the go.mod, and the go.sum, with which programs are built of a source of their own."""
+    module = source.with_name("go.mod")
+    text = (programs.directory / "go.mod").read_text(encoding="utf-8")
+    module.write_text(f"{text}\nreplace {programs.version_of} => {source}\n", encoding="utf-8")
+    shutil.copyfile(programs.directory / "go.sum", module.with_name("go.sum"))
+    return module
 
 
 def _keep(source: Path, directory: Path) -> None:
