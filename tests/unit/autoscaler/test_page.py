@@ -203,7 +203,7 @@ def test_a_pause_is_told_and_drawn(tmp_path: Path) -> None:
     text = page(Shown(status, History(), {"web": parse_policy(POLICY)}, Weeks(), "host"), service.now, "1h")
     shown = Seen(text)
     assert "Somebody holds it at 3 workers until Tue 06 Jan 03:00, by ops <b>" in shown.text
-    assert "until 18:00:00; then 2 and 12 (outside every window)." in shown.text
+    assert "until 18:00; then 2 and 12 (outside every window)." in shown.text
     assert shown.numbers["floor"] == shown.numbers["ceiling"] == [("3", "3")]
     assert [one for tag, one in shown.tags if one.get("class") == "bar paused"]
 

@@ -24,7 +24,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.s
     what_is_unknown,
     workers_cell,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, QUEUE_DEPTH
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.timestamps import instant_of
@@ -210,13 +209,13 @@ def _bounds(view: FleetView) -> Iterator[str]:
     fleet = view.status
     pause, window, edge = fleet.get("pause"), fleet.get("window"), fleet.get("next_edge")
     if pause:
-        end = "it is lifted" if pause["until"] is None else _moment(instant_of(pause["until"]), view)
+        end = "it is lifted" if pause["until"] is None else _hour(instant_of(pause["until"]), view)
         by = f", by {pause['by']}" if pause.get("by") else ""
         yield f"Somebody holds it at {pause['workers']} workers until {end}{by}, whatever its policy says."
     if window:
         name = f"the window {window['name']}" if window["name"] else "the limits, outside every window"
         yield f"Floor {window['min_workers']} and ceiling {window['max_workers']} are of {name}" + (
-            f", until {_moment(instant_of(edge['at']), view)}; then {edge['min_workers']} and "
+            f", until {_hour(instant_of(edge['at']), view)}; then {edge['min_workers']} and "
             f"{edge['max_workers']} ({edge['name'] or 'outside every window'})."
             if edge
             else "."
@@ -243,13 +242,11 @@ def _row(view: FleetView, each: Decided) -> Markup:
     grows = each.before is not None and each.after is not None and each.after > each.before
     change = f"{_count(each.before)} \u2192 {_count(each.after)}"
     until = f" to {datetime.fromtimestamp(each.until, view.zone):%H:%M:%S}" if each.until > each.at else ""
-    kind = {Action.UP.value: "rule", Action.DOWN.value: "rule", Action.BOUNDS.value: "bounds"}.get(each.action, "")
     not_done = tag("em", " not carried out", class_="faint") if each.withdrawn else NOTHING
     return tag(
         "tr",
         tag("td", _moment(each.at, view), until, class_="when"),
         tag("td", change, class_="up" if grows else "down"),
-        tag("td", kind, class_="faint"),
         tag("td", "; ".join(each.reasons), not_done),
     )
 
@@ -285,6 +282,12 @@ def _moment(at: float, view: FleetView) -> str:
     """Return what the clock shows, with the day where it is not today."""
     moment = datetime.fromtimestamp(at, view.zone)
     return f"{moment:%H:%M:%S}" if moment.date() == view.today else f"{moment:%a %d %b %H:%M}"
+
+
+def _hour(at: float, view: FleetView) -> str:
+    """Return likewise, without seconds, when something ends that people have planned."""
+    moment = datetime.fromtimestamp(at, view.zone)
+    return f"{moment:%H:%M}" if moment.date() == view.today else f"{moment:%a %d %b %H:%M}"
 
 
 def _count(workers: int | None) -> str:

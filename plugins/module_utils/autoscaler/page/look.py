@@ -98,7 +98,8 @@ details{margin-top:12px}summary{cursor:pointer}
 #silent{position:sticky;top:0;z-index:1;background:var(--bad);color:var(--card);padding:8px 20px;font-weight:600}
 @media(max-width:600px){main{padding:10px 10px 32px}.fleet,.fleets{padding:12px}.number{min-width:78px;padding:5px 9px}
 .number dd{font-size:17px}.decisions tr{display:block;padding:6px 0;border-top:1px solid var(--rule)}
-.decisions td{display:inline-block}.decisions td:last-child{display:block}header nav{margin-left:0}
+.decisions td{display:inline-block}.decisions td:last-child{display:block}.decisions td{border:0;padding:2px 10px 2px 0}
+.fleets .state{display:block;width:max-content;margin:4px 0 0}header nav{margin-left:0}
 .fleets .reason{display:none}}
 """
 
