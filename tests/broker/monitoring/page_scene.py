@@ -13,6 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in ("bed", "unit/fakes"))
+
+from muejam_bed.collection import collections_path
+
+sys.path.append(str(collections_path()))
+
 from made_up_service import MadeUpFleet, MadeUpService
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.answering import PageOfDaemon
