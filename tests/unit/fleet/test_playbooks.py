@@ -151,3 +151,41 @@ def test_every_playbook_leaves_the_result_that_the_readme_tells(playbook: Path) 
     )
     told = row.rstrip(" |").rsplit("|", 1)[1]
     assert all(f"`{key}`" in told for key in result["vars"]["result"])
+
+
+def of_pause(template: str, **given: Any) -> Any:
+    """Render a text with the variables of the playbook pause."""
+    play = yaml.safe_load((ROOT / "playbooks/pause.yml").read_text())[0]
+    show = next(task for task in play["tasks"] if task["name"] == "Show")
+    trusted = {name: trust_as_template(text) for name, text in {**play["vars"], **show["vars"]}.items()}
+    here = {"hostvars": {"a": given}, "inventory_hostname": "a", "fleet": "web", "ansible_check_mode": False}
+    message = show["ansible.builtin.debug"]["msg"]
+    variables = {**trusted, **here, **given, "message": trust_as_template(message)}
+    return Templar(DataLoader(), variables=variables).template(trust_as_template(template))
+
+
+@pytest.mark.parametrize(
+    ("paused", "check", "says"),
+    [
+        ({"after": None, "before": None, "changed": False}, False, "not paused"),
+        ({"after": None, "before": {"workers": 1}, "changed": True}, False, "not paused any more"),
+        ({"after": None, "before": {"workers": 1}, "changed": True}, True, "would be not paused any more"),
+        (
+            {"after": {"workers": 3, "until": None}, "before": None, "changed": True, "sized_by": "daemon"},
+            True,
+            "would be paused at 3 until it is lifted, for the daemon",
+        ),
+        (
+            {
+                "after": {"workers": 0, "until": "2026-12-05T06:00:00+01:00", "by": "alice"},
+                "changed": False,
+                "sized_by": "scheduled runs",
+            },
+            False,
+            "paused at 0 until 2026-12-05T06:00:00+01:00 (by alice), for the scheduled runs",
+        ),
+        ({"skipped": True, "changed": False}, False, "not on this host"),
+    ],
+)
+def test_a_pause_is_told(paused: dict[str, Any], check: bool, says: str) -> None:
+    assert of_pause("{{ message }}", paused=paused, ansible_check_mode=check) == f"web on a: {says}"
