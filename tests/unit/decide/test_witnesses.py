@@ -16,19 +16,24 @@ import shutil
 import subprocess
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
+from datetime import time as dt_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import record_kubernetes_cron
 import witnessed
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_clock.crontab_times import crontab_times
+from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import odd_edges
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.schedules import entries
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import without_dropped
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS
 
 AN_HOUR, A_DAY = 3600, 86400
 NEEDS_SYSTEMD = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")
@@ -113,6 +118,94 @@ def test_systemd(name: str, zone: str) -> None:
     assert differing_hours(policy, told) == []
     # To the second, and for what looks at the clock itself a time at each edge is all that it needs.
     assert [at for at, _bounds in witnessed.engine(policy)[1:] if at not in told] == []
+
+
+TIMES = st.integers(0, 24 * 4 - 1).map(lambda quarters: f"{quarters // 4:02}:{quarters % 4 * 15:02}")
+WINDOWS = st.builds(
+    lambda times, days, floor, room: {
+        "time": "-".join(times),
+        "days": sorted(days),
+        "min_workers": floor,
+        "max_workers": floor + room,
+    },
+    st.lists(TIMES, min_size=2, max_size=2, unique=True),
+    st.sets(st.sampled_from(DAYS), min_size=1),
+    st.integers(2, 6),
+    st.integers(0, 6),
+)
+CAMPAIGNS = st.builds(
+    lambda start, length, floor: (start * 900.0, (start + length) * 900.0, floor),
+    st.integers(-4 * 48, 4 * 200),
+    st.integers(1, 4 * 100),
+    st.integers(2, 9),
+)
+DAYS_NEAR_CHANGES = ("2026-03-06", "2026-03-27", "2026-04-03", "2026-09-25", "2026-10-02", "2026-10-23", "2026-10-30")
+
+
+def as_systemd_reads(text: str, first: date, days: int) -> Iterator[float]:
+    """When an entry comes, as systemd does: it leaves out what the clock skips, and of two times it takes the first."""
+    parts = text.split()
+    zone, clock, dates = ZoneInfo(parts[-1]), parts[-2], parts[-3]
+    week = _days_of(parts[0]) if len(parts) == 4 else set(range(7))
+    years, months, dates_of_month = (_numbers(each) for each in dates.split("-"))
+    for number in range(days):
+        on = first + timedelta(days=number)
+        if on.weekday() in week and on.year in years and on.month in months and on.day in dates_of_month:
+            wall = datetime.combine(on, dt_time.fromisoformat(clock))
+            at = wall.replace(tzinfo=zone).timestamp()
+            if datetime.fromtimestamp(at, zone).replace(tzinfo=None) == wall:
+                yield at
+
+
+def _numbers(text: str) -> range:
+    first, _to, last = text.partition("..")
+    return range(10000) if text == "*" else range(int(first), int(last or first) + 1)
+
+
+def _days_of(text: str) -> set[int]:
+    found: set[int] = set()
+    for part in text.lower().split(","):
+        first, _to, last = part.partition("..")
+        found.update(range(DAYS.index(first), DAYS.index(last or first) + 1))
+    return found
+
+
+@given(
+    st.lists(WINDOWS, max_size=3),
+    st.lists(CAMPAIGNS, max_size=2),
+    st.sampled_from(witnessed.ZONES),
+    st.sampled_from(DAYS_NEAR_CHANGES),
+    st.lists(st.integers(0, 14 * A_DAY), max_size=20),
+)
+def test_what_the_entries_set_is_what_the_engine_says(
+    windows: list[dict[str, Any]], campaigns: list[tuple[float, float, int]], zone: str, day: str, after: list[int]
+) -> None:
+    begin = datetime.fromisoformat(day).replace(tzinfo=timezone.utc).timestamp()
+
+    def written(seconds: float) -> str:
+        return f"{datetime.fromtimestamp(begin + seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+
+    once = [{"from": written(each[0]), "until": written(each[1]), "min_workers": each[2]} for each in campaigns]
+    policy = parse_policy({"schedule": {"timezone": zone, "windows": [*windows, *once]}})
+    first = datetime.fromtimestamp(begin, timezone.utc).date() - timedelta(days=2)
+    told: dict[float, Bounds] = {}
+    for entry in entries(policy, begin)["systemd"]:
+        for at in as_systemd_reads(entry["on_calendar"], first, 20):
+            if at > begin:
+                assert told.setdefault(at, bounds(entry)) == bounds(entry)
+    found = steps(told)
+    instants = {*told, *(begin + seconds for seconds in after)}
+    edges = [since for since, _until, _window in policy.schedule.timeline(begin, begin + 14 * A_DAY)]
+    for at in sorted({*instants, *edges}):
+        wanted = policy.limits.narrowed(policy.schedule.in_force(at))
+        assert hold(found, at) in (None, wanted)
+    # Whoever looks at the clock is woken at each edge.
+    changes = [at for at in edges[1:] if _bounds_at(policy, at - 1) != _bounds_at(policy, at)]
+    assert [at for at in changes if at not in told] == []
+
+
+def _bounds_at(policy: Policy, at: float) -> Bounds:
+    return policy.limits.narrowed(policy.schedule.in_force(at))
 
 
 def recorded() -> dict[str, dict[str, dict[str, list[int]]]]:

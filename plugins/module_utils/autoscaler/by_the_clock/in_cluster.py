@@ -26,7 +26,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.handing_over import Outcome, hand_over
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
 
-DAEMON = "celery-autoscaler"
 READY_WITHIN = 60.0
 
 _BOUNDED = {scalers.SCALED_OBJECT: schedules.SCALED_OBJECT, scalers.HPA: schedules.HPA}
