@@ -301,7 +301,9 @@ def on_a_host(module: AnsibleModule, policy: Policy | None) -> dict[str, Any]:
     if fleet not in fleets:
         module.warn(absent_fleet(fleet))
     timer = timer_of(params["timer"])
-    installing.require_zone(policy.schedule.timezone, timer)
+    if not check:
+        # A rehearsal does not install what a role would have installed before.
+        installing.require_zone(policy.schedule.timezone, timer)
     result = told(policy, at, timer)
     calendar = [each["on_calendar"] for each in result["entries"]] if timer == installing.SYSTEMD else []
     given = {"limits": params["limits"], "schedule": params["schedule"]}
