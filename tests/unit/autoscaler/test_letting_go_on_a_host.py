@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_clock import places, removing
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.schedules import end_schedules
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
 CONFIGURATION: dict[str, Any] = {
@@ -65,3 +67,24 @@ def test_a_broken_configuration_is_told(hands: HostDaemon) -> None:
     Path(hands.configuration).write_text("{")
     with pytest.raises(OperationError, match="which fleets the autoscaler scales"):
         hands.let_go(["web"], [], check=False)
+
+
+@pytest.mark.parametrize(
+    ("names", "keep", "gone"),
+    [
+        (None, [], ["mail", "web"]),
+        (None, ["web"], ["mail"]),
+        (["web", "unheard-of"], [], ["web"]),
+        ([], [], []),
+    ],
+)
+def test_schedules_end_with_their_fleets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str] | None, keep: list[str], gone: list[str]
+) -> None:
+    ended: list[str] = []
+    for name in ("web.json", "mail.json", "Not-a-fleet.json", "web.timer"):
+        (tmp_path / name).write_text("{}")
+    monkeypatch.setattr(places, "CONFIGURATION", str(tmp_path))
+    monkeypatch.setattr(removing, "remove", lambda fleet, _wait, check: ended.append(f"{fleet} {check}"))
+    assert end_schedules(names, keep, check=True) == gone
+    assert ended == [f"{fleet} True" for fleet in gone]

@@ -167,19 +167,3 @@ def test_an_unknown_fleet_is_told_before_anything_is_made() -> None:
     with pytest.raises(OperationError, match="there is no Deployment celery-worker-web"):
         keep(api, FakePlatform(1, 2))
     assert api.calls == []
-
-
-@pytest.mark.parametrize(
-    ("rules", "sizes"),
-    [
-        (None, False),
-        ([{"resources": ["deployments/scale"], "resourceNames": ["celery-worker-web"], "verbs": ["patch"]}], True),
-        ([{"resources": ["deployments/scale"], "resourceNames": ["celery-worker-mail"], "verbs": ["patch"]}], False),
-        ([{"resources": ["deployments"], "resourceNames": ["celery-worker-web"], "verbs": ["get"]}], False),
-    ],
-)
-def test_what_the_autoscaler_may_scale_is_its_own(rules: list[dict[str, Any]] | None, sizes: bool) -> None:
-    api = Api()
-    if rules is not None:
-        api.objects[f"{ROLES}/celery-autoscaler"] = {"metadata": {"name": "celery-autoscaler"}, "rules": rules}
-    assert in_cluster.daemon_sizes(api, "web") is sizes
