@@ -16,6 +16,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_cl
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import scaler_labels
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Attempt, refused
 
@@ -31,7 +32,6 @@ POLICY = parse_policy(
 )
 AT_NIGHT = datetime(2026, 6, 1, 3, tzinfo=timezone.utc).timestamp()
 AT_NOON = AT_NIGHT + 9 * 3600
-ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/shop/roles"
 HPAS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
 
 
@@ -41,7 +41,9 @@ class Api:
     server, namespace = "https://cluster.example", "shop"
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Any]] = {"/apis/apps/v1/namespaces/shop/deployments/celery-worker-web": {}}
+        labels = dict(each.split("=") for each in f"{names.OURS},{names.FLEET_LABEL}=web".split(","))
+        deployment = {"metadata": {"name": "celery-worker-web", "labels": labels}}
+        self.objects: dict[str, dict[str, Any]] = {names.deployments("shop", "web"): deployment}
         self.calls: list[str] = []
 
     def list(self, path: str, label_selector: str = "", **query: str) -> list[dict[str, Any]]:
@@ -60,7 +62,8 @@ class Api:
             return copy.deepcopy(dict(body))
         self.calls.append(f"{kind} {path.rpartition('/')[2]}")
         if kind == "merge":
-            self.objects[path]["spec"].update(body["spec"])
+            for part, values in body.items():
+                self.objects[path].setdefault(part, {}).update(values)
         else:
             self.objects[path] = copy.deepcopy(dict(body))
         return self.objects[path]
