@@ -64,8 +64,8 @@ quick: venv ## Lint and unit tests, side by side; no host, no broker
 	@$(PY) tests/bed/stages.py -- lint -- unit
 
 .PHONY: soak
-soak: venv prepared ## What takes long: many examples of rules, exactly once on hosts and in a cluster, the default policy, faults
-	@$(PY) tests/bed/stages.py examples exactly-once brief cluster-soak
+soak: venv prepared ## What takes long: many examples of rules, exactly once on hosts and in a cluster, alerts, faults, the default policy
+	@$(PY) tests/bed/stages.py examples exactly-once alerts brief cluster-soak
 
 .PHONY: lint
 lint: venv ## Style, types, Ansible's production rules, and the built collection with its documentation
@@ -108,7 +108,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 # those that take longest.
 .PHONY: host
 host: venv prepared servers ## Tests on real systemd hosts
-	@$(PY) $(PYTEST) tests/host -m 'not brief' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) $(PYTEST) tests/host -m 'not brief and not alerts' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: cluster
 cluster: venv servers cluster-up ## Tests on a real Kubernetes of one node, which stays up
@@ -133,6 +133,10 @@ cluster-down: venv ## Remove that Kubernetes with everything in it
 .PHONY: exactly-once
 exactly-once: venv prepared ## Five times in a row: thousands of tasks while the fleet is scaled, each seen exactly once
 	@MUEJAM_EXACTLY_ONCE_RUNS=5 $(PY) $(PYTEST) tests/host/brokers -m exactly_once $(ARGS)
+
+.PHONY: alerts
+alerts: venv prepared ## What goes wrong for real raises exactly the alert that it should, told to a webhook; ten minutes
+	@$(PY) $(PYTEST) tests/host/monitoring -m alerts $(ARGS)
 
 .PHONY: brief
 brief: venv prepared ## The default policy on a real host with its own times; a quarter of an hour

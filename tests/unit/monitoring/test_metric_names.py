@@ -77,7 +77,9 @@ NAMES_OF_OTHERS = {"celery_task_sent_total"} | {
 """Of celery-exporter, and spoken of because they are not there."""
 
 NO_METRICS = {
+    "celery_beat",
     "celery_broker",
+    "celery_flower",
     "celery_monitoring",
     "celery_workers",
     "celery_demo",

@@ -137,7 +137,7 @@ def test_a_pause_is_an_annotation_of_the_deployment(cluster: FakeCluster) -> Non
         found = readings(platform)
         assert (found["web"].pause, found["mail"].pause, platform.paused("web")) == (NIGHT, None, NIGHT)
     one.pause("web", None)
-    assert (other.read("web").pause, cluster.deployments["web"].annotations) == (None, {})
+    assert (other.read("web").pause, PAUSE in cluster.deployments["web"].annotations) == (None, False)
 
 
 def test_an_annotation_that_makes_no_sense_holds_that_fleet_as_it_is(cluster: FakeCluster) -> None:
