@@ -67,7 +67,9 @@ class Beaten:
         return found
 
     def sent(self) -> int:
-        return int(self.redis.client().llen("waiting"))
+        # One list for each priority.
+        redis = self.redis.client()
+        return sum(int(redis.llen(key)) for key in redis.keys("waiting*"))
 
 
 @pytest.fixture

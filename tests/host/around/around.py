@@ -23,6 +23,9 @@ CELERY = "/opt/scaled/venv/bin/celery"
 BEAT = "celery-beat-web.service"
 FLOWER = "celery-flower.service"
 
+_RESULTS = ("redis-cli", "--no-auth-warning", "-a", PASSWORD, "-n", "1")
+"""Ask the database in which tasks leave what they did."""
+
 
 class Around:
     """The two hosts; the broker and Flower are on the first one."""
@@ -98,12 +101,12 @@ class Around:
 
     def ticks(self) -> list[tuple[str, float]]:
         """Which process sent each task of the schedule, and when it ran."""
-        printed = self.first.output("redis-cli", "--no-auth-warning", "-u", self.redis(1), "lrange", "ticks", "0", "-1")
+        printed = self.first.output(*_RESULTS, "lrange", "ticks", "0", "-1")
         return [(line.split()[0], float(line.split()[1])) for line in printed.splitlines()]
 
     def begin_anew(self) -> None:
         """Forget the ticks so far."""
-        self.first.run("redis-cli", "--no-auth-warning", "-u", self.redis(1), "del", "ticks")
+        self.first.run(*_RESULTS, "del", "ticks")
 
     def call(self, task: str, *arguments: str) -> None:
         """Send a task."""
@@ -157,7 +160,6 @@ def exposure(host: SystemdHost, unit: str) -> float:
     report = host.run("systemd-analyze", "security", "--no-pager", unit, check=False).stdout
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", report)
     assert found, report
-    print(report)
     return float(found[1])
 
 

@@ -54,7 +54,7 @@ def test_beat_runs_on_one_of_two_hosts_and_each_task_is_sent_once(around: Around
 
 
 def test_beat_is_hardened_and_tells_no_secret(around: Around):
-    assert exposure(around.first, BEAT) <= 2.5
+    assert exposure(around.first, BEAT) <= 2.0
     assert secrets_on(around.first, BEAT) == []
     assert around.first.output("stat", "--format=%a %U", "/etc/celery-beat/web.env") == "600 root"
 
