@@ -39,7 +39,9 @@ def test_everything_is_checked_before_anything_is_put_there() -> None:
     assert len(checks) == 2
     for task in checks:
         assert task["check_mode"] is True
-        assert task[K8S]["validate"] == {"fail_on_error": True, "strict": True}
+        assert task[K8S]["validate"] == "{{ __celery_worker_validate }}"
+    variables = yaml.safe_load((TASKS.parents[1] / "vars/main.yml").read_text(encoding="utf-8"))
+    assert "{'fail_on_error': true, 'strict': true}" in variables["__celery_worker_validate"]
 
 
 def test_what_handles_secrets_shows_nothing() -> None:
