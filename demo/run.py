@@ -21,9 +21,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "bed"))
 
-from muejam_demo import board, host, plan, playbooks, recording
+from muejam_demo import board, host, panels, plan, playbooks, recording
 from muejam_demo.ending import DemoError, calm, finished, until_calm
-from muejam_demo.report import Report
+from muejam_demo.report import OUT, Report
 from muejam_demo.steps import near, step
 from rich.console import Console
 
@@ -59,7 +59,17 @@ def faults(found: dict[str, Any], changes: Sequence[recording.Change], floor: in
     return "; ".join(wrong)
 
 
-def demonstrate(console: Console) -> None:
+def draw_dashboards(console: Console, begun: float) -> None:
+    """Draw what Grafana would show of the demo, from its Prometheus."""
+    period = panels.Period(begun, time.time(), 2.0)
+    for path in sorted(panels.DASHBOARDS.glob("*.json")):
+        out = OUT / f"dashboard-{path.stem}.png"
+        # Four times the interval at which the demo is scraped, and more.
+        panels.draw(path.stem, host.ask_prometheus, period, out, rate_interval="15s")
+        console.print(f"The dashboard {path.stem}: {near(out)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def demonstrate(console: Console, dashboards: bool) -> None:
     """Run the whole demo. Raises DemoError, PlaybookError or BedError."""
     begun = time.monotonic()
     fleet = plan.fleet()
@@ -69,7 +79,11 @@ def demonstrate(console: Console) -> None:
         console,
         f"2. Redis, a fleet of {fleet.floor} workers and its autoscaler, by the playbook muejam.celery.deploy",
     )
-    playbooks.play("deploy", progress)
+    playbooks.play("deploy", progress, demo_dashboards=dashboards)
+    if dashboards:
+        progress = step(console, "   and Prometheus and Alertmanager, by the playbook muejam.celery.monitoring")
+        playbooks.play("monitoring", progress)
+    watched_since = time.time()
     step(
         console,
         f"3. {plan.LOAD}. Nobody scales by hand. The policy,",
@@ -79,6 +93,8 @@ def demonstrate(console: Console) -> None:
         console.print(f"   * {line}", highlight=False, markup=False, soft_wrap=True)
     with board.Board(plan.LOAD.count) as shown:
         sent, seen = watch(shown, fleet.floor)
+    if dashboards:
+        draw_dashboards(console, watched_since)
     step(console, "4. What the playbook muejam.celery.status shows now")
     for line in playbooks.play("status"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -138,7 +154,13 @@ def main() -> int:
     """Do what the command line asks for."""
     commands = argparse.ArgumentParser(prog="demo/run.py", description=__doc__)
     commands.add_argument("verb", nargs="?", choices=("run", "down"), default="run")
-    verb = commands.parse_args().verb
+    commands.add_argument(
+        "--dashboards",
+        action="store_true",
+        help="have a Prometheus watch, and draw the dashboards of monitoring/ from it",
+    )
+    given = commands.parse_args()
+    verb = given.verb
     signal.signal(signal.SIGTERM, stop)
     console = Console()
     keep = os.environ.get("DEMO_KEEP", "") not in ("", "0")
@@ -147,7 +169,7 @@ def main() -> int:
         if verb == "down":
             host.remove()
             return 0
-        demonstrate(console)
+        demonstrate(console, given.dashboards)
     except BedError as error:
         return _fail(console, f"The demo's host failed: {error}", keep)
     except (DemoError, playbooks.PlaybookError, RuntimeError) as error:

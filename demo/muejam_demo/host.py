@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import default
 from muejam_bed import container
 
+from . import panels
 from .feed import Feed, running
 
 NAME = "celery-demo"
@@ -98,6 +99,22 @@ def unit_journal() -> list[str]:
     """Return what systemd has logged of the workers' units, as JSON lines."""
     command = ["journalctl", f"--unit=celery-worker-{FLEET}@*", "_PID=1", "--output=json", "--no-pager"]
     return container.execute(NAME, command).stdout.splitlines()
+
+
+_ASK = """
+import json, sys, urllib.parse, urllib.request
+asked = json.load(sys.stdin)
+url = "http://127.0.0.1:9090/api/v1/query_range?"
+urls = [url + urllib.parse.urlencode({**asked["period"], "query": query}) for query in asked["queries"]]
+print(json.dumps([urllib.request.urlopen(url, timeout=30).read().decode() for url in urls]))
+"""
+
+
+def ask_prometheus(queries: Sequence[str], period: panels.Period) -> list[list[panels.Series]]:
+    """Ask the Prometheus of the host, which listens to nobody else."""
+    asked = {"queries": list(queries), "period": {"start": period.begin, "end": period.end, "step": period.step}}
+    done = container.docker("exec", "--interactive", NAME, "python3", "-c", _ASK, stdin=json.dumps(asked))
+    return [panels.answered(body) for body in json.loads(done.stdout)]
 
 
 def summary(sent: Sequence[dict[str, Any]]) -> dict[str, Any]:
