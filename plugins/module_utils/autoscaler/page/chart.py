@@ -61,14 +61,14 @@ class Axis:
     @classmethod
     def over(cls, *values: Sequence[float], least: float = 1.0, unit: str = "") -> Axis:
         """Return one that all these values are on, with a round number at its top."""
-        known = [value for column in values for value in column if value == value]
+        known = [value for column in values for value in column if not math.isnan(value)]
         most = max(known, default=0.0)
         return cls(_round_up(max(most, least), _ROUND_TIMES if unit == SECONDS else ()), unit)
 
     def heights(self, values: Sequence[float]) -> Heights:
         """Return where values are, none of which is beyond the axis."""
         scale = _HIGH / self.top
-        return [_WRITTEN[int(_HIGH + 0.5 - scale * value)] if value == value else None for value in values]
+        return [None if math.isnan(value) else _WRITTEN[int(_HIGH + 0.5 - scale * value)] for value in values]
 
     def words(self, value: float) -> str:
         """Return a value with its unit."""
@@ -94,7 +94,7 @@ def area(edge: Heights, class_: str) -> Markup:
 
 def gaps(values: Sequence[float], looked: Sequence[bool]) -> tuple[list[Gap], list[Gap]]:
     """Return where a value was unknown to somebody who looked, and where nobody looked."""
-    unknown = [one and value != value for value, one in zip(values, looked)]
+    unknown = [one and math.isnan(value) for value, one in zip(values, looked)]
     return list(_stretches(unknown)), list(_stretches([not one for one in looked]))
 
 
@@ -145,7 +145,7 @@ def place(at: float, span: Span) -> str | None:
 
 def _times(span: Span, zone: tzinfo) -> Iterator[Markup]:
     whole = span.end - span.start
-    step = next(step for most, step in _TICKS if whole <= most)
+    step = next((step for most, step in _TICKS if whole <= most), _TICKS[-1][1])
     ahead = (datetime.fromtimestamp(span.end, zone).utcoffset() or timedelta()).total_seconds()
     at = math.ceil((span.start + ahead) / step) * step - ahead
     while at <= span.end:
@@ -163,10 +163,10 @@ def _grid(words: str, y: float) -> Markup:
 
 def _band(gap: Gap, height: int, class_: str, words: str) -> Markup:
     begin, end = (edge / POINTS for edge in gap)
-    bar = tag("rect", class_=class_, width="100%", height=height)
+    shape = tag("rect", class_=class_, width="100%", height=height)
     label = tag("text", words, class_="gap", x="50%", y=height - 6) if end - begin >= _WIDE_ENOUGH else NOTHING
     # A drawing of its own cuts off words for which there is no room.
-    return tag("svg", bar, label, x=_percent(begin), width=_percent(end - begin), y=_HEAD, height=height)
+    return tag("svg", shape, label, x=_percent(begin), width=_percent(end - begin), y=_HEAD, height=height)
 
 
 def _percent(share: float) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
@@ -150,8 +151,8 @@ def _any(values: Sequence[float]) -> bool:
 
 
 def _in_words(values: Sequence[float]) -> str:
-    known = [value for value in values if value == value]
+    known = [value for value in values if not math.isnan(value)]
     if not known:
         return "unknown all the time"
-    last = "unknown" if values[-1] != values[-1] else shown(values[-1])
+    last = "unknown" if math.isnan(values[-1]) else shown(values[-1])
     return f"from {shown(min(known))} to {shown(max(known))}, {last} at the end"

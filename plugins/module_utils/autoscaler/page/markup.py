@@ -28,16 +28,16 @@ _SPECIAL = re.compile(r"""[&<>"']""")
 _VOID = frozenset(("meta", "br"))
 
 
-def tag(name: str, /, *parts: Part, **attributes: object) -> Markup:
+def tag(element: str, /, *parts: Part, **attributes: object) -> Markup:
     """Return an element.
 
     :param attributes: C(class_) is C(class), other underscores are hyphens; one of None or False is left out, one of
         True has no value.
     """
     words = "".join(_attribute(key, value) for key, value in attributes.items())
-    if name in _VOID:
-        return Markup(f"<{name}{words}>")
-    return Markup(f"<{name}{words}>{joined(parts)}</{name}>")
+    if element in _VOID:
+        return Markup(f"<{element}{words}>")
+    return Markup(f"<{element}{words}>{joined(parts)}</{element}>")
 
 
 def joined(parts: Iterable[Part]) -> Markup:
