@@ -21,7 +21,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.state.con
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import CONSUMING
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import connection
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import connection, platform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import Pod
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.remote import RemotePlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_status import Status
@@ -42,6 +42,8 @@ def test_a_cluster_has_its_api_server_for_all_of_it(monkeypatch: pytest.MonkeyPa
         return connection.Connection("https://cluster", None, lambda attempt: {}, "shop", "a test")
 
     monkeypatch.setattr(connection, "connect", connect)
+    # It may have been loaded before, with the real one.
+    monkeypatch.setattr(platform, "connect", connect)
     raw = {"platform": "kubernetes", "place": {"kubeconfig": "/k", "context": "c", "namespace": "shop"}}
     around = surroundings(read_configuration(raw, "a test"), lambda fleet: {})
     assert not isinstance(around.platform, RemotePlatform)
