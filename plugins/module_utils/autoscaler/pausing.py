@@ -35,6 +35,7 @@ def who_sizes(fleet: str, params: Mapping[str, Any], warn: Callable[[str], None]
         f"pause fleet {fleet}",
         f"nobody sizes it: there is no daemon celery-autoscaler that acts on it by a policy {daemon.where}, and no "
         "state of scheduled runs of the module autoscale was found",
-        "Nothing was changed. Use the module or the playbook scale: the number stays as it is set. Where scheduled "
+        "Nothing was changed. Use the module or the playbook scale: the number stays as it is set. Where the fleet "
+        "follows a schedule, which sets it again at its next edge, give that a window that comes once. Where scheduled "
         "runs of autoscale size it from another host, say so by scheduled: true.",
     )
