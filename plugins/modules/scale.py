@@ -294,6 +294,9 @@ def main() -> None:
     try:
         result = platform.scale(request, check=module.check_mode)
     except OperationError as error:
+        # The daemon may have set another number before all had drained.
+        for warning in undone_by_the_daemon(params, bool(error.details.get("changed")), lambda: daemon_of(params)):
+            module.warn(warning)
         module.fail_json(msg=str(error), finished=True, **error.details)
     done = result.changed and not module.check_mode
     for warning in [*result.warnings, *undone_by_the_daemon(params, done, lambda: daemon_of(params))]:
