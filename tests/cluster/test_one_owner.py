@@ -52,7 +52,7 @@ class Watched(Place):
             text = text.lstrip()[end:]
             metadata = value["metadata"]
             by_scale = [one for one in metadata.get("managedFields") or () if one.get("subresource") == "scale"]
-            last = max(by_scale, key=lambda one: str(one["time"]), default={})
+            last = max(by_scale, key=lambda one: str(one.get("time")), default={})
             noted = (metadata.get("annotations") or {}).get("muejam.celery/scaled-by", "")
             found.append(Version(noted, int(value["spec"]["replicas"]), str(last.get("manager", ""))))
         return found
