@@ -85,7 +85,7 @@ sanity: venv ## ansible-test sanity, nothing ignored
 
 .PHONY: unit
 unit: venv ## Unit tests
-	@$(PY) $(PYTEST) tests/unit --numprocesses $(PROCESSES) $(ARGS)
+	@$(PY) $(PYTEST) tests/unit -m 'not soak' --numprocesses $(PROCESSES) $(ARGS)
 
 .PHONY: examples
 examples: venv ## The unit tests with many more examples of what rules are to hold for

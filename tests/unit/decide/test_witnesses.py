@@ -39,8 +39,16 @@ AN_HOUR, A_DAY = 3600, 86400
 NEEDS_SYSTEMD = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")
 NEEDS_GO = pytest.mark.skipif("MUEJAM_WITNESS_GO" not in os.environ, reason="asks only where MUEJAM_WITNESS_GO is set")
 EVERYWHERE = [(name, zone) for name in witnessed.SCHEDULES for zone in witnessed.ZONES]
+ODDEST = ("Pacific/Chatham", "Australia/Lord_Howe")
+"""Zones whose clocks are changed by half an hour, or at a quarter to three: what is asked in each run."""
 
 Bounds = tuple[int, int]
+
+
+def seldom(name: str, *zones: str) -> Any:
+    """A case that takes seconds, of which each run asks the oddest alone, and the soak all."""
+    marks = [pytest.mark.soak] if name == "night" and not {*zones} & {*ODDEST} else []
+    return pytest.param(name, *zones, marks=marks)
 
 
 def bounds(entry: Mapping[str, Any]) -> Bounds:
@@ -107,7 +115,7 @@ def _skips(zone: str) -> Iterator[float]:
 
 
 @NEEDS_SYSTEMD
-@pytest.mark.parametrize(("name", "zone"), EVERYWHERE)
+@pytest.mark.parametrize(("name", "zone"), [seldom(name, zone) for name, zone in EVERYWHERE])
 def test_systemd(name: str, zone: str) -> None:
     policy = witnessed.policy(name, zone)
     told: dict[float, Bounds] = {}
@@ -248,7 +256,7 @@ def of_cron(line: str, zone: str) -> Iterator[float]:
 
 @pytest.mark.parametrize("host", ["UTC", "Australia/Lord_Howe"])
 @pytest.mark.parametrize(
-    ("name", "zone"), [("brief", "Europe/Berlin"), *(each for each in EVERYWHERE if "night" in each)]
+    ("name", "zone"), [seldom(*each) for each in EVERYWHERE if each == ("brief", "Europe/Berlin") or "night" in each]
 )
 def test_a_crontab_comes_at_every_edge_whatever_the_zone_of_its_host(name: str, zone: str, host: str) -> None:
     policy = witnessed.policy(name, zone)
