@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,35 @@ def test_an_hpa_and_cron_jobs_come_and_go(place: Switched) -> None:
     assert place.ours() == set()
     assert place.number() == 2
     assert changed(place.switch("none")) == 0
+
+
+def test_a_schedule_goes_over_two_edges_and_loses_no_task(place: Switched) -> None:
+    place.fleet = {"workers": 1, "policy": {"limits": {"min_workers": 1}}}
+    place.switch("none")
+    # Time for the deployment; then there are two minutes for pods to come.
+    start = (time.time() // 60 + 2) * 60 + 60
+    peak, end = (f"{datetime.fromtimestamp(at, timezone.utc):%H:%M}" for at in (start, start + 120))
+    windows = [{"name": "peak", "time": f"{peak}-{end}", "min_workers": 3}]
+    place.fleet["policy"] = {"limits": {"min_workers": 1}, "schedule": {"windows": windows}}
+    told = place.switch("schedule").stdout
+    assert "by kubernetes: no window holds, 1 to 20 workers" in told
+    assert changed(place.switch("schedule")) == 0
+    assert place.number() == 1
+    place.send(120, 1)
+    wait_until(
+        lambda: place.number() == 3, start + 60 - time.time(), lambda: f"three, there are {place.number()}", every=1
+    )
+    assert time.time() >= start
+    wait_until(lambda: place.number() == 1, 210, lambda: f"one again, there are {place.number()}", every=1)
+    assert time.time() >= start + 120
+    client = place.redis.client()
+    lists = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
+    wait_until(
+        lambda: sum(client.llen(key) for key in lists) == 0 and client.hlen("unacked") == 0, 120, "every task is done"
+    )
+    place.fleet["policy"] = {"limits": {"min_workers": 1}}
+    place.switch("none")
+    assert place.ours() == set()
 
 
 def test_what_somebody_else_made_is_refused_by_name(place: Switched) -> None:

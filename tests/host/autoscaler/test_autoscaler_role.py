@@ -40,6 +40,16 @@ def test_it_runs_and_comes_back_after_a_reboot(deployed: Scaled) -> None:
     assert deployed.workers("web") == deployed.workers("bulk") == [1]
 
 
+def test_a_schedule_is_left_to_it(scaled: Scaled) -> None:
+    schedule = {"windows": [{"name": "always", "min_workers": 3}]}
+    for flags in ((), ("--check",)):
+        told = scaled.host.result("muejam.celery.schedule", {"fleet": "web", "schedule": schedule}, *flags)
+        assert (told["changed"], told["kept_by"], told["paths"]) == (False, "celery-autoscaler", [])
+        assert "no timer is installed beside it" in told["warnings"][0]
+    assert scaled.host.run("ls", "/etc/celery-schedule", check=False).returncode != 0
+    assert scaled.workers("web") == [1]
+
+
 @pytest.mark.parametrize("unit", [SERVICE, "celery-autoscaler-scale@1.service"])
 def test_exposure(deployed: Scaled, unit: str) -> None:
     report = deployed.host.run("systemd-analyze", "security", "--no-pager", unit, check=False).stdout
