@@ -162,4 +162,4 @@ def test_scheduled_runs_obey_too(paused: Scaled) -> None:
     assert len(done["started"]) == 1
     assert paused.host.result("muejam.celery.autoscale", cycle)["changed"] is False
     play(paused, fleet="bulk", state="absent")
-    assert paused.host.result("muejam.celery.autoscale", cycle)["decision"]["reasons"][0].startswith("no scale-up")
+    assert "paused" not in str(paused.host.result("muejam.celery.autoscale", cycle)["decision"]["reasons"])
