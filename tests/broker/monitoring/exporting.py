@@ -19,6 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
 )
 from ansible_collections.muejam.celery.plugins.module_utils.clock import Clock
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import (
     FleetReading,
     QueuesReading,
@@ -64,7 +65,7 @@ class Busy(FakePlatform):
         return 1_767_225_600.0 + self.looks * BETWEEN_LOOKS
 
     def read(self, fleet: str) -> FleetReading:
-        """Read the workers of a fleet."""
+        """Read the workers of a fleet; one of them is paused."""
         workers = tuple(
             WorkerReading(
                 f"{fleet}-{number}@{self.host}",
@@ -84,7 +85,8 @@ class Busy(FakePlatform):
             )
             for number in (1, 2, 3)
         )
-        return FleetReading(self.host, self.now, workers, cores=4.0, memory=8e9)
+        held = Pause(3) if (self.host, fleet) == ("app2", "mail") else None
+        return FleetReading(self.host, self.now, workers, cores=4.0, memory=8e9, pause=held)
 
     def queues(self) -> QueuesReading:
         """Read a queue in which ever more tasks wait."""
