@@ -54,10 +54,15 @@ demo-down: venv ## Remove what the demos left
 	@$(WITH_COLLECTION) $(PY) demo/run.py down
 	@$(WITH_COLLECTION) $(PY) demo/cluster_run.py down
 
+STAGES := lint servers prepared -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host
+
 .PHONY: test
-test: venv ## Everything: lint first, then sanity, unit, broker, molecule, and beside them the tests on hosts and a cluster
-	@$(PY) tests/bed/stages.py --beside cluster-prepared \
-		lint servers prepared -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host -- cluster
+test: venv ## All but the tests on a cluster: lint first, then sanity, unit, broker, molecule, and beside them the tests on hosts
+	@$(PY) tests/bed/stages.py $(STAGES)
+
+.PHONY: test-all
+test-all: venv ## The same, and the tests on a Kubernetes, whose programs are built beside them the first time
+	@$(PY) tests/bed/stages.py --beside cluster-prepared $(STAGES) -- cluster
 
 .PHONY: quick
 quick: venv ## Lint and unit tests, side by side; no host, no broker
