@@ -22,6 +22,7 @@ description:
     on as they were.
 extends_documentation_fragment:
   - muejam.celery.fleet
+  - muejam.celery.lock
 options:
   only:
     description:
@@ -46,13 +47,6 @@ options:
       - By default the time that the unit allows by its C(TimeoutStopSec), after which systemd kills what is left; on
         Kubernetes the pod's C(terminationGracePeriodSeconds).
     type: int
-  lock_timeout:
-    description:
-      - Seconds to wait for somebody else who scales or restarts the fleet on this host, as a deployment does. When they
-        are over the module fails and names his process.
-      - Of no use on Kubernetes, where there is no lock.
-    type: int
-    default: 600
 attributes:
   check_mode:
     description: Can run in check mode and return what would be changed, without changing it.

@@ -32,6 +32,7 @@ description:
     warns, for the daemon goes on from it. M(muejam.celery.let_go) has it let go before.
 extends_documentation_fragment:
   - muejam.celery.fleet
+  - muejam.celery.lock
 options:
   workers:
     description:
@@ -73,13 +74,6 @@ options:
       - By default the time that the units allow by their C(TimeoutStopSec), after which systemd kills what is left; on
         Kubernetes the pods' C(terminationGracePeriodSeconds).
     type: int
-  lock_timeout:
-    description:
-      - Seconds to wait for somebody else who scales or restarts the fleet on this host, as a deployment does. When they
-        are over the module fails and names his process.
-      - Of no use on Kubernetes, where there is no lock.
-    type: int
-    default: 600
 attributes:
   check_mode:
     description: Can run in check mode and return what would be changed, without changing it.

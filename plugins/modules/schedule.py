@@ -27,6 +27,7 @@ description:
   - Only what is another text than before is written. Timers, crontabs and CronJobs of others are never touched.
 extends_documentation_fragment:
   - muejam.celery.fleet
+  - muejam.celery.lock
 options:
   schedule:
     description:
@@ -63,12 +64,6 @@ options:
       - Seconds that started workers have until they consume.
     type: int
     default: 300
-  lock_timeout:
-    description:
-      - Seconds to wait for somebody else who scales or restarts the fleet on this host.
-      - Of no use on Kubernetes, where there is no lock.
-    type: int
-    default: 600
 attributes:
   check_mode:
     description: Can run in check mode and return what would be changed, without changing it.

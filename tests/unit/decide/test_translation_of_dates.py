@@ -20,6 +20,7 @@ import pytest
 from celery.schedules import crontab
 from hypothesis import given
 from hypothesis import strategies as st
+from random_windows import WEEKLY
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import (
     ManifestOptions,
@@ -146,19 +147,6 @@ ONE_OFFS = st.builds(
     },
     MOMENTS,
     st.one_of(st.integers(1, 60 * 24), st.integers(1, 20 * 24 * 60)),
-    st.integers(2, 6),
-    st.integers(0, 6),
-)
-TIMES = st.integers(0, 24 * 4 - 1).map(lambda quarters: f"{quarters // 4:02}:{quarters % 4 * 15:02}")
-WEEKLY = st.builds(
-    lambda times, days, floor, room: {
-        "time": "-".join(times),
-        "days": sorted(days),
-        "min_workers": floor,
-        "max_workers": floor + room,
-    },
-    st.lists(TIMES, min_size=2, max_size=2, unique=True),
-    st.sets(st.sampled_from(DAYS), min_size=1),
     st.integers(2, 6),
     st.integers(0, 6),
 )

@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_windows import WEEKLY
 
 import record_kubernetes_cron
 import witnessed
@@ -128,19 +129,6 @@ def test_systemd(name: str, zone: str) -> None:
     assert [at for at, _bounds in witnessed.engine(policy)[1:] if at not in told] == []
 
 
-TIMES = st.integers(0, 24 * 4 - 1).map(lambda quarters: f"{quarters // 4:02}:{quarters % 4 * 15:02}")
-WINDOWS = st.builds(
-    lambda times, days, floor, room: {
-        "time": "-".join(times),
-        "days": sorted(days),
-        "min_workers": floor,
-        "max_workers": floor + room,
-    },
-    st.lists(TIMES, min_size=2, max_size=2, unique=True),
-    st.sets(st.sampled_from(DAYS), min_size=1),
-    st.integers(2, 6),
-    st.integers(0, 6),
-)
 CAMPAIGNS = st.builds(
     lambda start, length, floor: (start * 900.0, (start + length) * 900.0, floor),
     st.integers(-4 * 48, 4 * 200),
@@ -179,7 +167,7 @@ def _days_of(text: str) -> set[int]:
 
 
 @given(
-    st.lists(WINDOWS, max_size=3),
+    st.lists(WEEKLY, max_size=3),
     st.lists(CAMPAIGNS, max_size=2),
     st.sampled_from(witnessed.ZONES),
     st.sampled_from(DAYS_NEAR_CHANGES),

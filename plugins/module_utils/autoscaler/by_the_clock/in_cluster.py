@@ -103,7 +103,8 @@ def remove(api: Api, fleet: str, check: bool) -> Kept:
 def daemon_sizes(api: Api, fleet: str) -> bool:
     """Return whether the autoscaler of this collection scales a fleet of this namespace.
 
-    Where its Lease may not be read, nobody can tell, and it is taken for no.
+    Where its Lease may not be read nobody can tell, and it is taken for no: there are never two all the same, for the
+    note of the new owner in the Deployment has the autoscaler let go.
 
     :raises OperationError: when the cluster cannot be asked.
     """
