@@ -159,6 +159,19 @@ def test_rooms_import_what_they_may() -> None:
     assert not found, "\n".join(f"{module} ({room_of(module)}) may not import {name}" for module, name in found)
 
 
+def test_the_page_names_the_same_libraries() -> None:
+    rows = [line[2:-2].split(" | ") for line in (TOP / "docs/architecture.md").read_text(encoding="utf-8").splitlines()]
+    others = {"`…/`": "helpers", "`…/unit_hooks.py`": "hooks"}
+    named = {
+        others.get(row[0], row[0].strip("`/").rpartition("/")[2]): set(row[3].split(", ")) - {"none"}
+        for row in rows
+        if len(row) == 4 and row[0].startswith(("`…/", "`plugins/"))
+    }
+    # Both are values that lie in rooms of others.
+    assert named.keys() == MAY_IMPORT.keys() - {"broker_kinds", "platform_names"}
+    assert {room: libraries for room, libraries in named.items() if libraries} == THIRD_PARTIES
+
+
 def test_no_module_needs_itself() -> None:
     """Modules that import each other cannot be read, tested or moved one at a time."""
     done: set[str] = set()
