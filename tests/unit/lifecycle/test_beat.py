@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 from celery.beat import PersistentScheduler, Scheduler
 
 from muejam_celery_lifecycle import beat, log
@@ -71,6 +71,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(beat, "started", False)
     # Its first tick opens the log, for the whole process.
     monkeypatch.setattr(log, "is_open", log.is_open)
+    monkeypatch.setattr(_state, "_task_join_will_block", False)
     yield
     for notifier in notifiers:
         notifier.socket.close()
@@ -216,3 +217,16 @@ def test_probes_are_answered_by_ticks() -> None:
     for path in ("/alive", "/ready"):
         answer = ticking.answer(path)
         assert (answer.code, answer.text) == (503, "no tick for 61 seconds; 60 are allowed")
+
+
+def test_what_it_sends_asks_for_no_result(app: Celery, manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing listens there: to ask for a result would take 20 tries, a second apart.
+    app.conf.result_backend = "redis://127.0.0.1:1/0"
+    asked: list[str] = []
+    monkeypatch.setattr(app.backend.result_consumer, "consume_from", asked.append)
+    app.send_task("before")
+    assert len(asked) == 1
+    scheduler = watched(app, manager, monkeypatch)
+    app.send_task("after")
+    assert len(asked) == 1
+    scheduler.close()

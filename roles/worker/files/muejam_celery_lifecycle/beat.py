@@ -28,7 +28,7 @@ from typing import Any, Callable, Mapping
 from celery.beat import Service
 from celery.utils.imports import load_extension_class_names, symbol_by_name
 
-from .changes_to_celery import watch_scheduler
+from .changes_to_celery import ask_for_no_results, watch_scheduler
 from .http_port import Answer, HttpPort
 from .log import guarded, open_log, report
 from .notify import Notifier
@@ -53,6 +53,7 @@ def scheduler(app: Any, lazy: bool = False, **options: Any) -> Any:
     made = wanted(app, os.environ)(app=app, lazy=lazy, **options)
     if not lazy and not started:
         started = True
+        guarded(ask_for_no_results)
         guarded(watch, made, os.environ)
     return made
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from amqp.channel import Channel
 from amqp.connection import Connection
+from celery import _state
 from celery.events.dispatcher import EventDispatcher
 from celery.worker import control
 from celery.worker.request import Request
@@ -171,6 +172,15 @@ def watch_scheduler(
     connection = getattr(scheduler, "connection", None)
     if connection is not None:
         around(connection, "ensure_connection", connect)
+
+
+def ask_for_no_results() -> None:
+    """Let this process send tasks without subscribing to their results, as the processes of a pool do.
+
+    All versions: `celery beat` reads no result. With a result backend that is away each task that it sends would wait
+    20 times for a second until that answers, and with one that is there it would subscribe to ever more results.
+    """
+    _state._set_task_join_will_block(True)
 
 
 def shorten_waits(connection: Any, seconds: float) -> None:
