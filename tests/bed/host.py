@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from muejam_bed import container
+from muejam_bed import container, reach
 from muejam_bed.engine import ensure_engine
 from muejam_bed.image import RELEASES, ensure_image
 from muejam_bed.prepared import ensure_prepared
@@ -59,9 +59,9 @@ def main() -> int:
             print(ensure_prepared(given.release))
         elif given.verb == "up":
             container.up(given.name, given.release, fresh=given.fresh)
-            print(container.inventory(given.name), end="")
+            print(reach.inventory(given.name), end="")
         elif given.verb == "inventory":
-            print(container.inventory(given.name), end="")
+            print(reach.inventory(given.name), end="")
         elif given.verb == "address":
             print(container.address(given.name))
         else:

@@ -32,7 +32,10 @@ for purpose in "$@"; do
       # From Debian 13 on the client is a package of its own.
       if ! command -v docker >/dev/null 2>&1; then missing="$missing docker.io docker-cli?"; fi
       ;;
-    image) need mmdebstrap mmdebstrap ;;
+    image)
+      need mmdebstrap mmdebstrap
+      need ssh openssh-client
+      ;;
     servers)
       need redis-server redis-server
       need rabbitmq-server rabbitmq-server

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from muejam_bed import container
+from muejam_bed import container, inside
 from muejam_bed.engine import ensure_engine
 from muejam_bed.image import RELEASES
 from muejam_bed.prepared import ensure_prepared
@@ -39,6 +39,7 @@ def _host(purpose: str, scratch: Path, *, bare: bool = False) -> Iterator[System
     if "MUEJAM_KEEP_HOSTS" in os.environ:
         print(f"host {name} is left up: docker exec -it {name} bash", file=sys.stderr)
     else:
+        inside.leave(name)
         container.down(name)
 
 

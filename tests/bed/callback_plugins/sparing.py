@@ -37,7 +37,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 PARTS_OF_MODULES = ("plugins/modules", "plugins/module_utils")
 # What the program "ansible" makes of a module: one fork.
 ONE_TASK = "__adhoc_playbook__"
-CONNECTION = "community.docker.docker"
+CONNECTION = "ansible.builtin.ssh"
 ANY_FILTER = "muejam.celery.resolve_fleets"
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from .image import ensure_image, extra_authorities
 from .shell import CHECKOUT, BedError, cache_dir, run, say, wait_until
+from .ssh_key import public_key
 
 LABEL = "muejam.celery.bed"
 RUN = "MUEJAM_RUN"
@@ -59,6 +59,11 @@ def address(name: str) -> str:
     """Return the host's IP address, reachable from this machine."""
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     return docker("inspect", "--format", form, name).stdout.strip()
+
+
+def identity(name: str) -> str:
+    """Return what the engine tells the host by, which is another one for each host of the same name."""
+    return docker("inspect", "--format", "{{.Id}}", name).stdout.strip()
 
 
 def up(
@@ -148,6 +153,10 @@ def _start(name: str, release: str, image: str, flags: Sequence[str]) -> None:
         "/lib/systemd/systemd",
         *SYSTEMD_ARGUMENTS,
     )
+    docker("exec", "--interactive", name, "tee", "/root/.ssh/authorized_keys", stdin=public_key())
+    # What is logged in has the environment of sshd, not that of the container.
+    lines = [f"SetEnv {key}={value}" for key, value in os.environ.items() if key in PROXY_VARIABLES]
+    docker("exec", "--interactive", name, "tee", "/etc/ssh/sshd_config.d/proxies.conf", stdin="\n".join(lines) + "\n")
     # pip brings certificates of its own, so it has to be told of those the host trusts.
     settings = {key: os.environ[key] for key in PIP_VARIABLES if key in os.environ}
     if extra_authorities():
@@ -196,25 +205,3 @@ def _keep_packages(name: str, release: str) -> None:
         if not target.exists():
             package.rename(target)
     shutil.rmtree(own, ignore_errors=True)
-
-
-def inventory(name: str) -> str:
-    """Return an inventory, as YAML, in which this host is both the broker and a place for workers."""
-    return "\n".join(
-        (
-            "all:",
-            "  hosts:",
-            f"    {shlex.quote(name)}:",
-            "      ansible_connection: community.docker.docker",
-            "      ansible_pipelining: true",
-            "      ansible_python_interpreter: /usr/bin/python3",
-            "  children:",
-            "    celery_broker:",
-            "      hosts:",
-            f"        {shlex.quote(name)}:",
-            "    celery_workers:",
-            "      hosts:",
-            f"        {shlex.quote(name)}:",
-            "",
-        )
-    )

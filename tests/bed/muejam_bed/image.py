@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The image of a systemd host, built once from the distribution's packages.
 
-It holds what an installed minimal Debian has (systemd, Python, apt, sudo) and nothing of what the roles install.
+It holds what an installed minimal Debian has (systemd, Python, apt, sudo, sshd) and nothing of what the roles install.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ PACKAGES = (
     "iproute2",
     "ca-certificates",
     "procps",
+    "openssh-server",
 )
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -90,6 +91,8 @@ PYTHON
   update-ca-certificates
 fi
 rm -f /root/authorities.pem
+install -d -m 0700 /root/.ssh
+printf 'UsePAM no\nUseDNS no\nMaxSessions 100\n' >/etc/ssh/sshd_config.d/bed.conf
 """
 
 

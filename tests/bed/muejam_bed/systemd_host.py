@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from . import container
+from . import container, inside, reach
 from .collection import collections_path
 from .shell import CHECKOUT, BedError
 
@@ -64,7 +65,12 @@ class SystemdHost:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command on the host as root. Raises BedError with its output when it fails and check is set."""
-        return container.execute(self.name, command, check=check)
+        done = inside.run(self.name, command)
+        if check and done.returncode != 0:
+            raise BedError(
+                f"'{shlex.join(command)}' ended with {done.returncode}:\n{done.stdout}{done.stderr}".rstrip()
+            )
+        return done
 
     def output(self, *command: str) -> str:
         """Run a command on the host as root and return what it printed, stripped."""
@@ -72,7 +78,9 @@ class SystemdHost:
 
     def put(self, path: str, text: str) -> None:
         """Write a file on the host."""
-        container.docker("exec", "--interactive", self.name, "tee", path, stdin=text)
+        done = inside.run(self.name, ["tee", path], stdin=text)
+        if done.returncode != 0:
+            raise BedError(f"{path} could not be written: {done.stderr}")
 
     def journal(self, pattern: str = "celery-worker-*") -> str:
         """Return what the matching units logged last."""
@@ -83,7 +91,7 @@ class SystemdHost:
         path = self.scratch / "inventory.yml"
         # Several threads of a test may run Ansible, and none may read it half written.
         draft = path.with_name(f"{path.name}.{threading.get_ident()}")
-        draft.write_text(container.inventory(self.name), encoding="utf-8")
+        draft.write_text(reach.inventory(self.name), encoding="utf-8")
         draft.replace(path)
         return path
 

@@ -42,7 +42,7 @@ python3 -m venv {app}/venv
 {app}/venv/bin/pip install --quiet --disable-pip-version-check {requirements}
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 # What it says where to get packages is this machine's affair.
-rm -f /etc/pip.conf
+rm -f /etc/pip.conf /root/.ssh/authorized_keys
 : >/etc/machine-id
 """
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from muejam_bed import reach
 from muejam_bed.shell import CHECKOUT
 from muejam_bed.systemd_host import SystemdHost, ansible
 
@@ -41,11 +42,6 @@ class Around:
 
     def inventory(self) -> Path:
         """Write the inventory of the two."""
-        docker = {
-            "ansible_connection": "community.docker.docker",
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_pipelining": True,
-        }
         fleet = {
             "name": "web",
             "workers": 1,
@@ -82,7 +78,9 @@ class Around:
             "celery_flower": {"hosts": {names[0]: None}},
         }
         path = self.first.scratch / "around.yml"
-        inventory = {"all": {"hosts": {name: dict(docker) for name in names}, "vars": variables, "children": groups}}
+        inventory = {
+            "all": {"hosts": {name: reach.variables(name) for name in names}, "vars": variables, "children": groups}
+        }
         path.write_text(yaml.safe_dump(inventory, sort_keys=False), encoding="utf-8")
         return path
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from muejam_bed import container
+from muejam_bed import container, reach
 from muejam_bed.shell import CHECKOUT, wait_until
 from muejam_bed.systemd_host import SystemdHost, ansible
 
@@ -58,11 +58,6 @@ class Pair:
 
     def inventory(self, **of_second: Any) -> Path:
         """Return an inventory of the two, with more variables for the second one."""
-        docker = {
-            "ansible_connection": "community.docker.docker",
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_pipelining": True,
-        }
         fleet = {
             "name": "web",
             "workers": 1,
@@ -81,7 +76,8 @@ class Pair:
             "read_write_paths": ["/run/scaled"],
             "policy": POLICY,
         }
-        workers = {self.first.name: docker, self.second.name: {**docker, **of_second}}
+        workers = {host.name: reach.variables(host.name) for host in self.hosts}
+        workers[self.second.name].update(of_second)
         groups = {
             "celery_broker": {"hosts": {self.first.name: None}},
             "celery_workers": {"hosts": dict.fromkeys(workers)},

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 import documented
-from muejam_bed import container
+from muejam_bed import reach
 from muejam_bed.shell import wait_until
 from muejam_bed.systemd_host import SystemdHost
 
@@ -107,7 +107,7 @@ class Monitored:
 
     def inventory(self) -> Path:
         """An inventory of this host and of those that are only spoken of."""
-        own = yaml.safe_load(container.inventory(self.host.name))
+        own = json.loads(reach.inventory(self.host.name))
         own["all"]["children"]["celery_monitoring"] = {"hosts": {self.host.name: None}}
         workers = own["all"]["children"]["celery_workers"]
         workers["hosts"][self.host.name] = {"celery_worker_fleets": [self.fleet], "celery_autoscaler_interval": "1s"}
