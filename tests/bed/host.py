@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", help="bring a host up and print an inventory for it")
     up.add_argument("name")
     up.add_argument("--release", choices=RELEASES, default="bookworm")
+    up.add_argument("--prepared", action="store_true", help="with what the roles would install")
     up.add_argument("--fresh", action="store_true", help="replace a host of this name")
 
     for verb, help_text in (
@@ -58,7 +59,8 @@ def main() -> int:
         elif given.verb == "prepared":
             print(ensure_prepared(given.release))
         elif given.verb == "up":
-            container.up(given.name, given.release, fresh=given.fresh)
+            image = ensure_prepared(given.release) if given.prepared else None
+            container.up(given.name, given.release, fresh=given.fresh, image=image)
             print(reach.inventory(given.name), end="")
         elif given.verb == "inventory":
             print(reach.inventory(given.name), end="")

@@ -22,7 +22,7 @@ from .shell import CHECKOUT, checkout_key, one_at_a_time, say
 
 APP_REQUIREMENTS = ("celery[redis]==5.7.0",)
 # Where the applications of the tests have theirs.
-APP_VENVS = ("/opt/celery-demo/venv", "/opt/scaled/venv")
+APP_VENVS = ("/opt/celery-demo/venv", "/opt/scaled/venv", "/opt/probe/venv")
 BROKER_SERVICES = ("redis-server", "rabbitmq-server", "epmd.socket", "epmd.service")
 
 _SETUP = """
