@@ -4,7 +4,7 @@
 """How Ansible reaches a host: by ssh, as it reaches those of users, over a connection that stays between its runs.
 
 By way of the engine each task costs several of its clients and a process that is put into the container, which is more
-of a core than most tasks need themselves. The scenarios of molecule and the demo still go that way.
+of a core than most tasks need themselves. The demo still goes that way.
 """
 
 from __future__ import annotations
