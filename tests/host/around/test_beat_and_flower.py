@@ -111,13 +111,15 @@ def test_one_that_stands_still_is_started_anew(around: Around):
 def test_without_a_broker_it_goes_on_trying_and_says_so(around: Around):
     pid = shown(around.second, BEAT, "MainPID")
     around.first.run("systemctl", "stop", "redis-server")
-    # Longer than its watchdog takes.
-    wait_until(lambda: "could not be sent" in shown(around.second, BEAT, "StatusText"), 30)
-    around.second.run("systemctl", "restart", "--no-block", BEAT)
-    wait_until(lambda: "waiting for the broker" in shown(around.second, BEAT, "StatusText"), 30)
-    assert shown(around.second, BEAT, "ActiveState") == "activating"
-    assert shown(around.second, BEAT, "MainPID") != pid
-    around.first.run("systemctl", "start", "redis-server")
+    try:
+        # Longer than its watchdog takes.
+        wait_until(lambda: "could not be sent" in shown(around.second, BEAT, "StatusText"), 30)
+        around.second.run("systemctl", "restart", "--no-block", BEAT)
+        wait_until(lambda: "waiting for the broker" in shown(around.second, BEAT, "StatusText"), 30)
+        assert shown(around.second, BEAT, "ActiveState") == "activating"
+        assert shown(around.second, BEAT, "MainPID") != pid
+    finally:
+        around.first.run("systemctl", "start", "redis-server")
     around.begin_anew()
     wait_until(lambda: len(around.ticks()) >= 2, 60)
     assert shown(around.second, BEAT, "ActiveState") == "active"
