@@ -12,8 +12,8 @@ from typing import Any
 from ansible_collections.muejam.celery.plugins.plugin_utils import broker_role, templated
 
 _NO_COLLECTION = (
-    "celery_broker_type is rabbitmq, whose virtual host and user are made with the collection community.rabbitmq, "
-    "which is not there: run ansible-galaxy collection install 'community.rabbitmq:>=1.3.0'."
+    "celery_broker_type: rabbitmq needs the collection community.rabbitmq, which is not installed: "
+    "run ansible-galaxy collection install 'community.rabbitmq:>=1.3.0'"
 )
 
 

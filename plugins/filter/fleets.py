@@ -42,9 +42,9 @@ def resolve_fleets(fleets: object, defaults: object = None, platform: str = PLAT
     if undefined or more:
         raise AnsibleFilterError("; ".join([*undefined, *more]))
     if not isinstance(fleets, list) or not all(isinstance(fleet, Mapping) for fleet in fleets):
-        raise AnsibleFilterError("resolve_fleets needs a list of dictionaries; see what fleet_problems says")
+        raise AnsibleFilterError(f"{_FLEETS} must be a list of dictionaries; the playbook deploy says where it is not")
     if not isinstance(defaults, Mapping) and defaults is not None:
-        raise AnsibleFilterError("resolve_fleets needs a dictionary of defaults; see what fleet_problems says")
+        raise AnsibleFilterError(f"{_DEFAULTS} must be a dictionary, is {checks.shown(defaults)}")
     return spec.resolve(fleets, defaults, platform)
 
 

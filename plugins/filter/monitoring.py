@@ -34,8 +34,8 @@ from ansible_collections.muejam.celery.plugins.plugin_utils.manifest_text import
 
 _PREFIX = "celery_monitoring_"
 _NO_COLLECTION = (
-    "celery_monitoring_grafana_url: Grafana is asked with the collection community.grafana, which is not there: run "
-    "ansible-galaxy collection install community.grafana"
+    "celery_monitoring_grafana_url: needs the collection community.grafana, which is not installed: "
+    "run ansible-galaxy collection install community.grafana"
 )
 
 
@@ -190,8 +190,8 @@ def _unreadable(host: str, here: str, error: AnsibleError) -> str:
     names = re.findall(r"'(\w+)' is undefined", str(error))
     reason = f"{', '.join(dict.fromkeys(names))} is undefined" if names else "a template in it has no value"
     return (
-        f"{host}: what it says of its autoscaler cannot be read on {here}: {reason}. See what the playbook "
-        f"muejam.celery.deploy says of {host}."
+        f"{host}: its variables for the autoscaler cannot be read on {here}: {reason}. Correct them; the playbook "
+        "muejam.celery.deploy names each one that is wrong."
     )
 
 

@@ -63,7 +63,8 @@ def main(
         return 1
     except Exception as error:
         # Not a traceback: the unit's journal is read by people, and a library may show the URL in it.
-        _say(str(OperationError(f"{options.action} worker {options.node}", repr(error), "This is a fault of ours.")))
+        report = "This is a bug of the collection muejam.celery: please report it."
+        _say(str(OperationError(f"{options.action} worker {options.node}", repr(error), report)))
         return 1
     return 0
 

@@ -477,7 +477,7 @@ def cycle_of_all(asked: OneCycle, params: dict[str, Any], warn: Warn) -> tuple[Q
     placement = place(outcome.cycle, readings, capacities)
     result = decided(outcome)
     if outcome.cycle.left_over > 0:
-        text = f"{outcome.cycle.left_over} workers are wanted that no host has room for by capacities."
+        text = f"No host has room, by capacities, for so many of the wanted workers: {outcome.cycle.left_over}."
         result["warnings"].append(text)
     again = outcome.started_again
     return queues, {

@@ -205,7 +205,7 @@ def main() -> None:
         refused = error.details.get("refused")
         module.fail_json(msg=" ".join([given["refusal"], *refused]) if refused else str(error))
     except OSError as error:
-        module.fail_json(msg=f"Files could not be written: {error}. See what is at that path.")
+        module.fail_json(msg=f"Files could not be written: {error}. Check that path, and that its disk has space.")
     # What was asked for holds the texts of all files.
     module.exit_json(changed=bool(written.paths), paths=written.paths, diff=written.diff)
 

@@ -234,7 +234,7 @@ def main() -> None:
     except OperationError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"The host could not be looked at: {error}. See what is at that path.")
+        module.fail_json(msg=f"The host could not be looked at: {error}. Check what is at that path.")
     module.exit_json(changed=False, **found)
 
 

@@ -120,7 +120,8 @@ def main() -> None:
     except OperationError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"The configuration of the autoscaler could not be written: {error}. Make room for it.")
+        said = f"The configuration of the autoscaler could not be written: {error}. Check that the disk has space."
+        module.fail_json(msg=said)
     module.exit_json(changed=bool(gone or ended), fleets=gone, schedules=ended)
 
 

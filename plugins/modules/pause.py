@@ -235,7 +235,7 @@ def main() -> None:
         diff={
             "before_header": "pause before",
             "after_header": "pause after",
-            "before": "what makes no sense\n" if unusable else shown(before, zone),
+            "before": "a pause that cannot be read\n" if unusable else shown(before, zone),
             "after": shown(after, zone),
         },
         **told,

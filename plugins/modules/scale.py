@@ -247,9 +247,9 @@ def undone_by_the_daemon(params: Mapping[str, Any], done: bool, daemon: Callable
     fleet = params["fleet"]
     if fleet in (known_sized(found, warnings.append) or ()):
         warnings.append(
-            f"The daemon celery-autoscaler sizes fleet {fleet} {found.where} and goes on by its policy from this "
-            "number at its next look. For a number that holds, pause the fleet at it with the module or the playbook "
-            "pause, or change the limits of the fleet's policy."
+            f"The daemon celery-autoscaler sizes fleet {fleet} {found.where}, and changes this number at its next look "
+            "if the policy says so. To keep the number, pause the fleet at it with the module or the playbook pause, "
+            "or change the limits of the fleet's policy."
         )
     return warnings
 

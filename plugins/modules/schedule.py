@@ -336,7 +336,7 @@ def in_a_cluster(module: AnsibleModule, policy: Policy | None) -> dict[str, Any]
     if in_cluster.daemon_sizes(api, fleet):
         kept = in_cluster.remove(api, fleet, check)
         module.warn(
-            f"The autoscaler {DAEMON} sizes fleet {fleet} in this namespace, and keeps the windows of the fleet's "
+            f"The daemon {DAEMON} sizes fleet {fleet} in this namespace, and keeps the windows of the fleet's "
             "policy; no CronJob is made beside it. For a schedule without it deploy with "
             "celery_worker_autoscaling: schedule."
         )
@@ -394,7 +394,8 @@ def main() -> None:
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
     except OSError as error:
-        module.fail_json(msg=f"Files of the schedule could not be written: {error}. See what is in their place.")
+        said = f"Files of the schedule could not be written: {error}. Check that path, and that its disk has space."
+        module.fail_json(msg=said)
     module.exit_json(**result)
 
 

@@ -32,7 +32,7 @@ def _of_form(pattern: str, advice: str) -> Callable[[str], str | None]:
     form = re.compile(pattern, re.IGNORECASE)
 
     def check(value: str) -> str | None:
-        return None if form.fullmatch(value) else f"{value!r} is of another form: {advice}"
+        return None if form.fullmatch(value) else f"{value!r} has the wrong form: {advice}"
 
     return check
 

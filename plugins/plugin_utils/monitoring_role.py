@@ -35,7 +35,7 @@ def _form(pattern: str, advice: str) -> Callable[[str], str | None]:
     form = re.compile(pattern)
 
     def check(value: str) -> str | None:
-        return None if form.fullmatch(value) else f"{value!r} is of another form: {advice}"
+        return None if form.fullmatch(value) else f"{value!r} has the wrong form: {advice}"
 
     return check
 
@@ -76,8 +76,8 @@ _RECEIVER: Mapping[str, Key] = {
     "mail": Key(
         MAPPING,
         keys={
-            "to": Key(TEXT, required="whom to write to", check=checks.line),
-            "from": Key(TEXT, required="whose mail it is", check=checks.line),
+            "to": Key(TEXT, required="the address to write to", check=checks.line),
+            "from": Key(TEXT, required="the address of the sender", check=checks.line),
             "smarthost": Key(
                 TEXT,
                 required="the mail server, as mail.example.com:587",

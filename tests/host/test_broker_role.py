@@ -103,7 +103,7 @@ def test_a_user_of_its_own_is_no_administrator(redis_host: SystemdHost):
         ({"celery_broker_type": "kafka"}, ["must be one of: redis, valkey, rabbitmq, got: kafka"]),
         (
             {"celery_broker_maxmemory": "2x", "celery_broker_databases": 1},
-            ["celery_broker_databases: 1 is too small, use 2", "celery_broker_maxmemory: '2x' is of another form"],
+            ["celery_broker_databases: 1 is too small, use 2", "celery_broker_maxmemory: '2x' has the wrong form"],
         ),
     ],
 )

@@ -59,7 +59,7 @@ def test_the_command_for_people(hostile: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "no fault found" in done.stdout
+    assert "no problem found" in done.stdout
     assert not (hostile / "taken").exists()
 
 

@@ -60,7 +60,7 @@ def test_all_that_hosts_get_can_be_imported(top: Path) -> None:
 def test_a_host_checks_and_replays(top: Path, tmp_path: Path) -> None:
     policy = tmp_path / "policy.json"
     policy.write_text("{}", encoding="utf-8")
-    assert "no fault found" in command(top, "check", "--policy", policy).stdout
+    assert "no problem found" in command(top, "check", "--policy", policy).stdout
     line = json.dumps({"at": 0, "workers": 4, "metrics": {"queue_depth": 0, "wait_time": 60}})
     done = command(top, "replay", "--policy", policy, "--observations", "-", stdin=line)
     assert json.loads(done.stdout)["to"] == 6
@@ -71,7 +71,8 @@ def test_a_host_says_where_a_simulation_can_be_had(top: Path, arguments: list[st
     done = command(top, "simulate", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "Could not simulate: hosts do not have it. Run bin/celery-autoscaler of the collection on the controller.\n"
+        "Could not simulate: simulations run on the controller only. "
+        "Run bin/celery-autoscaler of the collection on the controller.\n"
     )
     assert "simulate" not in command(top, "-h").stdout
 

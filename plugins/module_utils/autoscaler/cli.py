@@ -54,24 +54,24 @@ def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
     """
     commands = argparse.ArgumentParser(prog="celery-autoscaler", description="Decide how many Celery workers run.")
     verbs = commands.add_subparsers(dest="verb", required=True, metavar="VERB")
-    check = verbs.add_parser("check", help="say whether a policy is sound, or everything that is wrong with it")
+    check = verbs.add_parser("check", help="check a policy: list every problem of it, and advice")
     check.set_defaults(act=_check)
-    again = verbs.add_parser("replay", help="decide again what was observed: JSON lines in, JSON lines out")
+    again = verbs.add_parser("replay", help="decide again on recorded observations: JSON lines in, JSON lines out")
     again.set_defaults(act=_replay)
     week = verbs.add_parser(
         "schedule",
-        help="print which floor and ceiling hold when in the days to come",
-        description="Print which floor and ceiling hold when in the days to come, on the clock of the policy's zone: "
-        "of a policy, or of all fleets of the service, with what it sees them paused at.",
+        help="print the floor and ceiling of the days to come",
+        description="Print the floor and ceiling of the days to come, on the clock of the policy's zone. Without "
+        "--policy, those of all fleets of the running service, with their pauses.",
     )
     whose = week.add_mutually_exclusive_group()
     whose.add_argument("--policy", metavar="FILE", help="the policy, YAML or JSON")
-    whose.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="that of the service (%(default)s)")
-    week.add_argument("--fleet", metavar="NAME", help="of the fleets of the service only this one")
+    whose.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="the service's (%(default)s)")
+    week.add_argument("--fleet", metavar="NAME", help="only this fleet of the service")
     week.add_argument("--pause", type=_pause, metavar="JSON", help='with --policy: {"workers": 3, "until": DATE}')
-    week.add_argument("--from", dest="since", metavar="DATE", help="such as 2026-12-01 or 2026-12-01T08:00Z (today)")
-    week.add_argument("--days", type=_days, default=7, metavar="N", help="days of the calendar, 1 to 366 (%(default)s)")
-    week.add_argument("--plot", metavar="FILE.html", help="draw it, on the controller: a page, and a picture (.png)")
+    week.add_argument("--from", dest="since", metavar="DATE", help="2026-12-01 or 2026-12-01T08:00Z (today)")
+    week.add_argument("--days", type=_days, default=7, metavar="N", help="how many days, 1 to 366 (%(default)s)")
+    week.add_argument("--plot", metavar="FILE.html", help="draw a page and a picture (.png); on the controller only")
     week.set_defaults(act=_schedule, draw=draw)
     for verb in (check, again):
         verb.add_argument("--policy", required=True, metavar="FILE", help="the policy, YAML or JSON")
@@ -82,8 +82,8 @@ def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
     run.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="YAML or JSON (%(default)s)")
     run.set_defaults(act=_run)
     status = verbs.add_parser("status", help="show what the running service last saw and decided")
-    status.add_argument("--json", action="store_true", help="for programs")
-    status.add_argument("--file", default=Configuration.status, help="what the service writes (%(default)s)")
+    status.add_argument("--json", action="store_true", help="print JSON, for programs")
+    status.add_argument("--file", default=Configuration.status, help="status file of the service (%(default)s)")
     status.set_defaults(act=_status)
     return commands
 
@@ -98,7 +98,7 @@ def _add_simulate_of_hosts(add_parser: Callable[..., argparse.ArgumentParser]) -
 def _not_drawn_on_a_host(_path: str, _title: str, _shown: Sequence[tuple[str, Agenda]]) -> Iterable[str]:
     raise OperationError(
         "draw the schedule",
-        "hosts have nothing that draws",
+        "plots are drawn on the controller only",
         "Run bin/celery-autoscaler of the collection on the controller, or leave out --plot.",
     )
 
@@ -138,7 +138,7 @@ def main(
 
 def _check(options: argparse.Namespace) -> Iterator[str]:
     policy = load_policy(options.policy)
-    yield f"{options.policy}: no fault found"
+    yield f"{options.policy}: no problem found"
     yield from (f"{options.policy}: advice: {advice}" for advice in advise(policy, time.time()))
 
 
@@ -212,8 +212,8 @@ def _replay(options: argparse.Namespace) -> Iterator[str]:
     passed = Passed()
     yield from replay(load_policy(options.policy), _lines(options.observations), options.fleet, passed)
     if passed.over:
-        count = "1 line is" if passed.over == 1 else f"{passed.over} lines are"
-        _complain(f"{count} no observation and passed over.")
+        what = "line is no observation and was" if passed.over == 1 else "lines are no observations and were"
+        _complain(f"{passed.over} {what} passed over.")
     if not passed.decided:
         whose = f" of fleet {options.fleet}" if options.fleet else ""
         _complain(f"No observation{whose} was found in {options.observations}: nothing was decided.")
@@ -234,7 +234,9 @@ def _status(options: argparse.Namespace) -> Iterator[str]:
 
 def _simulate_on_a_host(options: argparse.Namespace) -> Iterable[str]:
     raise OperationError(
-        "simulate", "hosts do not have it", "Run bin/celery-autoscaler of the collection on the controller."
+        "simulate",
+        "simulations run on the controller only",
+        "Run bin/celery-autoscaler of the collection on the controller.",
     )
 
 
@@ -260,7 +262,7 @@ def _tell(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             raise
-        raise OperationError("write the answer", error, "Make room where standard output goes.") from error
+        raise OperationError("write the answer", error, "Check that standard output has space.") from error
 
 
 def _complain(line: str) -> None:

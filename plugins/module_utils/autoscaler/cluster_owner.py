@@ -122,7 +122,7 @@ def _faults(asked: _Asked, owner: str) -> Iterator[str]:
         policy = parse_policy(fleet["policy"])
         if CPU in metrics_kept(policy, dict.fromkeys(_requested(fleet), 0)) and CPU not in _requested(fleet):
             yield (
-                "an HPA keeps cpu at per cents of what the pods request, and not every container of them requests any: "
+                "an HPA measures cpu in per cent of what pods request, and a container of this fleet requests none: "
                 "give requests.cpu or cpu_quota, or use celery_worker_autoscaling: policy"
             )
     if owner != KEDA:

@@ -33,9 +33,10 @@ def who_sizes(fleet: str, params: Mapping[str, Any], warn: Callable[[str], None]
         return SCHEDULED
     raise OperationError(
         f"pause fleet {fleet}",
-        f"nobody sizes it: there is no daemon celery-autoscaler that acts on it by a policy {daemon.where}, and no "
-        "state of scheduled runs of the module autoscale was found",
-        "Nothing was changed. Use the module or the playbook scale: the number stays as it is set. Where the fleet "
-        "follows a schedule, which sets it again at its next edge, give that a window that comes once. Where scheduled "
-        "runs of autoscale size it from another host, say so by scheduled: true.",
+        f"nothing autoscales it: no daemon celery-autoscaler scales it by a policy {daemon.where}, and scheduled runs "
+        "of the module autoscale left no state here",
+        "Nothing was changed. Set its number with the module or the playbook scale: that number stays. If the fleet "
+        "follows a schedule, give the schedule a window that comes once, as it sets the number again when its next "
+        "window begins or ends. If scheduled runs of autoscale scale the fleet from another host, give "
+        "scheduled: true.",
     )

@@ -162,7 +162,7 @@ def answer(line: bytes, load: Callable[[], Configuration], platform: RollingPlat
         return {"ok": False, "error": str(error), **done}
     except Exception as error:
         sys.stderr.write(traceback.format_exc())
-        why = f"the scaler failed ({type(error).__name__}); its journal has the details"
+        why = f"the scaler failed ({type(error).__name__}); see journalctl -u 'celery-autoscaler-scale@*'"
         return {"ok": False, "unsure": True, "error": why}
 
 

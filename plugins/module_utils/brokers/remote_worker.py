@@ -34,7 +34,7 @@ POLL_SECONDS = 0.3
 
 REPEAT_OPTIONS = (
     "If the app sets global_keyprefix, sep, priority_steps or another option for its transport, repeat it in "
-    "broker_transport_options of the fleet: of a command nothing else tells it"
+    "broker_transport_options of the fleet: nobody can ask the app of a fleet that has a command"
 )
 """What to try when a worker is not heard that may well be there."""
 
@@ -78,7 +78,7 @@ def wait_until_consuming(
             raise WorkerEnded(
                 f"see worker {node} consuming",
                 "its process has ended before it consumed",
-                "Look at what it said last, in its log.",
+                "See the end of the worker's log.",
             )
 
     def watch(control: RemoteControl) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def drain(
                     raise OperationError(
                         f"drain worker {node}",
                         "nothing is heard of it at the broker, and nothing says that its process has ended",
-                        f"{NOT_HEARD}. {REPEAT_OPTIONS}. Its signal stops it all the same.",
+                        f"{NOT_HEARD}. {REPEAT_OPTIONS}. systemd stops it by its signal all the same.",
                     )
                 idle = 0
                 _pause(control, unheard_until)
@@ -162,7 +162,7 @@ def drain(
                 raise OperationError(
                     f"drain worker {node}",
                     _why_not_drained(last, timeout),
-                    "Give it longer, or find out what its tasks wait for.",
+                    "Raise drain_timeout of the fleet, or find out what its tasks wait for.",
                     active=last and last.active,
                     reserved=last and last.reserved,
                 )

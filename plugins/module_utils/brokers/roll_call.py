@@ -31,8 +31,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.brokers.workers impo
 )
 
 NOBODY = (
-    "No worker hears a call at this broker. Those are not seen whose app sets worker_enable_remote_control to false, "
-    "or another control_exchange, or transport options that are not repeated in transport_options"
+    "No worker hears a call at this broker. A worker is not seen when its app sets worker_enable_remote_control to "
+    "false, or another control_exchange, or transport options that are not repeated in transport_options"
 )
 
 CLOSING_SECONDS = 1.0

@@ -47,7 +47,7 @@ def _each_up(rules: StepRules) -> Iterator[tuple[str, str]]:
         path = f"scale_up.any[{place}]"
         yield from _never(path, condition, "never grows the fleet")
         if _looks_for_calm(condition):
-            yield path, f"grows the fleet while {condition.metric} is low; above was meant?"
+            yield path, f"grows the fleet while {condition.metric} is low; did you mean above?"
         if condition.hold > _LONG_UP:
             yield f"{path}.for", f"{format_duration(condition.hold)} is long for a load that waits for workers"
 
@@ -61,7 +61,7 @@ def _each_down(rules: StepRules) -> Iterator[tuple[str, str]]:
         if not joint.none and joint.meet(values_of(condition)).none and not values_of(condition).none:
             yield path, f"contradicts the other conditions on {condition.metric}: the fleet never shrinks"
         elif condition.comparison is Comparison.ABOVE and _is_load(condition):
-            yield path, f"shrinks the fleet while {condition.metric} is high; below was meant?"
+            yield path, f"shrinks the fleet while {condition.metric} is high; did you mean below?"
         if condition.hold > _LONG_DOWN:
             yield (f"{path}.for", f"{format_duration(condition.hold)} without a break will hardly ever happen")
     if all(condition.hold == 0 for condition in conditions):
@@ -79,7 +79,7 @@ def _never(path: str, condition: Condition, so: str) -> Iterator[tuple[str, str]
         yield (
             path,
             f"holds only while {condition.metric} is exactly {condition.threshold:g}, which hardly ever lasts; "
-            "above or below was meant?",
+            "did you mean above or below?",
         )
     elif metric.growth_of and condition.hold == 0:
         yield path, "counts from one look to the next, so it depends on their interval: give it a for"

@@ -43,7 +43,7 @@ def window_advice(policy: Policy, at: float) -> Iterator[tuple[str, str]]:
             yield from _on_weekly(policy, place, window, path)
         elif window.until <= at:
             over = written(window.until, zone_of(policy.schedule.timezone))
-            yield f"{path}.until", f"{window.name} is over since {over}: take it out, or give it other dates"
+            yield f"{path}.until", f"{window.name} has been over since {over}: take it out, or give it other dates"
         else:
             yield from _on_one_off(policy, place, window, path)
 

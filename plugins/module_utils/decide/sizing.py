@@ -184,7 +184,7 @@ def size(
         f"{outcome}"
     )
     if sized > wanted:
-        reason += f"; {wanted} would do, when they have done for {SHRINK_HOLD * ahead:.3g}s"
+        reason += f"; {wanted} will do once they have been enough for {SHRINK_HOLD * ahead:.3g}s"
     if fewer and seen.blocked:
         reason += f"; none is taken away while the broker takes no tasks: {seen.blocked}"
     if unsure:

@@ -180,7 +180,9 @@ def _tried(path: str, act: Any) -> None:
     try:
         act()
     except OSError as error:
-        raise OperationError(f"write {path}", error, "See what is in its place, and make room for it.") from None
+        raise OperationError(
+            f"write {path}", error, "Check that nothing else is in its place, and that its disk has space."
+        ) from None
 
 
 def _refused(files: Sequence[File], check: bool) -> Iterator[str]:

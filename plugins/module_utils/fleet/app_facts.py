@@ -127,16 +127,17 @@ def notices(fleet: Mapping[str, Any], answer: Mapping[str, Any], known: Mapping[
             "low_first for an app that was written for that, else high_first. This is said once"
         )
     found += [
-        f"{key}: the fleet says {value!r}, and the app itself nothing, which kombu takes as {lists[name]!r}: "
-        "what sends tasks with the app's own settings puts them where these workers do not look, and where no depth "
-        "shows them. Set it in the app, or wherever its senders are told"
+        f"{key}: the fleet says {value!r}, and the app itself nothing, so kombu takes {lists[name]!r}. Programs that "
+        "send tasks with the app's own settings put them into lists that these workers do not read and that no queue "
+        "depth counts. Set it in the app, or in the programs that send"
         for key, name, value in _differences(fleet, own)
         if fleet["notify"] and name in lists and name not in own
     ]
     if answer["other_broker"]:
         found.append(
-            f"broker_url: the workers use the fleet's, and the app itself names another, {answer['other_broker']}: "
-            "what sends tasks with the app's own settings sends them there"
+            f"broker_url: the workers use the fleet's, and the app itself names another, {answer['other_broker']}. "
+            "Programs that send tasks with the app's own settings send them there. Give both the same, unless that is "
+            "what you want"
         )
     if not answer["remote_control"] and fleet["notify"]:
         found.append(

@@ -158,9 +158,9 @@ def _visibility(fleet: spec.Fleet, usual: float, longest: float, whole: bool) ->
         fits = max((many for many in range(100) if (1 + many) * longest < visible), default=0)
         fewer = f", or prefetch_multiplier {fits}" if fits else ""
         yield (
-            f"visibility_timeout: {visible} s is not above {needed} s, in which a process runs its task and those "
-            f"fetched ahead for it ({_ahead(fleet, longest)}), so Redis would deliver a task again that is still "
-            f"here: use more than {needed}{fewer}"
+            f"visibility_timeout: {visible} s is not above {needed} s. A process may need that long for its task and "
+            f"those fetched ahead for it ({_ahead(fleet, longest)}), and Redis would deliver a task again that is "
+            f"still here: use more than {needed}{fewer}"
         )
 
 
@@ -174,9 +174,9 @@ def _drain_of_fetched(fleet: spec.Fleet, longest: float) -> Iterator[str]:
         )
     elif fleet["drain_timeout"] < needed:
         yield (
-            f"drain_timeout: {fleet['drain_timeout']} s is under {needed} s, in which a process runs its task and "
-            f"those fetched ahead for it ({_ahead(fleet, longest)}), and without notify: true none of them goes back "
-            f"to the broker, so a stop could kill a task: use {needed} or more, or notify: true"
+            f"drain_timeout: {fleet['drain_timeout']} s is under {needed} s. A process may need that long for its "
+            f"task and those fetched ahead for it ({_ahead(fleet, longest)}). Without notify: true none of them goes "
+            f"back to the broker, so a stop could kill a task: use {needed} or more, or notify: true"
         )
 
 
@@ -244,7 +244,10 @@ def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
     if fleet["name"] and fleet["command"] and not any(map(tells_apart, fleet["command"])):
         wanted = placeholders.node(fleet["name"], fleet["platform"], "%h")
         if not any(placeholders.uses_number(str(value)) for value in fleet["environment"].values()):
-            yield f"command: nothing in it tells the workers apart, name the node {wanted} in it"
+            yield (
+                f"command: nothing in it tells the workers apart: add --hostname={wanted}, or what the command has for "
+                "that"
+            )
 
 
 def _policy(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:

@@ -85,4 +85,4 @@ def consuming(host: FleetReading) -> list[WorkerReading]:
 
 
 def _share(used: float, allowed: float) -> tuple[float | None, str]:
-    return (100.0 * used / allowed, "") if allowed > 0 else (None, "nothing is allowed")
+    return (100.0 * used / allowed, "") if allowed > 0 else (None, "the limits of the workers add up to 0")

@@ -73,7 +73,7 @@ class RemotePlatform:
             lists = {key: answer.get(key, []) for key in ("draining", "warnings")}
             return ScaleResult(changed=bool(done["started"] or done["stopped"]), **done, **lists)
         except KeyError as missing:
-            why = f"the scaler's answer makes no sense, it has no {missing}"
+            why = f"the scaler's answer cannot be understood, it has no {missing}"
             raise OperationError(tried, why, "Deploy the autoscaler again.", unsure=True) from missing
 
     def restart(self, fleet: str, worker: str, *, lock_wait: float = LOCK_WAIT) -> None:
@@ -101,8 +101,8 @@ class RemotePlatform:
             refusal: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {"unsure": True}
             raise OperationError(
                 tried,
-                refusal.get("error") or "the scaler's answer makes no sense",
-                "It is tried again when the policy says so.",
+                refusal.get("error") or "the scaler's answer cannot be understood",
+                "The autoscaler tries again when the policy says so.",
                 busy=refusal.get("busy") is True,
                 **{key: refusal.get(key) for key in ("unsure", "started", "stopped")},
             )

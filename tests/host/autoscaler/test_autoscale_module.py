@@ -124,7 +124,7 @@ def test_capacities_are_kept(pair: Pair) -> None:
     pair.hold(*names)
     capacities = json.dumps({"autoscale_capacities": {pair.first.name: 2, pair.second.name: 3}})
     grew = pair.autoscale("-e", capacities)
-    assert "1 workers are wanted that no host has room for" in grew.output
+    assert "no host has room, by autoscale_capacities, for so many of the wanted workers: 1" in grew.output
     grown(pair, (2, 3))
 
 

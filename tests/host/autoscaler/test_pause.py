@@ -132,7 +132,7 @@ def test_it_is_held_outside_of_its_limits_and_ends_by_itself(paused: Scaled) -> 
         ({"workers": "-1"}, "Pass the fleet and how many workers each host is held at"),
         ({}, "Pass the fleet and how many workers each host is held at"),
         ({"workers": 1, "fleet": "nosuch"}, "There are: bulk, web"),
-        ({"workers": 1, "fleet": "bulk"}, "nobody sizes it"),
+        ({"workers": 1, "fleet": "bulk"}, "nothing autoscales it"),
     ],
 )
 def test_what_makes_no_sense_is_refused(paused: Scaled, inputs: dict[str, Any], says: str) -> None:

@@ -66,7 +66,7 @@ def test_it_scrapes_what_the_inventory_has(watched: Monitored) -> None:
     printed = watched.monitor()
     assert "has to be let in at TCP port 9541 of 127.0.0.9" in printed
     # Nothing answers there.
-    assert "Prometheus does not reach these yet" in printed
+    assert "Prometheus does not reach these autoscalers yet" in printed
     assert watched.targets() == {watched.host.name: "up", "app9": "down", "app7": "down"}
     urls = {one["scrapeUrl"] for one in watched.asked("targets", state="active")["activeTargets"]}
     own = "http://127.0.0.1:9541/metrics"

@@ -113,7 +113,7 @@ def test_enabled_worker_that_keeps_failing_stays_wanted(fleet_of: Callable[[int]
     drop_in(fleet, 2, "ExecStart=", "ExecStart=/bin/false")
     result = fleet.scale(2, check=False)
     assert result["not_started"] == [unit(2)]
-    assert "Enabled before and left so" in result["msg"]
+    assert "These were enabled before and stay enabled" in result["msg"]
     assert fleet.enabled() == [1, 2]
     # It goes before any worker that runs.
     assert fleet.scale(1)["stopped"] == [unit(2)]

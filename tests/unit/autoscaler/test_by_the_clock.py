@@ -194,7 +194,7 @@ def a_daemon(kept: Path, *sized: str) -> HostDaemon:
 
 def test_the_command_remembers_what_it_did(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host = Host(1, 2, at="01T08:00")
-    for said in ("2 -> 5, started web-3, web-4, web-5", "5 stay"):
+    for said in ("2 -> 5, started web-3, web-4, web-5", "left at 5"):
         assert command.main(["web"], lambda: host.platform, a_daemon(kept), host.manager.clock) == 0
         assert f"fleet web: window peak holds, 5 to 20 workers: {said}\n" == capsys.readouterr().out
     applied = load_applied(places.applied_path("web"))

@@ -45,7 +45,7 @@ def test_advice_is_no_fault(autoscaler: Autoscaler, policy: Path) -> None:
     policy.write_text("limits: {cooldown_down: 0}\n", encoding="utf-8")
     done = autoscaler("check", "--policy", policy)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "no fault found" in done.stdout
+    assert "no problem found" in done.stdout
     assert "advice: limits.cooldown_down: 0s lets every look" in done.stdout
 
 
@@ -141,7 +141,7 @@ def test_a_journal_is_replayed_as_it_is(policy: Path) -> None:
     done = program("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="\n".join(journal))
     answers = [json.loads(answer) for answer in done.stdout.splitlines()]
     assert [(a["at"], a["action"], a["from"], a["to"]) for a in answers] == [(0, "up", 4, 6), (5, "hold", 6, 6)]
-    assert (done.returncode, done.stderr) == (0, "8 lines are no observation and passed over.\n")
+    assert (done.returncode, done.stderr) == (0, "8 lines are no observations and were passed over.\n")
 
 
 @pytest.mark.parametrize("from_stdin", [True, False])
@@ -157,7 +157,7 @@ def test_a_byte_that_is_no_utf_8_ends_no_replay(policy: Path, tmp_path: Path, fr
             timeout=60,
             env={"PYTHONIOENCODING": "utf-8:strict"},
         )
-    assert (done.returncode, done.stderr) == (0, b"1 line is no observation and passed over.\n")
+    assert (done.returncode, done.stderr) == (0, b"1 line is no observation and was passed over.\n")
     assert json.loads(done.stdout)["from"] == 4
 
 
@@ -165,7 +165,7 @@ def test_a_recording_without_an_observation_is_said_to_be_one(policy: Path) -> N
     done = program("replay", "--policy", policy, "--observations", "-", "--fleet", "web", stdin="-- No entries --\n")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines() == [
-        "1 line is no observation and passed over.",
+        "1 line is no observation and was passed over.",
         "No observation of fleet web was found in -: nothing was decided.",
     ]
 

@@ -222,7 +222,7 @@ def test_what_kubernetes_has_meets_its_schema(version: str, autoscaling: str) ->
         (
             "hpa",
             {"pod_options": {"spec": {"containers": [{"name": "proxy", "image": "proxy:1"}]}}},
-            "not every container",
+            "a container of this fleet requests none",
         ),
     ],
 )

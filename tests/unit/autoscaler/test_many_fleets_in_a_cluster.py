@@ -102,6 +102,6 @@ def test_a_packed_state_that_makes_no_sense_is_set_aside(broken: str) -> None:
 
 def test_one_that_has_no_room_when_it_is_packed_is_told() -> None:
     cluster = FakeCluster()
-    with pytest.raises(OperationError, match="Have fewer fleets in a namespace"):
+    with pytest.raises(OperationError, match="Spread the fleets over several namespaces"):
         store(cluster).save(memories(60, 5000))
     assert STATE not in cluster.objects

@@ -66,4 +66,4 @@ def test_a_service_that_nobody_has_does_not_run() -> None:
 def test_the_refusal_says_what_to_do() -> None:
     said = str(second_owner("web", "on app1, app2"))
     assert "app1, app2" in said
-    assert "mode advise" in said
+    assert "celery_autoscaler_mode: advise" in said

@@ -72,7 +72,7 @@ def test_pods_are_told_apart_by_their_heartbeats() -> None:
     ask = ask_heartbeats(lambda fleet: heard.get(fleet, {}))
     said = ask(pod(f"celery-worker-web-1-{letter}") for letter in "abc")
     told = {name[-1]: each.tasks if isinstance(each, Status) else str(each) for name, each in said.items()}
-    assert told == {"a": 2, "b": 0, "c": "no heartbeat of it was heard of late"}
+    assert told == {"a": 2, "b": 0, "c": "no heartbeat of it was heard recently"}
 
 
 def pod(name: str) -> Pod:

@@ -240,9 +240,9 @@ def test_a_fleet_that_comes_back_for_the_first_task_is_not_said_to_wait(conditio
         (
             up(is_("cpu", "below", 99, "1m")) | down(is_("memory", "below", 9, "5m")),
             "scale_up.any[0]",
-            "above was meant",
+            "did you mean above",
         ),
-        (down(is_("cpu", "above", 20, "5m")), "scale_down.all[0]", "below was meant"),
+        (down(is_("cpu", "above", 20, "5m")), "scale_down.all[0]", "did you mean below"),
     ],
 )
 def test_it_is_said_where_it_belongs(raw: dict[str, Any], path: str, words: str) -> None:

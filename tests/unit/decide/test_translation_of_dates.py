@@ -223,7 +223,7 @@ def test_entries_of_a_window_that_is_over_are_gone() -> None:
     assert entries(policy(PEAK, CAMPAIGN), at_utc("2026-12-24T17:00")) == plain
     (weekly, once) = entries_fidelity(policy(PEAK, CAMPAIGN), at_utc("2026-12-24T17:00"))["cron"]
     assert weekly["kept"] == "exact"
-    assert (once["kept"], "is over since 2026-12-24T18:00:00+01:00" in once["how"]) == ("exact", True)
+    assert (once["kept"], "has been over since 2026-12-24T18:00:00+01:00" in once["how"]) == ("exact", True)
 
 
 def test_the_edge_that_is_past_is_gone_while_the_window_runs() -> None:
@@ -351,7 +351,7 @@ def test_keda_raises_the_floor_once() -> None:
         ({"until": "2027-12-24"}, NOW, "dropped", "more than a year away"),
         ({"until": "2027-11-24"}, at_utc("2027-01-01T00:00"), "approximated", "take it out after 2027-11-24"),
         ({"until": "2027-12-24"}, at_utc("2027-01-01T00:00"), "dropped", "more than a year away"),
-        ({}, at_utc("2027-01-01T00:00"), "exact", "is over"),
+        ({}, at_utc("2027-01-01T00:00"), "exact", "has been over"),
         ({"max_workers": 12}, NOW, "approximated", "the ceiling of 12 is dropped"),
     ],
 )

@@ -25,7 +25,7 @@ from ansible_collections.muejam.celery.plugins.plugin_utils import broker_role
             "such as [127.0.0.1], is an empty list",
         ),
         ({"bind": [""]}, "must be a list of addresses"),
-        ({"user": "a b"}, "celery_broker_user: 'a b' is of another form: use letters"),
+        ({"user": "a b"}, "celery_broker_user: 'a b' has the wrong form: use letters"),
         ({"type": "rabbitmq", "user": "guest"}, "choose another name"),
         ({"type": "rabbitmq", "vhost": ""}, "celery_broker_vhost: is empty"),
         ({"consumer_timeout": 5}, "celery_broker_consumer_timeout: 5 is too small, use 60 or more"),

@@ -61,7 +61,7 @@ def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
             ".command",
             "web@%H",
         ),
-        ({"app": None, "notify": True, "command": ["airflow", "celery"]}, ".command", "name the node web@%h in it"),
+        ({"app": None, "notify": True, "command": ["airflow", "celery"]}, ".command", "add --hostname=web@%h"),
         ({"pod_options": {"nodeSelector": {}}}, ".pod_options.nodeSelector", "use metadata or spec"),
         ({"pod_options": {"spec": []}}, ".pod_options.spec", "must be a dictionary"),
         ({"pod_options": {"spec": {"terminationGracePeriodSeconds": 5}}}, ".pod_options.spec.term", "drain_timeout"),

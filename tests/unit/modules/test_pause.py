@@ -96,8 +96,8 @@ def test_a_fleet_that_nobody_sizes_needs_none(
     monkeypatch.setattr(pausing, "known_sized", lambda _daemon, _warn: frozenset())
     monkeypatch.setattr(pausing, "default_path", lambda fleet: str(tmp_path / f"{fleet}.json"))
     said = run(workers=1)["msg"]
-    assert "nobody sizes it" in said
-    assert "Use the module or the playbook scale" in said
+    assert "nothing autoscales it" in said
+    assert "with the module or the playbook scale" in said
     assert platform.pauses == {}
     assert run(workers=1, scheduled=True)["sized_by"] == "scheduled runs"
     (tmp_path / "web.json").touch()
@@ -126,7 +126,7 @@ def test_what_makes_no_sense_is_written_anew(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setattr(options, "open_platform", lambda *_place: damaged)
     result = run(workers=1)
     assert (result["changed"], result["before"], damaged.pauses) == (True, None, {"web": Pause(1)})
-    assert result["diff"]["before"] == "what makes no sense\n"
+    assert result["diff"]["before"] == "a pause that cannot be read\n"
 
 
 def test_a_pause_that_is_over_is_none_to_keep(run: Run, platform: FakePlatform) -> None:

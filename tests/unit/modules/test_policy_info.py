@@ -196,7 +196,7 @@ def test_the_playbook_tells_what_a_person_wants_to_know(inventory: Path) -> None
 def test_the_playbook_fails_after_it_told_every_fault(inventory: Path) -> None:
     succeeded, output = play(inventory, "-vv")
     assert not succeeded
-    assert "fault: limits.min_workers: a floor of 21 is above the ceiling of 20" in output
+    assert "problem: limits.min_workers: a floor of 21 is above the ceiling of 20" in output
     assert "web on one, two" in output
 
 

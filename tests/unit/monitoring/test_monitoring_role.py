@@ -78,10 +78,10 @@ def test_the_examples_of_the_readme_are_good() -> None:
 @pytest.mark.parametrize(
     ("variables", "says"),
     [
-        ({"retention": "30 days"}, "celery_monitoring_retention: '30 days' is of another form"),
+        ({"retention": "30 days"}, "celery_monitoring_retention: '30 days' has the wrong form"),
         ({"retention_size": "10G"}, "such as 512MB or 10GB"),
         ({"prometheus_port": 0}, "celery_monitoring_prometheus_port: 0 is out of range"),
-        ({"targets": ["app9"]}, "celery_monitoring_targets[0]: 'app9' is of another form"),
+        ({"targets": ["app9"]}, "celery_monitoring_targets[0]: 'app9' has the wrong form"),
         ({"target_scheme": "ftp"}, "use one of http, https"),
         ({"scrape_username": "prometheus"}, "belongs together with"),
         ({"storage_path": "metrics"}, "is not absolute"),
@@ -92,7 +92,7 @@ def test_the_examples_of_the_readme_are_good() -> None:
         ({"receivers": [{"name": "a"}]}, "tells nobody"),
         ({"receivers": [{**RECEIVER, "severities": ["bad"]}]}, "use critical or warning"),
         ({"receivers": [RECEIVER, RECEIVER]}, "celery_monitoring_receivers[1].name: 'team' is there twice"),
-        ({"receivers": [{"name": "a", "mail": {"to": "a"}}]}, "receivers[0].mail.from: missing, give whose mail it is"),
+        ({"receivers": [{"name": "a", "mail": {"to": "a"}}]}, "[0].mail.from: missing, give the address of the sender"),
         ({"receivers": [{"name": "a", "mial": {}, "webhook": RECEIVER["webhook"]}]}, "did you mean mail?"),
         ({"grafana_url": "https://grafana.example.com"}, "give celery_monitoring_grafana_token or the"),
         ({"grafana_repository": {"suites": "stable"}}, "celery_monitoring_grafana_repository.uris: missing"),

@@ -165,7 +165,7 @@ def test_a_worker_that_was_wanted_before_and_does_not_come_up_stays_wanted() -> 
     platform = FakePlatform(1, broken={2})
     platform.manager.add(2, phase=Phase.DOWN, result="exit-code")
     error = failed(platform, 2)
-    assert "Enabled before and left so" in str(error)
+    assert "These were enabled before and stay enabled" in str(error)
     assert enabled(platform) == [1, 2]
 
 

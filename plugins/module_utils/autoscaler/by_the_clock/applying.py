@@ -115,7 +115,7 @@ def apply(
     raise OperationError(
         f"bring fleet {fleet} to its schedule",
         f"somebody else changed its number of workers {TRIES} times meanwhile",
-        "See who scales it besides the schedule.",
+        "Find out what else scales the fleet, and have one of the two stop.",
     )
 
 

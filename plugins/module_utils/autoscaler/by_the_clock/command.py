@@ -59,7 +59,7 @@ def told(fleet: str, outcome: Outcome) -> str:
     window = f"window {holds.window}" if holds.window else "no window"
     bounds = f"{holds.min_workers} to {holds.max_workers} workers"
     if result is None:
-        return f"fleet {fleet}: {window} holds, {bounds}: {outcome.after} stay"
+        return f"fleet {fleet}: {window} holds, {bounds}: left at {outcome.after}"
     done = [f"started {', '.join(result.started)}"] if result.started else []
     done += [f"told to drain {', '.join(result.stopped)}"] if result.stopped else []
     return f"fleet {fleet}: {window} holds, {bounds}: {outcome.before} -> {outcome.after}, {'; '.join(done)}"
@@ -75,7 +75,7 @@ def main(
     parser = argparse.ArgumentParser(prog="by_the_clock", description=str(__doc__))
     parser.add_argument("fleet")
     parser.add_argument(
-        "--retry-for", type=float, default=0.0, metavar="SECONDS", help="try again, where nobody else does"
+        "--retry-for", type=float, default=0.0, metavar="SECONDS", help="after a failure try again for so many seconds"
     )
     options = parser.parse_args(arguments)
     deadline = clock.monotonic() + options.retry_for

@@ -98,4 +98,6 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_whole(path, text, 0o644)
     except OSError as error:
-        raise OperationError(f"write {path}", error, "See what is in its place, and make room for it.") from None
+        raise OperationError(
+            f"write {path}", error, "Check that nothing else is in its place, and that its disk has space."
+        ) from None

@@ -56,5 +56,7 @@ def save_applied(path: Path, applied: Applied) -> None:
         write_whole(path, json.dumps(to_json(applied)) + "\n", 0o644)
     except OSError as error:
         raise OperationError(
-            f"note in {path} what was set", error, "Make room for it. Until then the next run sets the floor anew."
+            f"note in {path} what was set",
+            error,
+            "Check that its disk has space. Until then each run sets the fleet to its floor anew.",
         ) from None

@@ -73,6 +73,7 @@ def second_owner(fleet: str, where: str) -> OperationError:
     return OperationError(
         f"autoscale fleet {fleet}",
         f"the daemon celery-autoscaler sizes it {where}, and two would undo each other's work",
-        "Nothing was changed. Leave it to the daemon, or have it let go, by the module let_go, by its mode advise, or "
-        "without a policy for the fleet. With apply: false this module only says what it would do.",
+        "Nothing was changed. Leave the fleet to the daemon. Or take it from the daemon: by the module let_go, by "
+        "celery_autoscaler_mode: advise, or by a deployment without a policy for the fleet. With apply: false this "
+        "module only says what it would do.",
     )

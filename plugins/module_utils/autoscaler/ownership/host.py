@@ -70,7 +70,7 @@ class HostDaemon:
         except (AttributeError, KeyError, TypeError):
             raise OperationError(
                 f"use the configuration {self.configuration}",
-                "it is none of the autoscaler",
+                "it is not a configuration of the autoscaler",
                 "Deploy the autoscaler again.",
             ) from None
 

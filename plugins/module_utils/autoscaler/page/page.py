@@ -151,7 +151,7 @@ def _notices(shown: Shown, now: float) -> Iterator[Markup]:
     elif status["mode"] != ACT:
         yield _notice("It only looks, and decides nothing.")
     if status.get("reload_failed"):
-        yield _notice("The last configuration given was refused; the one before is in force.", "bad")
+        yield _notice("The last configuration was refused; the one before is in force. The log says why.", "bad")
     if not status["fleets"]:
         yield _notice("No fleet is configured.")
 

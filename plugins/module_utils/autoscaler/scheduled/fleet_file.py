@@ -91,7 +91,7 @@ class FleetFile:
             return Recalled(
                 cautious(at),
                 {"restarted": True, "state_lost": True},
-                (f"What was kept of fleet {self.fleet} is lost, so every cooldown begins: {error}{aside}",),
+                (f"The state of fleet {self.fleet} is lost. {error}{aside}",),
             )
         changes: dict[str, Any] = {"withdrawn": True} if kept.withdrawn else {}
         last = at if kept.state.at is None else kept.state.at

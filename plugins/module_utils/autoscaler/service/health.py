@@ -23,8 +23,8 @@ def questions(daemon: Daemon) -> Mapping[str, Question]:
 def _alive(daemon: Daemon) -> str:
     silent = daemon.monotonic() - daemon.alive_at
     allowed = watchdog_seconds(daemon.configuration.interval)
-    return "" if silent < allowed else f"its loop has not come round for {silent:.0f} s"
+    return "" if silent < allowed else f"the autoscaler hangs: its loop has not gone on for {silent:.0f} s"
 
 
 def _ready(daemon: Daemon) -> str:
-    return "" if daemon.looked else "it has not looked at its fleets yet"
+    return "" if daemon.looked else "the autoscaler has not looked at its fleets yet"

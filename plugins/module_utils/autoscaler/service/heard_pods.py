@@ -12,7 +12,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import Pod
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.worker_status import Status, StatusUnknown
 
-UNHEARD = StatusUnknown("no heartbeat of it was heard of late")
+UNHEARD = StatusUnknown("no heartbeat of it was heard recently")
 
 
 def ask_heartbeats(heartbeats: Callable[[str], Heartbeats]) -> Ask:

@@ -69,14 +69,18 @@ def _serve_metrics(daemon: Daemon, streams: Streams) -> None:
     tried = f"serve metrics at {at.address}:{at.port}"
     if not metrics_server.AVAILABLE:
         raise OperationError(
-            tried, "the Python library prometheus-client is missing", "Install it, or set metrics to false."
+            tried,
+            "the Python library prometheus-client is missing",
+            "Install it, or set metrics to false in the configuration.",
         )
     try:
         collectors = metrics.FleetMetrics(daemon), TaskMetrics(daemon, streams)
         documents = {"/": PageOfDaemon(daemon).document}
         port = metrics_server.serve(at.address, at.port, collectors, health.questions(daemon), documents)
     except OSError as error:
-        raise OperationError(tried, error, "Free the address, or choose another in metrics.") from error
+        raise OperationError(
+            tried, error, "Free the port, or choose another one (celery_autoscaler_metrics_port)."
+        ) from error
     daemon.log.event("metrics_served", address=at.address, port=port)
 
 

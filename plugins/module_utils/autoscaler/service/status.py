@@ -50,7 +50,7 @@ def _lines(status: Mapping[str, Any], now: float) -> Iterator[str]:
         leader = status["follows"] or "another one, it is not known which"
         yield _clipped(f"It only looks: {leader} leads and acts.", LONGEST_NOTE)
     if status.get("reload_failed"):
-        yield "The last configuration given was refused; the one before is in force."
+        yield "The last configuration was refused; the one before is in force. The log says why."
     fleets = [fleet for fleet in status["fleets"] if "metrics" in fleet]
     yield ""
     yield from _aligned([[title for title, _cell in _COLUMNS], *([cell(f) for _t, cell in _COLUMNS] for f in fleets)])
@@ -85,7 +85,7 @@ def what_is_unknown(fleet: Mapping[str, Any]) -> Iterator[str]:
         yield f"{metric} is only a bound: {bounds['why']}"
     for metric, source in fleet.get("sources", {}).items():
         if source != BY_BROKER:
-            yield f"{metric} is of what {source} counted: what others take from the queue is not seen"
+            yield f"{metric} is counted by {source} alone: what others take from the queue is not seen"
 
 
 def _bounds(edge: Mapping[str, Any]) -> str:

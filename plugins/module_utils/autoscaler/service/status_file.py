@@ -35,9 +35,9 @@ def read_status(path: str) -> dict[str, Any]:
     try:
         status = json.loads(read_plain_file(path, MOST_BYTES))
     except FileNotFoundError as error:
-        raise unusable(f"there is no {path}: it does not run") from error
+        raise unusable(f"there is no {path}: the autoscaler does not run") from error
     except RecursionError as error:
-        raise unusable(f"{path}: it is nested without end") from error
+        raise unusable(f"{path}: it is nested too deeply") from error
     except (OSError, ValueError, NotAPlainFile) as error:
         raise unusable(f"{path}: {error}") from error
     if not isinstance(status, dict) or status.get("version") != VERSION:

@@ -94,7 +94,8 @@ def read_configuration(raw: object, origin: str) -> Configuration:
 
     :raises OperationError: with every fault at once.
     """
-    faults = list(_faults(raw)) if isinstance(raw, Mapping) else [f"it: must be a dictionary, is {checks.shown(raw)}"]
+    no_dictionary = f"the document: must be a dictionary, is {checks.shown(raw)}"
+    faults = list(_faults(raw)) if isinstance(raw, Mapping) else [no_dictionary]
     if faults:
         raise OperationError(
             f"use the configuration {origin}",

@@ -79,7 +79,7 @@ class ConfigMapStore:
             raise StateUnusable(
                 f"use the state in {self._named}",
                 error,
-                "Set it aside; without it every cooldown begins anew, and waits are unknown for a while.",
+                "Without it every cooldown begins anew, and waits are unknown for a while.",
             ) from error
 
     def set_aside(self) -> str:
@@ -124,7 +124,7 @@ class ConfigMapStore:
             raise OperationError(
                 f"save the state in {self._named}",
                 f"it takes {len(packed)} bytes even when it is packed, and a ConfigMap has room for {_AT_MOST}",
-                "Have fewer fleets in a namespace, each namespace with an autoscaler of its own.",
+                "Spread the fleets over several namespaces, each with an autoscaler of its own.",
             )
         if len(packed) + sum(len(value.encode()) for value in others.values()) > _AT_MOST:
             others = {}

@@ -76,9 +76,9 @@ def from_text(text: str) -> dict[str, Remembered]:
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON, or only the beginning of it: {error}") from error
     except RecursionError:
-        raise ValueError("it is nested without end") from None
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise ValueError("it is of something else")
+        raise ValueError("it is not a state of the autoscaler")
     if raw.get("version") != VERSION:
         raise ValueError(f"it has version {raw.get('version')!r}, and only {VERSION} is understood")
     fleets = raw.get("fleets")

@@ -41,7 +41,7 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Remembered]:
         raise StateUnusable(
             f"use the state file {os.fspath(path)}",
             error,
-            "Set it aside; without it every cooldown begins anew, and waits are unknown for a while.",
+            "Without it every cooldown begins anew, and waits are unknown for a while.",
         ) from error
 
 

@@ -68,15 +68,15 @@ def call_everybody(
     if nameless:
         counts = ", ".join(f"{queue} {count}" for queue, count in sorted(unseen.items()))
         warnings.append(
-            f"These queues have more consumers than there are workers that answered, each by so many: {counts}. "
-            "A worker that does not answer is among them, or a consumer that is no Celery worker. "
-            "RabbitMQ does not tell the names; ask for the workers you expect by name."
+            f"These queues have more consumers than workers answered, by so many: {counts}. A worker does not answer, "
+            "or a consumer is no Celery worker. RabbitMQ does not tell the names; name the workers that you expect in "
+            "the option workers."
         )
     elif not workers and not known_silent and not asked.nobody:
         nameless = 1
         warnings.append(
             "At least one worker is connected to the broker and none answers. "
-            "RabbitMQ does not tell their names; ask for the workers you expect by name."
+            "RabbitMQ does not tell their names; name the workers that you expect in the option workers."
         )
     return Found((*silent, *workers), nameless, tuple(warnings))
 

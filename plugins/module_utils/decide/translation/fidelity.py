@@ -224,7 +224,7 @@ def _over(policy: Policy, path: str, window: OneOffWindow, at: float) -> Fidelit
     if window.until > at:
         return None
     since = written(window.until, zone_of(policy.schedule.timezone))
-    return Fidelity(path, EXACT, f"{window.name} is over since {since}: there is nothing to keep")
+    return Fidelity(path, EXACT, f"{window.name} has been over since {since}: there is nothing to keep")
 
 
 def _without_years(policy: Policy, path: str, window: OneOffWindow, at: float, how: str) -> Fidelity:
@@ -234,7 +234,7 @@ def _without_years(policy: Policy, path: str, window: OneOffWindow, at: float, h
         return over
     time = of_window(window, yearly(policy, at))
     if time.dropped:
-        return Fidelity(path, DROPPED, f"{time.dropped}. The engine and timers of systemd keep it")
+        return Fidelity(path, DROPPED, f"{time.dropped}. The autoscaler and timers of systemd keep it")
     return Fidelity(path, APPROXIMATED, f"{how}{time.noted and f'; {time.noted}'}")
 
 

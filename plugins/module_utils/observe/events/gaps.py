@@ -12,7 +12,7 @@ class Gaps:
     """What was heard from when to when. Instants are seconds of a clock that cannot be set."""
 
     def __init__(self) -> None:
-        self.problem = "not joined yet"
+        self.problem = "the events of the broker are not heard yet"
         self.count = 0
         self.last: float | None = None
         self._ended = 0.0

@@ -100,5 +100,5 @@ def _judge_ends(state: FleetState, victims: Mapping[str, Unit], manager: Manager
 
 def _busy(tasks: int | None, reason: str | None) -> str:
     if tasks is None:
-        return f"busy to an unknown degree: {reason}"
+        return f"what it does is not known: {reason}"
     return f"{tasks} task{'' if tasks == 1 else 's'} in hand"

@@ -50,7 +50,8 @@ class Pauses:
             raise PauseUnusable(
                 f"read whether fleet {fleet} is paused from {path}",
                 error,
-                "Pause it anew with the playbook muejam.celery.pause, or remove the file. Until then nobody sizes it.",
+                "Pause it anew with the playbook muejam.celery.pause, or remove the file. Until then the autoscaler "
+                "leaves the fleet as it is.",
             ) from error
 
     def write(self, fleet: str, pause: Pause | None) -> None:
@@ -71,8 +72,10 @@ class Pauses:
             others = who_else_writes(self._directory)
             if others:
                 raise OperationError(
-                    tried, f"others than root may write to {others}", "Nothing was changed. Make it root's alone."
+                    tried, f"others than root may write to {others}", "Nothing was changed. Let only root write there."
                 )
             write_whole(path, to_text(pause) + "\n", 0o644)
         except OSError as error:
-            raise OperationError(tried, error, "Nothing was changed. Run the task as root, with room there.") from error
+            raise OperationError(
+                tried, error, "Nothing was changed. Run the task as root, and check that the disk has space."
+            ) from error

@@ -156,7 +156,7 @@ class _Scaling:
             next_step = "No worker was told to stop. Put that right and scale again."
             self._require(self.manager.disable(not_wanted), "disable", next_step)
         if names:
-            next_step = "The workers it was for are not enabled any more but may run. Put that right and scale again."
+            next_step = "The workers that were to stop are disabled, and may still run. Put that right and scale again."
             self._require(self.manager.stop_no_wait(names), "stop", next_step)
             self.stopped = names
             down = [unit.name for unit in self.state.units if unit.name in names and unit.phase is Phase.DOWN]
@@ -203,7 +203,7 @@ class _Scaling:
             outcome.append(f"Stopped again and not enabled: {', '.join(undo)}.")
         outcome += [f"That failed in part: {answer.problem}." for answer in undone if not answer.ok]
         if left:
-            outcome.append(f"Enabled before and left so, they may be tried again: {', '.join(left)}.")
+            outcome.append(f"These were enabled before and stay enabled, and may be started again: {', '.join(left)}.")
         outcome.append(f"See {self.manager.log_command(failed[0])}, put that right and scale again.")
         raise OperationError(self.tried, why, "\n".join([" ".join(outcome), *reports]), not_started=failed)
 

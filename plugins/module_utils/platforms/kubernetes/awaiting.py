@@ -104,7 +104,7 @@ def _failed(fleets: Fleets, state: FleetState, text: str) -> OperationError:
         reports.append(failure_report(fleets.api, fleets.namespace, held_up[0]))
     return OperationError(
         tried,
-        "\n".join([text, *(reports or ["nothing went on"])]),
+        "\n".join([text, *(reports or ["no pod made progress"])]),
         "Workers that ran before go on as they were. Correct what is named above, and deploy again.",
     )
 

@@ -107,11 +107,11 @@ class Draining:
     def _by(self, name: str) -> str:
         pod = self._seen[name]
         if pod.ended_by == "OOMKilled":
-            return " for want of memory"
-        return f" at the end of its {self._before[name].grace:g} s" if pod.exit_code != KILLED else ""
+            return " because it ran out of memory"
+        return f" at the end of its grace period of {self._before[name].grace:g} s" if pod.exit_code != KILLED else ""
 
 
 def _busy(said: object) -> str:
     if isinstance(said, Status):
         return f"{said.tasks} task{'' if said.tasks == 1 else 's'} in hand"
-    return f"busy to an unknown degree: {said or 'it was not asked'}"
+    return f"what it does is not known: {said or 'it was not asked'}"

@@ -188,14 +188,14 @@ def _require_apis(api: Api, found: Found, things: Iterable[Thing]) -> None:
         if kind in found.unread:
             raise found.unread[kind]
         if kind in found.missing:
-            who = (
-                "KEDA is not installed in this cluster" if "keda.sh" in kind.version else "this cluster has no such API"
-            )
+            keda = "keda.sh" in kind.version
+            who = "KEDA is not installed in this cluster" if keda else "this cluster has no such API"
+            step = "Install KEDA (https://keda.sh/docs/latest/deploy)" if keda else "Update the cluster"
             raise OperationError(
                 f"make a {kind.kind} in namespace {api.namespace} of {api.server}",
                 f"{who}: it does not serve {kind.version}",
-                "Nothing was changed. Install it (https://keda.sh/docs/latest/deploy), or use "
-                "celery_worker_autoscaling: policy, which needs nothing of the cluster.",
+                f"Nothing was changed. {step}, or use celery_worker_autoscaling: policy, which needs nothing of the "
+                "cluster.",
             )
     needy = [thing for thing in things if _needs_metrics(thing)]
     if not needy:
@@ -207,7 +207,7 @@ def _require_apis(api: Api, found: Found, things: Iterable[Thing]) -> None:
             raise
         raise OperationError(
             f"have the {needy[0].title} scale by cpu and memory in namespace {api.namespace} of {api.server}",
-            "nobody in this cluster tells what pods use: it does not serve metrics.k8s.io",
+            "this cluster does not measure what pods use: it does not serve metrics.k8s.io",
             "Nothing was changed. Install metrics-server, or take cpu and memory out of the policy for KEDA, or use "
             "celery_worker_autoscaling: policy.",
         ) from None
@@ -307,7 +307,7 @@ def _await_keda(api: Api, things: Sequence[Thing], ready_within: float, clock: C
             if condition.get("status") == "True" or (condition.get("status") != "False" and _has_hpa(api, value)):
                 break
             if clock.monotonic() >= until:
-                said = condition.get("message") or "nobody says anything of it"
+                said = condition.get("message") or "KEDA says nothing of it"
                 raise OperationError(
                     f"have KEDA scale fleet {thing.fleet} by the {thing.title} in namespace {api.namespace} of "
                     f"{api.server}",

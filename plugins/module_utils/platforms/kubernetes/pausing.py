@@ -34,7 +34,7 @@ def pause_of(state: FleetState, place: str) -> Pause | None:
             f"read whether fleet {state.fleet} in {place} is paused from the annotation {PAUSE}",
             error,
             f"Pause it anew with the playbook muejam.celery.pause, or remove the annotation of the Deployment "
-            f"{object_name(state.fleet)}. Until then nobody sizes it.",
+            f"{object_name(state.fleet)}. Until then the autoscaler leaves the fleet as it is.",
         ) from error
 
 

@@ -100,7 +100,8 @@ def _unknown(pod: Pod, used: Usage, usages: Usages) -> Iterator[str]:
         yield f"what it uses is not known: {usages.why}"
     lacking = [name for name, allowed in (("CPU", pod.cores), ("memory", pod.memory)) if allowed is None]
     if lacking:
-        yield f"its container has no request and no limit of {' and '.join(lacking)}, over which the use is told"
+        of = " and ".join(lacking)
+        yield f"its container has no request and no limit of {of}, so its use in per cent is not known"
 
 
 def _own_account(said: Status | StatusUnknown | None) -> WorkerReading:

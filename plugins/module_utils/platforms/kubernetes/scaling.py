@@ -273,7 +273,7 @@ class _Scaling:
             outcome.append(self._undo(back_to, undo, now))
         left = [pod.name for pod in failed if pod not in undo]
         if left:
-            outcome.append(f"There before and left so, the cluster tries them again: {', '.join(left)}.")
+            outcome.append(f"These were there before, and the cluster tries them again: {', '.join(left)}.")
         see = log_command(fleets.namespace, failed[0]) if failed else self._describe()
         outcome.append(f"See {see}, put that right and scale again.")
         not_started = [pod.name for pod in failed]

@@ -128,7 +128,7 @@ def test_without_a_request_what_is_allowed_is_unknown(cluster: FakeCluster) -> N
     cluster.pods[pod].resources = {"limits": {"memory": "1Gi"}}
     worker = only_worker(cluster)
     assert (worker.cores, worker.memory_allowed) == (None, 1024.0 * MIB)
-    assert worker.why == "its container has no request and no limit of CPU, over which the use is told"
+    assert worker.why == "its container has no request and no limit of CPU, so its use in per cent is not known"
 
 
 @pytest.mark.parametrize(

@@ -245,14 +245,14 @@ def test_workers_that_crashed_before_are_told_and_left(cluster: FakeCluster) -> 
     crashed = cluster.of("web")[0]
     cluster.pods[crashed].waits = {"reason": "CrashLoopBackOff", "message": "back-off"}
     error = failure(cluster, 2)
-    assert f"There before and left so, the cluster tries them again: {crashed}" in str(error)
+    assert f"These were there before, and the cluster tries them again: {crashed}" in str(error)
     assert (error.details["changed"], cluster.deployments["web"].replicas) == (False, 2)
 
 
 def test_who_is_killed_at_the_end_of_the_grace_period_is_told(cluster: FakeCluster) -> None:
     cluster.drain_seconds = dict.fromkeys(cluster.of("web"), 1000.0)
     error = failure(cluster, 0)
-    assert "was killed at the end of its 60 s" in str(error)
+    assert "was killed at the end of its grace period of 60 s" in str(error)
     assert sorted(error.details["killed"]) == sorted(error.details["stopped"])
     assert (error.details["after"], error.details["draining"]) == (0, [])
 
