@@ -168,6 +168,9 @@ def _timed_out(result: Mapping[str, Any], in_cluster: bool) -> list[TimedOut] | 
     if in_cluster:
         return Unknown("the logs of pods are not read")
     printed, said = result.get("stdout", ""), result.get("stderr") or ""
+    # It looks first which units that match have ever written something.
+    if "No data available" in said:
+        return Unknown("the journal has nothing of its workers")
     # One that finds nothing ends with 1.
     if result.get("rc") not in (0, 1) or said:
         return Unknown(" ".join(str(said or result.get("msg") or "the journal was not asked").split()))

@@ -70,6 +70,8 @@ def test_nobody_can_tell() -> None:
     told = of(gathered(journal=failed("journalctl: unrecognized option '--grep=x'", 1)))
     assert told["verdict"] == "cannot tell"
     assert "unrecognized option" in told["says"]
+    nothing = of(gathered(journal=failed("Failed to add filter for units: No data available", 1)))
+    assert (nothing["verdict"], "nothing of its workers" in nothing["says"]) == ("cannot tell", True)
     assert of(gathered(journal={"rc": 1, "stdout": "", "stderr": ""}))["verdict"] == "no"
     assert of({**gathered(journal={}), "in_cluster": True})["verdict"] == "cannot tell"
 

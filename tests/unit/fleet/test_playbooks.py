@@ -211,8 +211,13 @@ def test_a_diagnosis_is_told() -> None:
         "  tasks timing out: no: none",
         "no fleet on b",
     ]
-    unread = templated("diagnose_unread.txt.j2", {"ansible_play_hosts": ["a"], "ansible_play_hosts_all": ["a", "b"]})
-    assert unread.strip() == "b was not reached"
+    results = [{"item": "web", "status": -1, "msg": "refused"}, {"item": "mail", "skipped": True}]
+    hosts = {
+        "a": {"diagnose_alerts": {"results": results}, "diagnose_memory": {"results": [{"item": "web", "status": 200}]}}
+    }
+    among = {"ansible_play_hosts": ["a"], "ansible_play_hosts_all": ["a", "b"], "hostvars": hosts}
+    unread = [line for line in templated("diagnose_unread.txt.j2", among).splitlines() if line]
+    assert unread == ["b was not reached", "web on a, alerts of Prometheus: refused"]
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: str(path.stem))
