@@ -311,8 +311,16 @@ WORKERS = Dashboard(
             Panel(
                 "Growth of memory in an hour",
                 BYTES,
-                {"{{worker}}": "deriv(celery_worker_memory_bytes{W}[1h]) * 3600"},
-                note="One that stays above 0 for hours is a leak.",
+                {
+                    # A process that starts takes its memory within seconds, which is no growth in an hour.
+                    "{{worker}}": (
+                        "deriv(celery_worker_memory_bytes{W}[1h]) * 3600"
+                        " and celery_worker_memory_bytes{W} offset 1h"
+                        " unless resets(celery_worker_cpu_seconds_total{W}[1h]) > 0"
+                        " unless resets(celery_worker_tasks_processed_total{W}[1h]) > 0"
+                    )
+                },
+                note="Of workers that have run for an hour. One that stays above 0 for hours is a leak.",
             ),
             Panel("Tasks running", COUNT, {"{{worker}}": "celery_worker_tasks_active{W}"}),
             Panel(

@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from io import TextIOWrapper
+from pathlib import Path
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.history import SPANS
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.keeping import FILE, saved
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.replay import Passed, replay
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import read_status
@@ -21,7 +24,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.
     Configuration,
     load_configuration,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CONFIGURATION_FILE
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import (
+    CONFIGURATION_FILE,
+    STATE_FILE,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.policy_file import load_policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.agenda import Agenda, agenda, in_rows
@@ -30,7 +36,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import moment_of, zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.guarded_files import NotAPlainFile
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
+
+HISTORY_FILE = str(Path(STATE_FILE).with_name(FILE))
 
 REFUSED = 1
 FAILED = 2
@@ -85,6 +94,14 @@ def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print JSON, for programs")
     status.add_argument("--file", default=Configuration.status, help="status file of the service (%(default)s)")
     status.set_defaults(act=_status)
+    past = verbs.add_parser(
+        "history",
+        help="print what the service keeps of the past, as JSON: decisions, numbers, the memory of each worker",
+        description="Print what the service keeps of the past for its page, as JSON. It is saved every five minutes.",
+    )
+    past.add_argument("--last", default="1h", choices=SPANS, help="the time whose numbers are printed (%(default)s)")
+    past.add_argument("--file", default=HISTORY_FILE, help="what the service writes (%(default)s)")
+    past.set_defaults(act=_history)
     return commands
 
 
@@ -230,6 +247,18 @@ def _run(options: argparse.Namespace) -> Iterable[str]:
 def _status(options: argparse.Namespace) -> Iterator[str]:
     status = read_status(options.file)
     yield json.dumps(status) if options.json else table(status)
+
+
+def _history(options: argparse.Namespace) -> Iterator[str]:
+    try:
+        history = saved(options.file)
+    except FileNotFoundError as error:
+        raise OperationError(
+            f"read {options.file}", "there is no such file", "It is there five minutes after the service has started."
+        ) from error
+    except (OSError, ValueError, NotAPlainFile) as error:
+        raise OperationError(f"read {options.file}", error, "The service begins it anew when it starts.") from error
+    yield json.dumps({"last": options.last, "fleets": history.as_seen(options.last)})
 
 
 def _simulate_on_a_host(options: argparse.Namespace) -> Iterable[str]:

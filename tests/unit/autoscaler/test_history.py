@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,12 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.hist
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.keeping import EVERY, FILE, HistoryKeeper
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.ring import POINTS, Ring, Value
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.worker_memory import EVERY as SAMPLED_EVERY
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.worker_memory import (
+    MOST_SAMPLES,
+    MOST_WORKERS,
+    WorkerMemory,
+)
 
 POLICY: dict[str, Any] = {
     "limits": {"min_workers": 1, "max_workers": 9, "cooldown_up": "0s", "cooldown_down": "0s"},
@@ -177,6 +185,76 @@ def test_it_survives_a_restart(tmp_path: Path) -> None:
     assert span.column(record.WAITING)[-30] == 35.0
     assert span.looked[-10:] == [False] * 9 + [True]
     assert again.events() == ["started", "scaled"]
+
+
+def test_the_memory_of_each_worker_is_sampled_and_survives(tmp_path: Path) -> None:
+    service = MadeUpService(tmp_path, [MadeUpFleet("web", workers=2, policy=None)])
+    service.look(121)
+    service.daemon.history.save()
+    again = History.of_text((tmp_path / FILE).read_text(encoding="utf-8"))
+    kept = again.as_seen("1h")["web"]["memory"]
+    assert kept == {
+        name: {"life": f"{name[4]}:1", "samples": [[MONDAY, 2e8], [MONDAY + 300, 2e8], [MONDAY + 600, 2e8]]}
+        for name in ("web-1@host", "web-2@host")
+    }
+    # While they cannot be read they are not gone.
+    service.made_up["web"].workers = None
+    service.look()
+    assert len(service.daemon.history.history.as_seen("1h")["web"]["memory"]) == 2
+    service.made_up["web"].workers = 1
+    service.look()
+    assert list(service.daemon.history.history.as_seen("1h")["web"]["memory"]) == ["web-1@host"]
+
+
+def test_another_process_of_a_worker_begins_anew_and_no_more_is_kept_than_there_is_room_for() -> None:
+    kept = WorkerMemory()
+    for number in range(100):
+        kept.record(number * SAMPLED_EVERY, {"web-1@host": {"life": "1", "bytes": 100.0 + number}})
+    samples = kept.workers["web-1@host"].samples
+    assert len(samples) == MOST_SAMPLES
+    assert samples[-1] == (99 * SAMPLED_EVERY, 199.0)
+    kept.shift(7.0)
+    assert kept.workers["web-1@host"].samples[-1] == (99 * SAMPLED_EVERY + 7, 199.0)
+    # A clock that was set back: what has not happened is gone.
+    kept.record(50 * SAMPLED_EVERY, {"web-1@host": {"life": "1", "bytes": 5.0}})
+    assert kept.workers["web-1@host"].samples[-2:] == ((49 * SAMPLED_EVERY + 7, 149.0), (50 * SAMPLED_EVERY, 5.0))
+    kept.record(51 * SAMPLED_EVERY, {"web-1@host": {"life": "2", "bytes": 6.0}})
+    assert kept.workers["web-1@host"].samples == ((51 * SAMPLED_EVERY, 6.0),)
+    kept.record(60 * SAMPLED_EVERY, {f"web-{number}@host": {"life": "1", "bytes": 1.0} for number in range(1000)})
+    assert len(kept.workers) == MOST_WORKERS
+
+
+def test_a_history_of_before_samples_were_taken_is_read(tmp_path: Path) -> None:
+    service = service_of(tmp_path)
+    service.look()
+    raw = json.loads(service.daemon.history.history.as_text())
+    del raw["fleets"]["web"]["memory"]
+    assert History.of_text(json.dumps(raw)).as_seen("1h")["web"]["memory"] == {}
+    raw["fleets"]["web"]["memory"] = {"web-1@host": {"life": "1", "samples": [[float("inf"), 1.0]]}}
+    with pytest.raises(ValueError, match="no number"):
+        History.of_text(json.dumps(raw))
+
+
+def test_the_command_prints_it(tmp_path: Path, autoscaler: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    path = tmp_path / FILE
+    missing = autoscaler("history", "--file", path)
+    assert (missing.returncode, "there is no such file" in missing.stderr) == (2, True)
+    service = service_of(tmp_path)
+    service.look(4)
+    service.daemon.history.save()
+    printed = json.loads(autoscaler("history", "--file", path, "--last", "15m").stdout)
+    web = printed["fleets"]["web"]
+    assert (printed["last"], web["at"], web["first_look"]) == ("15m", service.now - 5, MONDAY)
+    assert [each["action"] for each in web["decisions"]] == ["up"] * 4
+    assert web["points"]["columns"]["waiting"][-2:] == [35.0, 35.0]
+    assert web["points"]["columns"]["finished"][-1] == 0.0
+    assert web["points"]["columns"]["waiting"][0] is None
+    for damaged in ("{", ""):
+        path.write_text(damaged, encoding="utf-8")
+        assert autoscaler("history", "--file", path).returncode == 2
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert "it is a link" in autoscaler("history", "--file", path).stderr
 
 
 def test_it_is_saved_now_and_then(tmp_path: Path) -> None:

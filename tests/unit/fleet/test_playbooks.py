@@ -14,7 +14,9 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from gathered import gathered
 
+from ansible_collections.muejam.celery.plugins.filter import diagnose as diagnose_filters
 from ansible_collections.muejam.celery.plugins.filter import fleets as fleet_filters
 
 ROOT = Path(__file__).parents[3]
@@ -132,13 +134,90 @@ def status(workers: list[dict[str, Any]] | None, template: str = "status.txt.j2"
         **more,
     }
     hosts = {"ansible_play_hosts": ["a"], "ansible_play_hosts_all": ["a"], "hostvars": {"a": here}}
-    variables = {**here, **hosts, "status_described": here["celery_worker_fleets"]}
+    return templated(template, {**here, **hosts, "status_described": here["celery_worker_fleets"]})
+
+
+def templated(template: str, variables: dict[str, Any]) -> str:
+    """The text that a template of a playbook makes."""
     templar = Templar(DataLoader(), variables=variables)
     environment = templar.environment if hasattr(templar, "environment") else templar._engine.environment
-    for name, function in fleet_filters.FilterModule().filters().items():
-        environment.filters[f"muejam.celery.{name}"] = function
+    for filters in (fleet_filters, diagnose_filters):
+        for name, function in filters.FilterModule().filters().items():
+            environment.filters[f"muejam.celery.{name}"] = function
     shown = templar.template(trust_as_template((ROOT / "playbooks/templates" / template).read_text()))
     return shown if isinstance(shown, str) else json.dumps(shown)
+
+
+def diagnosis(**more: Any) -> dict[str, Any]:
+    """What the playbook diagnose leaves behind of the host `a` with the fleet `web`, of which tasks wait."""
+    found = gathered(5)
+    results = {
+        f"diagnose_{what}": {"results": [{"item": "web", **found[what]}]} for what in ("queues", "workers", "journal")
+    }
+    here = {
+        "diagnose_autoscaler": {"results": [{"item": what, **found[what]} for what in ("status", "history")]},
+        **{
+            f"diagnose_{what}": {"results": [{"item": "web", "skipped": True}]}
+            for what in ("alerts", "memory", "finished")
+        },
+        **results,
+        "fleets_here": ["web"],
+        "fleets_read": {"fleets": {"web": found["reading"]}},
+        **more,
+    }
+    described = {"diagnose_described": [{"name": "web", "policy": {"limits": {"max_workers": 2}}}], "in_cluster": False}
+    variables = {**here, **described, "inventory_hostname": "a", "hostvars": {"a": here}}
+    return json.loads(templated("diagnose_result.json.j2", variables))
+
+
+def test_the_diagnosis_of_what_was_gathered() -> None:
+    found = diagnosis()["web"]
+    assert list(found) == ["not_scaling_up", "scaling_too_aggressively", "tasks_timing_out", "memory_leak"]
+    assert {each["verdict"] for each in found.values()} == {"no"}
+    keys = {"title", "verdict", "says", "evidence", "next_step", "runbook"}
+    assert all(each.keys() == keys for each in found.values())
+    assert all((ROOT / each["runbook"]).is_file() for each in found.values())
+
+
+def test_the_diagnosis_where_next_to_nothing_was_answered() -> None:
+    skipped = {"results": [{"item": "web", "skipped": True}]}
+    silent = {
+        "results": [
+            {"item": what, "rc": 2, "msg": "[Errno 2] No such file or directory"} for what in ("status", "history")
+        ]
+    }
+    found = diagnosis(
+        diagnose_queues=skipped, diagnose_workers=skipped, diagnose_journal=skipped, diagnose_autoscaler=silent
+    )
+    assert {each["verdict"] for each in found["web"].values()} == {"cannot tell"}
+    assert diagnosis(fleets_here=[]) == {}
+
+
+def test_a_diagnosis_is_told() -> None:
+    yes = {"title": "memory leak", "verdict": "yes", "says": "it grows", "evidence": ["web-1@a: +9 MiB"]}
+    yes |= {"next_step": "Restart.", "runbook": "docs/runbooks/memory-leak.md"}
+    no = {**yes, "title": "tasks timing out", "verdict": "no", "says": "none", "evidence": [], "next_step": ""}
+    hosts = {
+        "a": {"celery_result": {"fleets": {"web": {"leak": yes, "timeouts": no}}}},
+        "b": {"celery_result": {"fleets": {}}},
+    }
+    shown = templated("diagnose.txt.j2", {"ansible_play_hosts": ["a", "b"], "hostvars": hosts})
+    assert shown.splitlines() == [
+        "web on a:",
+        "  memory leak: YES: it grows",
+        "      web-1@a: +9 MiB",
+        "    next: Restart.",
+        "    runbook: docs/runbooks/memory-leak.md",
+        "  tasks timing out: no: none",
+        "no fleet on b",
+    ]
+    results = [{"item": "web", "status": -1, "msg": "refused"}, {"item": "mail", "skipped": True}]
+    hosts = {
+        "a": {"diagnose_alerts": {"results": results}, "diagnose_memory": {"results": [{"item": "web", "status": 200}]}}
+    }
+    among = {"ansible_play_hosts": ["a"], "ansible_play_hosts_all": ["a", "b"], "hostvars": hosts}
+    unread = [line for line in templated("diagnose_unread.txt.j2", among).splitlines() if line]
+    assert unread == ["b was not reached", "web on a, alerts of Prometheus: refused"]
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: str(path.stem))

@@ -6,13 +6,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import celery
 import pytest
+import yaml
 
 import documented
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cli import parser
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import variables
 
 TROUBLES = ("not-scaling-up", "scaling-too-aggressively", "tasks-timing-out", "memory-leak")
 RUNBOOKS = sorted(documented.RUNBOOKS.iterdir())
@@ -77,3 +83,93 @@ def test_its_commands_are_known(path: Path) -> None:
             assert all(unit in UNITS or unit.startswith("celery-worker-web@") for unit in units), command
         if program == "celery-autoscaler":
             assert words[0] in verbs()
+
+
+def calls() -> Iterator[tuple[str, list[str]]]:
+    """Each program that a runbook calls, those in its text included, with where that stands: its words."""
+    for path in RUNBOOKS:
+        inline = re.findall(r"`((?:ansible-playbook|celery-autoscaler) [^`]*)`", text(path))
+        for command in [*commands(path), *(" ".join(one.split()) for one in inline)]:
+            lexer = shlex.shlex(command, posix=True, punctuation_chars="|>")
+            lexer.commenters, lexer.whitespace_split = "", True
+            words: list[str] = []
+            for word in [*lexer, "|"]:
+                if word == "|":
+                    yield f"{path.stem}: {command}", words
+                    words = []
+                else:
+                    words.append(word)
+
+
+CALLS = list(calls())
+
+
+def of(*programs: str) -> list[tuple[str, list[str]]]:
+    return [(where, words) for where, words in CALLS if words[0] in programs]
+
+
+def after(words: list[str], *flags: str) -> list[str]:
+    """What is given to a flag, each time."""
+    return [given for flag, given in zip(words, words[1:]) if flag in flags]
+
+
+def test_every_kind_of_call_is_looked_at() -> None:
+    assert len(of("celery-autoscaler", "bin/celery-autoscaler")) > 15
+    assert len(of("ansible-playbook")) > 10
+    assert len(of("journalctl")) > 15
+    assert len(of("grep")) > 8
+
+
+def test_options_of_the_command_exist() -> None:
+    for where, words in of("celery-autoscaler", "bin/celery-autoscaler"):
+        asked = words[1 : words.index(">")] if ">" in words else words[1:]
+        try:
+            parser(lambda add: None, lambda *drawn: ()).parse_args(asked)
+        except SystemExit:
+            pytest.fail(where)
+
+
+def test_inputs_of_playbooks_exist() -> None:
+    for where, words in of("ansible-playbook"):
+        (name,) = (word for word in words if word.startswith("muejam.celery."))
+        playbook = (documented.CHECKOUT / f"playbooks/{name.rpartition('.')[2]}.yml").read_text(encoding="utf-8")
+        inputs = set(re.findall(r"^#   (\w+) +(?:required|optional) ", playbook, re.M))
+        assert {given.partition("=")[0] for given in after(words, "-e")} <= inputs, where
+        flags = {word for word in words[1:] if word.startswith("-")}
+        assert flags <= {"-i", "-e", "--check", "--limit"}, where
+
+
+def test_options_of_modules_exist() -> None:
+    fragments = "".join(
+        path.read_text(encoding="utf-8") for path in (documented.CHECKOUT / "plugins/doc_fragments").glob("*.py")
+    )
+    shared = set(re.findall(r"^  (\w+):$", fragments, re.M))
+    for where, words in of("ansible"):
+        (name,) = after(words, "-m")
+        module = importlib.import_module(f"ansible_collections.muejam.celery.plugins.modules.{name.rpartition('.')[2]}")
+        options = set(yaml.safe_load(module.DOCUMENTATION).get("options", {})) | shared
+        assert {given.partition("=")[0] for given in after(words, "-a")} <= options, where
+
+
+def test_series_that_are_looked_for_exist() -> None:
+    names = [name for family in documented.exported() for name in documented.series(family)]
+    for where, words in of("grep"):
+        found = re.fullmatch(r"\^(celery_\w*)(?:\\\((.*)\\\))?", words[-1])
+        if found:
+            endings = (found[2] or "").split(r"\|")
+            assert all(any(name.startswith(found[1] + end) for name in names) for end in endings), where
+    for where, words in of("curl"):
+        assert f":{variables.default('metrics_port')}/metrics" in words[-1], where
+
+
+def test_words_that_are_looked_for_in_logs_are_written_there() -> None:
+    ours = documented.CHECKOUT / "plugins/module_utils/autoscaler"
+    of_service = "".join(path.read_text(encoding="utf-8") for path in ours.rglob("*.py"))
+    of_celery = "".join(path.read_text(encoding="utf-8") for path in Path(celery.__file__).parent.rglob("*.py"))
+    for where, words in of("journalctl"):
+        # What systemd and the kernel write is theirs.
+        if "-k" in words or "Main process exited" in where:
+            continue
+        written = of_service if "celery-autoscaler" in after(words, "-u") else of_celery
+        for pattern in after(words, "-g"):
+            assert all(one in written for one in pattern.split("|")), where

@@ -1,11 +1,13 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happened to fleets during the last day: a fixed number of points of each, and their last decisions."""
+"""What happened to fleets during the last day: a fixed number of points of each, their last decisions, and the memory
+of their workers."""
 
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +15,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.record import recorded
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.ring import POINTS, Ring, Span
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.worker_memory import WorkerMemory
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import Action
 
 FORMAT = "muejam.celery autoscaler history"
@@ -59,6 +62,7 @@ class FleetHistory:
     )
     decisions: list[Decided] = field(default_factory=list)
     at: float | None = None
+    memory: WorkerMemory = field(default_factory=WorkerMemory)
 
     def record(self, fleet: Mapping[str, Any], interval: float) -> None:
         """Record a look, unless it is the one that was recorded last."""
@@ -71,6 +75,8 @@ class FleetHistory:
             ring.put(at, values, goes_on=goes_on)
         if fleet.get("action", Action.HOLD.value) != Action.HOLD.value:
             self._decide(_decided(fleet), goes_on)
+        if "worker_memory" in fleet:
+            self.memory.record(at, fleet["worker_memory"])
         self.at = at
 
     def shift(self, seconds: float) -> None:
@@ -78,6 +84,7 @@ class FleetHistory:
         for ring in self.rings.values():
             ring.shift(seconds)
         self.decisions = [replace(each, at=each.at + seconds, until=each.until + seconds) for each in self.decisions]
+        self.memory.shift(seconds)
         self.at = None if self.at is None else self.at + seconds
 
     def _decide(self, decided: Decided, goes_on: bool) -> None:
@@ -123,6 +130,17 @@ class History:
             looks = [fleet.rings[longest].first_look() for fleet in self._fleets.values()]
         return min((look for look in looks if look is not None), default=None)
 
+    def as_seen(self, span: str) -> dict[str, Any]:
+        """Return what is known of each fleet, for programs.
+
+        C(at) is when the fleet was looked at last, C(first_look) when first, as far as points go back. C(points) are
+        those of a time that ends at C(at); null is unknown.
+
+        :param span: one of C(SPANS).
+        """
+        with self._turn:
+            return {name: _as_seen(fleet, span) for name, fleet in self._fleets.items()}
+
     def decisions(self, fleet: str) -> Sequence[Decided]:
         """Return the last decisions of a fleet, the oldest first."""
         known = self._fleets.get(fleet)
@@ -136,6 +154,7 @@ class History:
                     "at": fleet.at,
                     "rings": {span: ring.as_json() for span, ring in fleet.rings.items()},
                     "decisions": [asdict(each) for each in fleet.decisions],
+                    "memory": fleet.memory.as_json(),
                 }
                 for name, fleet in self._fleets.items()
             }
@@ -158,6 +177,24 @@ class History:
         return history
 
 
+def _as_seen(fleet: FleetHistory, name: str) -> dict[str, Any]:
+    span = fleet.rings[name].span(fleet.at or 0.0)
+    return {
+        "at": fleet.at,
+        "first_look": fleet.rings[list(SPANS)[-1]].first_look(),
+        "decisions": [asdict(each) for each in fleet.decisions],
+        "points": {
+            "start": span.start,
+            "step": span.step,
+            "columns": {
+                column: [None if math.isnan(value) else value for value in values]
+                for column, values in span.columns.items()
+            },
+        },
+        "memory": fleet.memory.as_json(),
+    }
+
+
 def _decided(fleet: Mapping[str, Any]) -> Decided:
     reasons = tuple(_clipped(reason) for reason in fleet["reasons"][:MOST_REASONS])
     at, withdrawn = fleet["at"], bool(fleet.get("withdrawn"))
@@ -171,7 +208,9 @@ def _clipped(text: str) -> str:
 def _fleet(raw: Mapping[str, Any]) -> FleetHistory:
     rings = {span: Ring.of_json(seconds / POINTS, raw["rings"][span]) for span, seconds in SPANS.items()}
     decisions = [_decision(each) for each in raw["decisions"][-MOST_DECISIONS:]]
-    return FleetHistory(rings, decisions, None if raw["at"] is None else float(raw["at"]))
+    at = None if raw["at"] is None else float(raw["at"])
+    # One that was written before samples were taken has none.
+    return FleetHistory(rings, decisions, at, WorkerMemory.of_json(raw.get("memory", {})))
 
 
 def _decision(raw: Mapping[str, Any]) -> Decided:

@@ -27,6 +27,14 @@ MOST_BYTES = 64 * 1024 * 1024
 """A fleet takes some tens of thousands."""
 
 
+def saved(path: str | os.PathLike[str]) -> History:
+    """Return the history in a file. Its writer could have written anything.
+
+    :raises OSError: when it cannot be read; NotAPlainFile when it is none; ValueError when it is something else.
+    """
+    return History.of_text(read_plain_file(path, MOST_BYTES).decode("utf-8"))
+
+
 class HistoryKeeper:
     """Keeps a history.
 
@@ -55,7 +63,7 @@ class HistoryKeeper:
         if path is None:
             return ""
         try:
-            self.history = History.of_text(read_plain_file(path, MOST_BYTES).decode("utf-8"))
+            self.history = saved(path)
         except FileNotFoundError:
             return ""
         except (OSError, ValueError, NotAPlainFile) as error:

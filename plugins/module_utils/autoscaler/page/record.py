@@ -12,7 +12,11 @@ from types import MappingProxyType
 from typing import Any, Optional
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.ring import Value
-from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH, WAIT_TIME
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    PROCESSED_TOTAL,
+    QUEUE_DEPTH,
+    WAIT_TIME,
+)
 
 WAITING = "waiting"
 WAIT = "wait"
@@ -23,6 +27,7 @@ DOWN = "down"
 WANTED = "wanted"
 FLOOR = "floor"
 CEILING = "ceiling"
+FINISHED = "finished"
 
 PRIORITY = "priority "
 """Before the name of a priority: tasks that wait with it, in all queues of the fleet together."""
@@ -78,6 +83,7 @@ RECORDED: Mapping[str, Recorded] = MappingProxyType(
         WANTED: Recorded("workers that the decision wants", partial(_count, name="to")),
         FLOOR: Recorded("the fewest workers that are allowed", partial(_bound, place=0)),
         CEILING: Recorded("the most workers that are allowed", partial(_bound, place=1)),
+        FINISHED: Recorded("tasks that ended so far", partial(_metric, name=PROCESSED_TOTAL)),
     }
 )
 

@@ -155,6 +155,12 @@ class FleetWatch:
         if self.last:
             status.update(self.last.cycle.as_json(), stuck=self.last.stuck, queues=self.last.queues.waiting)
             status["waiting_by_priority"] = self.last.queues.by_priority
+            if self.last.host.workers is not None:
+                status["worker_memory"] = {
+                    worker.name: {"life": worker.life, "bytes": worker.memory}
+                    for worker in self.last.workers
+                    if worker.memory is not None
+                }
             if self.remembered.withdrawn:
                 status["withdrawn"] = True
             if self.fleet.policy:

@@ -16,7 +16,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.whole_files import w
 VERSION = 1
 
 MOST_BYTES = 8 * 1024 * 1024
-"""A fleet takes about two thousand."""
+"""A fleet takes about two thousand, and each of its workers seventy."""
 
 
 def write_status(path: str, status: Mapping[str, Any]) -> None:

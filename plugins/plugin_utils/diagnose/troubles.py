@@ -1,0 +1,32 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every trouble that is looked for, with what judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any
+
+from ansible_collections.muejam.celery.plugins.plugin_utils.diagnose import changes, growth, leak, timeouts
+from ansible_collections.muejam.celery.plugins.plugin_utils.diagnose.evidence import Seen
+from ansible_collections.muejam.celery.plugins.plugin_utils.diagnose.verdict import Trouble, Verdict
+
+TROUBLES: Mapping[str, tuple[Trouble, Callable[[Seen], Verdict]]] = MappingProxyType(
+    {
+        "not_scaling_up": (growth.TROUBLE, growth.judge),
+        "scaling_too_aggressively": (changes.TROUBLE, changes.judge),
+        "tasks_timing_out": (timeouts.TROUBLE, timeouts.judge),
+        "memory_leak": (leak.TROUBLE, leak.judge),
+    }
+)
+
+
+def diagnosis(seen: Seen) -> dict[str, dict[str, Any]]:
+    """Return what is said of each trouble, by its name, with its C(title)."""
+    return {
+        name: {"title": trouble.title, **asdict(judge(seen)), "evidence": list(judge(seen).evidence)}
+        for name, (trouble, judge) in TROUBLES.items()
+    }
