@@ -69,8 +69,8 @@ quick: venv ## Lint and unit tests, side by side; no host, no broker
 	@$(PY) tests/bed/stages.py -- lint -- unit
 
 .PHONY: soak
-soak: venv prepared ## What takes long: many examples of rules, exactly once on hosts and in a cluster, alerts, faults, the default policy
-	@$(PY) tests/bed/stages.py examples exactly-once alerts brief cluster-soak
+soak: venv prepared ## What takes long: many examples of rules, exactly once on hosts and in a cluster, alerts, faults, the default policy, the training
+	@$(PY) tests/bed/stages.py examples exactly-once alerts brief training cluster-soak
 
 .PHONY: lint
 lint: venv ## Style, types, Ansible's production rules, and the built collection with its documentation
@@ -113,7 +113,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: venv image
 # those that take longest.
 .PHONY: host
 host: venv prepared servers ## Tests on real systemd hosts
-	@$(PY) $(PYTEST) tests/host -m 'not brief and not alerts' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) $(PYTEST) tests/host -m 'not brief and not alerts and not training' --numprocesses $(HOSTS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: cluster
 cluster: venv servers cluster-up ## Tests on a real Kubernetes of one node, which stays up
@@ -146,6 +146,10 @@ alerts: venv prepared ## What goes wrong for real raises exactly the alert that 
 .PHONY: brief
 brief: venv prepared ## The default policy on a real host with its own times; a quarter of an hour
 	@$(PY) $(PYTEST) tests/host/autoscaler/test_brief.py -m brief $(ARGS)
+
+.PHONY: training
+training: venv image ## The exercises of docs/training.md on the demo's host, as they stand there; a quarter of an hour
+	@$(PY) $(PYTEST) tests/host/training -m training $(ARGS)
 
 BENCHMARKS := queue_reading event_stream scale_start deploy_again autoscaler_cost metrics_endpoint burst decision_quality
 .PHONY: benchmark

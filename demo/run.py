@@ -140,6 +140,7 @@ def how_to_look_inside() -> str:
             "  cd demo/out",
             "  ../../bin/celery-autoscaler replay --policy policy.json --observations decisions.jsonl",
             "  ../../bin/celery-autoscaler simulate --policy policy.json --trace tasks.jsonl --concurrency 2",
+            "Exercises with it, for an hour: docs/training.md",
             "Remove it: make demo-down",
         )
     )

@@ -13,11 +13,15 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import default
 from muejam_bed import container
+from muejam_bed.shell import checkout_key
 
 from . import panels
 from .feed import Feed, running
 
-NAME = "celery-demo"
+NAME = f"muejam-{checkout_key()}-demo"
+"""Of the container, each checkout's own; the inventory reckons it too."""
+HOSTNAME = "celery-demo"
+"""What the host calls itself, and the inventory calls it."""
 FLEET = "demo"
 HERE = Path(__file__).resolve().parents[1]
 
@@ -31,7 +35,7 @@ ENVIRONMENT_FILE = f"/etc/celery-worker/{FLEET}.env"
 
 def bring_up() -> None:
     """Start a new host and put the application on it, as an application's own delivery would."""
-    container.up(NAME, fresh=True)
+    container.up(NAME, fresh=True, flags=[f"--hostname={HOSTNAME}"])
     container.execute(NAME, ["install", "-d", APP_DIRECTORY])
     # Everybody may append to the ledger, because the workers' user does not exist yet.
     container.execute(NAME, ["install", "-d", "-m", "1777", LEDGER_DIRECTORY])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from celery import Celery
 
-app = Celery("celery_demo", include=["celery_demo.tasks"])
+app = Celery("celery_demo", include=["celery_demo.tasks", "celery_demo.reports"])
 app.conf.update(
     # RabbitMQ orders by priority only in queues declared with a maximum, and who publishes must declare the same.
     # Redis has no use for it.

@@ -9,7 +9,9 @@ import math
 
 import pytest
 import run
-from muejam_demo import board, ending, playbooks
+from ansible.plugins.filter.core import FilterModule
+from jinja2 import Environment
+from muejam_demo import board, ending, host, plan, playbooks
 from muejam_demo.recording import Change
 
 CALM = {"done": 3, "waiting": {"0": 0, "9": 0}, "unacknowledged": 0, "workers": [{"state": "consuming", "active": 0}]}
@@ -161,3 +163,11 @@ def test_messages_are_found_in_a_playbooks_output():
         "    ]",
     ]
     assert playbooks.messages(output) == ["web on h: 2 -> 6", "a  b", "c"]
+
+
+def test_the_inventory_knows_the_container_of_this_checkout():
+    described = plan.load_document(str(playbooks.INVENTORY), "an inventory")["all"]["hosts"]
+    jinja = Environment()
+    jinja.filters.update(FilterModule().filters())
+    named = jinja.from_string(described[host.HOSTNAME]["ansible_docker_host"])
+    assert named.render(inventory_dir=str(playbooks.INVENTORY.parent)) == host.NAME
