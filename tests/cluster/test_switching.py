@@ -30,7 +30,7 @@ BY_QUEUE = {
     "scale_down": {"all": [{"metric": "queue_depth", "below": 2, "for": "10m"}]},
 }
 PASSWORD = "not-a-real-password-0123"
-DEPLOYED_WITHIN = 50.0
+DEPLOYED_WITHIN = 90.0
 LENGTH = 6.0
 """Seconds of a task that lasts over an edge."""
 
