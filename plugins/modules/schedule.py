@@ -69,7 +69,7 @@ attributes:
     description: Can run in check mode and return what would be changed, without changing it.
     support: full
     details:
-      - A fleet that the host does not have is an error. In check mode it is taken for one of 0 workers.
+      - A fleet that is not there is an error. In check mode it is taken for one of 0 workers.
   diff_mode:
     description: Shows each file or object before and after, and the list of the fleet's workers.
     support: full
@@ -343,6 +343,8 @@ def in_a_cluster(module: AnsibleModule, policy: Policy | None) -> dict[str, Any]
         return {**told(policy, at, DAEMON), "changed": kept.changed, **objects_shown(kept)}
     patience = Patience(float(params["wait_timeout"]))
     kept = in_cluster.keep(api, options.open_from(params), fleet, policy, params["image"], at, patience, check)
+    for warning in kept.warnings:
+        module.warn(warning)
     return {**told(policy, at, KUBERNETES), "changed": kept.changed, **objects_shown(kept)}
 
 

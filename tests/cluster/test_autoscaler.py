@@ -33,9 +33,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     selector,
 )
 from muejam_bed.collection import collections_path
-from muejam_bed.shell import CHECKOUT, run, wait_until
+from muejam_bed.shell import CHECKOUT, run
 from muejam_cluster.access import Cluster
 from muejam_cluster.images import DEMO
+from muejam_cluster.waiting import wait_until
 
 INTERVAL = 5.0
 POLICY = {

@@ -16,9 +16,10 @@ import pytest
 import yaml
 from broker_servers import RedisServer
 
-from muejam_bed.shell import run, wait_until
+from muejam_bed.shell import run
 from muejam_cluster.access import Cluster
 from muejam_cluster.images import DEMO
+from muejam_cluster.waiting import wait_until
 
 SECRET = "not-a-real-secret-9876543210"
 

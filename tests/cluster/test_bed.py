@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from broker_servers import RedisServer
 
-from muejam_bed.shell import BedError, wait_until
+from muejam_bed.shell import BedError
 from muejam_cluster.access import Cluster
 from muejam_cluster.images import DEMO
+from muejam_cluster.waiting import wait_until
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
@@ -116,4 +117,4 @@ def test_keda_scales_by_a_queue(cluster: Cluster, namespace: str, redis: RedisSe
     def replicas() -> Any:
         return cluster.get("--namespace", namespace, "deployment/worker")["spec"]["replicas"]
 
-    wait_until(lambda: replicas() == 2, 120, lambda: f"two pods, there are {replicas()}", every=1)
+    wait_until(lambda: replicas() == 2, 120, lambda: f"two pods, there are {replicas()}")

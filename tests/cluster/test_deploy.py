@@ -18,8 +18,9 @@ import yaml
 from broker_servers import RedisServer
 from place import Place, changed
 
-from muejam_bed.shell import BedError, wait_until
+from muejam_bed.shell import BedError
 from muejam_cluster.access import Cluster
+from muejam_cluster.waiting import wait_until
 
 SECRET = "not-a-real-secret-0123456789"
 LABEL = "app.kubernetes.io/managed-by=muejam.celery"

@@ -19,8 +19,8 @@ from place import Place, changed
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.cluster import open_cluster
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place as Where
-from muejam_bed.shell import wait_until
 from muejam_cluster.access import Cluster
+from muejam_cluster.waiting import wait_until
 
 # Below its floor it grows at each look, so whoever does not let go is seen at once.
 POLICY = {"limits": {"min_workers": 2, "max_workers": 3}}

@@ -16,9 +16,10 @@ import pytest
 from broker_servers import RedisServer
 from place import Place, changed
 
-from muejam_bed.shell import wait_until
 from muejam_cluster.access import Cluster
+from muejam_cluster.deployed import Deployed
 from muejam_cluster.kubectl_image import ensure_kubectl
+from muejam_cluster.waiting import wait_until
 
 OURS = "app.kubernetes.io/managed-by=muejam.celery,app.kubernetes.io/component=autoscaling"
 KINDS = "cronjobs,scaledobjects,hpa,triggerauthentications,secrets,rolebindings,roles,serviceaccounts"
@@ -29,6 +30,9 @@ BY_QUEUE = {
     "scale_down": {"all": [{"metric": "queue_depth", "below": 2, "for": "10m"}]},
 }
 PASSWORD = "not-a-real-password-0123"
+DEPLOYED_WITHIN = 90.0
+LENGTH = 6.0
+"""Seconds of a task that lasts over an edge."""
 
 
 @dataclass
@@ -130,33 +134,39 @@ def test_an_hpa_and_cron_jobs_come_and_go(place: Switched) -> None:
     assert changed(place.switch("none")) == 0
 
 
-def test_a_schedule_goes_over_two_edges_and_loses_no_task(place: Switched) -> None:
-    place.fleet = {"workers": 1, "policy": {"limits": {"min_workers": 1}}}
-    place.switch("none")
-    # Time for the deployment; then there are two minutes for pods to come.
-    start = (time.time() // 60 + 2) * 60 + 60
-    peak, end = (f"{datetime.fromtimestamp(at, timezone.utc):%H:%M}" for at in (start, start + 120))
-    windows = [{"name": "peak", "time": f"{peak}-{end}", "min_workers": 3}]
-    place.fleet["policy"] = {"limits": {"min_workers": 1}, "schedule": {"windows": windows}}
-    told = place.switch("schedule").stdout
-    assert "by kubernetes: no window holds, 1 to 20 workers" in told
-    assert changed(place.switch("schedule")) == 0
-    assert place.number() == 1
-    place.send(120, 1)
-    wait_until(
-        lambda: place.number() == 3, start + 60 - time.time(), lambda: f"three, there are {place.number()}", every=1
-    )
+def wall(seconds: float) -> str:
+    """A time of day of UTC."""
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%H:%M}"
+
+
+def test_two_then_five_then_two_drained_and_no_task_lost(deployed: Deployed, kubectl_image: str) -> None:
+    # CronJobs know no shorter time than a minute.
+    start = ((time.time() + DEPLOYED_WITHIN) // 60 + 1) * 60
+    end = start + 60
+    peak = {"name": "peak", "time": f"{wall(start)}-{wall(end)}", "min_workers": 5}
+    policy = {"limits": {"min_workers": 2, "max_workers": 6}, "schedule": {"windows": [peak]}}
+    fleet = {"name": "web", "workers": 1, "policy": policy, "autoscaling_options": {"image": kubectl_image}}
+    told = deployed.deploy(fleet, celery_worker_autoscaling="schedule").stdout
+    assert "by kubernetes: no window holds, 2 to 6 workers" in told
+    assert time.time() < start, "the deployment took longer than is planned for"
+    assert len(deployed.consuming("web")) == 2
+    load = deployed.load("web")
+    # Every worker has something to do until after the second edge.
+    load.send(2 * int((start - time.time()) / LENGTH) + 5 * int(60 / LENGTH) + 5, LENGTH, LENGTH)
+
+    def there() -> str:
+        return f"{deployed.wanted('web')} wanted, {deployed.workers('web')}, {deployed.kubectl('get', 'jobs,cronjobs')}"
+
+    wait_until(lambda: deployed.wanted("web") == 5, end - time.time(), there)
     assert time.time() >= start
-    wait_until(lambda: place.number() == 1, 210, lambda: f"one again, there are {place.number()}", every=1)
-    assert time.time() >= start + 120
-    client = place.redis.client()
-    lists = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
-    wait_until(
-        lambda: sum(client.llen(key) for key in lists) == 0 and client.hlen("unacked") == 0, 120, "every task is done"
-    )
-    place.fleet["policy"] = {"limits": {"min_workers": 1}}
-    place.switch("none")
-    assert place.ours() == set()
+    wait_until(lambda: len(deployed.consuming("web")) == 5, end - time.time(), there)
+    wait_until(lambda: deployed.wanted("web") == 2, end + 55 - time.time(), there)
+    assert time.time() >= end
+    wait_until(lambda: load.left() == 0, 120, lambda: f"{load.left()} tasks are left, {there()}")
+    wait_until(lambda: [worker.phase for worker in deployed.workers("web")] == ["consuming"] * 2, 60, there)
+    assert load.twice() == {}
+    stayed = {f"web@{pod}" for pod in deployed.consuming("web")}
+    assert {one["node"] for one in load.runs() if one["ended"] > end} - stayed, "those that went finished what they had"
 
 
 def test_what_somebody_else_made_is_refused_by_name(place: Switched) -> None:
@@ -193,7 +203,7 @@ def test_keda_scales_a_burst_and_switching_leaves_one_owner(place: Switched) -> 
     assert changed(place.switch("keda")) == 0
 
     place.send(60, 1)
-    wait_until(lambda: place.number() == 4, 90, lambda: f"four workers, there are {place.number()}", every=1)
+    wait_until(lambda: place.number() == 4, 90, lambda: f"four workers, there are {place.number()}")
     place.fleet["workers"] = place.number()
     before = place.number()
     told = place.switch("hpa").stdout
@@ -223,7 +233,7 @@ def test_keda_reads_a_broker_with_a_password(place: Switched) -> None:
     assert set(login["data"]) == {"broker-password"}
     # Of one priority, in a list that the bare name does not show.
     place.send(20, 5, priority=9)
-    wait_until(lambda: place.number() == 2, 90, lambda: f"two workers, there are {place.number()}", every=1)
+    wait_until(lambda: place.number() == 2, 90, lambda: f"two workers, there are {place.number()}")
     variables = place.get("deployment", "celery-worker-web")["spec"]["template"]["spec"]["containers"][0]["envFrom"]
     assert variables == [{"secretRef": {"name": "celery-worker-web"}}]
 
@@ -233,7 +243,7 @@ def test_cron_jobs_set_the_ceiling_of_a_scaled_object(place: Switched) -> None:
     place.switch("keda")
     spec = place.get("scaledobject", "celery-worker-web-scaler")["spec"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 3)
-    wait_until(lambda: place.number() == 2, 60, lambda: f"the floor of 2, there are {place.number()}", every=1)
+    wait_until(lambda: place.number() == 2, 60, lambda: f"the floor of 2, there are {place.number()}")
     place.cluster.kubectl(
         "--namespace", place.namespace, "patch", "scaledobject/celery-worker-web-scaler", "--type=merge", "--patch",
         json.dumps({"spec": {"minReplicaCount": 1, "maxReplicaCount": 9}}),

@@ -24,10 +24,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     KubernetesPlatform,
     open_kubernetes,
 )
-from muejam_bed.shell import CHECKOUT, run, wait_until
+from muejam_bed.shell import CHECKOUT, run
 
 from .access import Cluster
 from .images import DEMO
+from .waiting import wait_until
 
 if TYPE_CHECKING:
     from broker_servers import RedisServer

@@ -32,24 +32,31 @@ done
 @contextmanager
 def set_for(unit: str, **variables: str) -> Iterator[None]:
     """Run a unit of the node with other values of variables that its file has, for the length of a with block."""
-    file = _DROP_IN.format(unit=unit)
     lines = "".join(f'Environment="{name}={value}"\\n' for name, value in variables.items())
-    write = f"mkdir -p {file.rpartition('/')[0]} && printf '[Service]\\n{lines}' >{file}"
-    _shell(f"{write} && systemctl daemon-reload && systemctl restart {unit}")
+    _shell(f"{_with_drop_in(unit, 'Service', lines)} && systemctl daemon-reload && systemctl restart {unit}")
     try:
         yield
     finally:
-        _shell(f"rm -f {file} && systemctl daemon-reload && systemctl restart {unit}")
+        _shell(f"rm -f {_DROP_IN.format(unit=unit)} && systemctl daemon-reload && systemctl restart {unit}")
 
 
 @contextmanager
 def stopped(*units: str) -> Iterator[None]:
     """Have units of the node stopped for the length of a with block."""
-    _shell(f"systemctl stop {shlex.join(units)}")
+    # Others want them, and would start them too when they are themselves started anew for want of them.
+    never = " && ".join(_with_drop_in(unit, "Unit", "ConditionPathExists=!/\\n") for unit in units)
+    _shell(f"{never} && systemctl daemon-reload && systemctl stop {shlex.join(units)}")
     try:
         yield
     finally:
-        _shell(f"systemctl start {shlex.join(units)}")
+        files = shlex.join(_DROP_IN.format(unit=unit) for unit in units)
+        _shell(f"rm -f {files} && systemctl daemon-reload && systemctl start {shlex.join(units)}")
+
+
+def _with_drop_in(unit: str, section: str, lines: str) -> str:
+    """Return what writes a drop-in of a unit; C(lines) as printf has them."""
+    file = _DROP_IN.format(unit=unit)
+    return f"mkdir -p {file.rpartition('/')[0]} && printf '[{section}]\\n{lines}' >{file}"
 
 
 def main_process(cluster: Cluster, namespace: str, pod: str) -> int:

@@ -19,10 +19,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place, ScaleRequest
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.platform import open_kubernetes
 from muejam_bed.ports import free_port
-from muejam_bed.shell import run, wait_until
+from muejam_bed.shell import run
 from muejam_cluster import faults
 from muejam_cluster.access import Cluster
 from muejam_cluster.deployed import Deployed
+from muejam_cluster.waiting import wait_until
 
 POLICY = {"limits": {"min_workers": 1, "max_workers": 2}}
 
@@ -115,7 +116,8 @@ def test_a_cluster_without_a_metrics_api(deployed: Deployed) -> None:
 
 
 def refused(deployed: Deployed, **fleet: Any) -> subprocess.CompletedProcess[str]:
-    done = deployed.deploy({"name": "web", "workers": 1, **fleet}, check=False, celery_worker_rollout_timeout=25)
+    fleet = {"name": "web", "workers": 1, "start_timeout": 20, **fleet}
+    done = deployed.deploy(fleet, check=False, celery_worker_rollout_timeout=20)
     assert done.returncode != 0
     return done
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from autoscaler_image import ensure_autoscaler_image
 
-from muejam_bed.shell import wait_until
 from muejam_cluster import faults
 from muejam_cluster.deployed import Deployed
+from muejam_cluster.waiting import wait_until
 
 FLEET = "web"
 FLOOR, CEILING = 1, 4

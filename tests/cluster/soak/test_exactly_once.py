@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from muejam_bed.shell import wait_until
 from muejam_cluster.deployed import Deployed, Load
+from muejam_cluster.waiting import wait_until
 
 TASKS = 2000
 SMALL, LARGE = 2, 8

@@ -12,8 +12,9 @@ import pytest
 from autoscaler_image import ensure_autoscaler_image
 
 from muejam_bed.collection import collections_path
-from muejam_bed.shell import run, wait_until
+from muejam_bed.shell import run
 from muejam_cluster.deployed import Deployed
+from muejam_cluster.waiting import wait_until
 
 POLICY = {
     "limits": {"min_workers": 1, "max_workers": 3, "cooldown_up": "4s", "cooldown_down": "4s"},

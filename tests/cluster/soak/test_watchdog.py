@@ -10,9 +10,10 @@ import sys
 import pytest
 from autoscaler_image import ensure_autoscaler_image
 
-from muejam_bed.shell import run, wait_until
+from muejam_bed.shell import run
 from muejam_cluster import faults
 from muejam_cluster.deployed import Deployed
+from muejam_cluster.waiting import wait_until
 
 WATCHDOG = 10
 LONG = 45.0  # longer than watchdog and probe together, twice

@@ -170,3 +170,16 @@ def test_an_unknown_fleet_is_told_before_anything_is_made() -> None:
     with pytest.raises(OperationError, match="there is no Deployment celery-worker-web"):
         keep(api, FakePlatform(1, 2))
     assert api.calls == []
+
+
+def test_a_rehearsal_takes_a_fleet_that_is_yet_to_come_for_one_of_no_workers() -> None:
+    api = Api()
+    api.objects.clear()
+    foretold = keep(api, FakePlatform(), check=True)
+    assert foretold.changed
+    assert len(foretold.objects.applied) == 5, "three for the rights, and a CronJob for each edge"
+    assert foretold.scaled is not None
+    assert (foretold.scaled.before, foretold.scaled.after) == (0, 5)
+    [warning] = foretold.warnings
+    assert "has no fleet web yet; check mode takes it for one of 0 workers" in warning
+    assert api.calls == []

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_clock.applying import Patience
@@ -20,6 +20,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
     RollingPlatform,
     ScaleRequest,
     ScaleResult,
+    absent_fleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names, scalers
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
@@ -39,12 +40,14 @@ class Kept:
     :ivar objects: what became of CronJobs and their rights.
     :ivar scaled: what was done to the pods, or None.
     :ivar bounds: of the owner before and after, where they were set.
+    :ivar warnings: what a run without check mode would not be content with.
     """
 
     owner: str
     objects: Outcome
     scaled: ScaleResult | None = None
     bounds: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -69,10 +72,11 @@ def keep(
     """
     workload, scaler = names.object_name(fleet), _scaler(api, fleet)
     if scaler is None:
-        _require_fleet(api, fleet)
+        warnings = [] if _has_fleet(api, fleet, check) else [absent_fleet(fleet, _place(api))]
         objects = _objects(policy, at, schedules.DEPLOYMENT, workload, fleet, api, image)
         done = hand_over(api, {fleet: SCHEDULE}, objects, check=check, ready_within=READY_WITHIN)
-        return Kept(f"Deployment {workload}", done, _scale(platform, fleet, policy, at, done.changed, patience, check))
+        scaled = _scale(platform, fleet, policy, at, done.changed, patience, check)
+        return Kept(f"Deployment {workload}", done, scaled, warnings=warnings)
     owner = _BOUNDED[scaler.kind]
     objects = _objects(policy, at, owner, scaler.name, fleet, api, image)
     # The scaler is none of ours and stays, which is said by naming nobody.
@@ -125,7 +129,7 @@ def _scaler(api: Api, fleet: str) -> scalers.Thing | None:
     thing = next((each for each in found.scalers if scalers.sets_number(each.value, fleet)), None)
     if thing is not None and any((own.kind, own.name) == (thing.kind, thing.name) for own in found.ours):
         raise OperationError(
-            f"keep a schedule for fleet {fleet} in namespace {api.namespace} of {api.server}",
+            f"keep a schedule for fleet {fleet} in {_place(api)}",
             f"the {thing.title}, made of the fleet's policy, sets its number, and has the windows of that policy",
             "Nothing was changed. Put the windows into the fleet's policy, or deploy with "
             "celery_worker_autoscaling: schedule.",
@@ -133,18 +137,28 @@ def _scaler(api: Api, fleet: str) -> scalers.Thing | None:
     return thing
 
 
-def _require_fleet(api: Api, fleet: str) -> None:
-    path = f"/apis/apps/v1/namespaces/{api.namespace}/deployments/{names.object_name(fleet)}"
+def _has_fleet(api: Api, fleet: str, check: bool) -> bool:
+    """Return whether the fleet is there. One that is not may still come where nothing is done yet.
+
+    :raises OperationError: when it is not there, but with C(check).
+    """
     try:
-        api.get(path)
+        api.get(names.deployments(api.namespace, fleet))
     except Refused as error:
         if error.status != 404:
             raise
+        if check:
+            return False
         raise OperationError(
-            f"keep a schedule for fleet {fleet} in namespace {api.namespace} of {api.server}",
+            f"keep a schedule for fleet {fleet} in {_place(api)}",
             f"there is no Deployment {names.object_name(fleet)}",
             "Nothing was changed. Check the name, or deploy the fleet with the role muejam.celery.worker first.",
         ) from None
+    return True
+
+
+def _place(api: Api) -> str:
+    return f"namespace {api.namespace} of {api.server}"
 
 
 def _objects(
