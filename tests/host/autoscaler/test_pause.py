@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from autoscaled_host import PASSWORD, Scaled, variables
 from load import Load
 
+import documented
 from muejam_bed.shell import wait_until
 
 URL = f"redis://:{PASSWORD}@127.0.0.1:6379/0"
@@ -108,6 +110,49 @@ def test_a_fleet_is_held_over_a_burst_and_a_restart_and_goes_on_when_that_is_lif
     wait_until(lambda: load.left() == 0, 120, load.evidence)
     wait_for(paused, 1, None)
     assert not play(paused, state="absent")[1]["changed"]
+
+
+def test_what_holds_it_is_diagnosed(paused: Scaled) -> None:
+    wait_for(paused, 1, None)
+    play(paused, workers=1, by="alice")
+    wait_for(paused, 1, 1)
+    load = Load(paused.host, "web", URL)
+    load.send(45, 1.0, 1.0)
+    wait_until(lambda: status(paused)["metrics"].get("queue_depth", 0) > 5, 20, "the burst is seen")
+    asked = {**variables(policy=POLICY), "fleet": "web"}
+    done = paused.host.playbook("playbooks/diagnose.yml", extra_vars=asked)
+    assert "not scaling up: YES: it is paused at 1 (by alice)" in done.stdout
+    assert "runbook: docs/runbooks/celery-at-ceiling.md" in done.stdout
+    assert "tasks timing out: no: no run reached its time limit" in done.stdout
+    assert "memory leak: cannot tell: " in done.stdout
+    assert "changed=0" in done.stdout
+    play(paused, state="absent")
+    wait_until(lambda: load.left() == 0, 60, load.evidence)
+    # It is saved when the service ends.
+    paused.host.run("systemctl", "restart", "celery-autoscaler.service")
+    kept = json.loads(paused.host.output("celery-autoscaler", "history"))["fleets"]["web"]
+    assert "up" in [each["action"] for each in kept["decisions"]]
+    assert all(each["samples"] for each in kept["memory"].values())
+    done = paused.host.playbook("playbooks/diagnose.yml", extra_vars=asked)
+    assert "not scaling up: no: no task waits" in done.stdout
+    assert "scaling too aggressively: cannot tell: it was watched for" in done.stdout
+    wait_for(paused, 1, None)
+
+
+def test_commands_of_runbooks_are_understood(paused: Scaled) -> None:
+    blocks = [re.findall(r"```console\n(.*?)```", path.read_text(), re.S)[0] for path in documented.RUNBOOKS.iterdir()]
+    lines = sorted({re.sub(r"\s{2,}#.*", "", line) for block in blocks for line in block.splitlines()})
+    # Those of the controller, of a broker of another kind, and of a program that this host lacks.
+    elsewhere = ("ansible", "bin/", "rabbitmq", "redis-cli", "curl")
+    tried = [line for line in lines if not line.startswith(elsewhere)]
+    assert len(tried) > 20
+    for line in tried:
+        done = paused.host.run("sh", "-c", f"cd /tmp; {line}", check=False)
+        # Nothing found, nothing running, a unit that is not there.
+        assert done.returncode in (0, 1, 3, 4), (line, done.stdout, done.stderr)
+        assert not re.search(
+            r"[Uu]nrecognized|[Ii]nvalid|[Uu]nknown op|[Ff]ailed to (parse|compile)|rror:", done.stderr
+        ), line
 
 
 def test_it_is_held_outside_of_its_limits_and_ends_by_itself(paused: Scaled) -> None:
