@@ -26,7 +26,8 @@ TROUBLES: Mapping[str, tuple[Trouble, Callable[[Seen], Verdict]]] = MappingProxy
 
 def diagnosis(seen: Seen) -> dict[str, dict[str, Any]]:
     """Return what is said of each trouble, by its name, with its C(title)."""
+    judged = {name: (trouble, judge(seen)) for name, (trouble, judge) in TROUBLES.items()}
     return {
-        name: {"title": trouble.title, **asdict(judge(seen)), "evidence": list(judge(seen).evidence)}
-        for name, (trouble, judge) in TROUBLES.items()
+        name: {"title": trouble.title, **asdict(verdict), "evidence": list(verdict.evidence)}
+        for name, (trouble, verdict) in judged.items()
     }
