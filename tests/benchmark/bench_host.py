@@ -17,7 +17,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT / "tests" / "bed"))
 
-from muejam_bed import container, demo_app  # noqa: E402
+from muejam_bed import container, demo_app, reach  # noqa: E402
 from muejam_bed.demo_app import APP, LEDGERS  # noqa: E402
 from muejam_bed.engine import ensure_engine  # noqa: E402
 from muejam_bed.shell import BedError, checkout_key, say  # noqa: E402
@@ -30,6 +30,10 @@ LEDGER = f"{LEDGERS}/ledger.jsonl"
 
 class BenchHost(SystemdHost):
     """A host that is up, with Redis and fleets of the demo's application once they are deployed."""
+
+    def reached_by(self) -> dict[str, Any]:
+        """Return the variables of the way by which the limits were found: runs of Ansible are compared with others."""
+        return reach.by_the_engine()
 
     def deploy(self, fleet: dict[str, Any], **variables: Any) -> str:
         """Deploy Redis, one fleet of the demo's application, and its autoscaler where it has a policy.

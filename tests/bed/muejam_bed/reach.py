@@ -4,7 +4,7 @@
 """How Ansible reaches a host: by ssh, as it reaches those of users, over a connection that stays between its runs.
 
 By way of the engine each task costs several of its clients and a process that is put into the container, which is more
-of a core than most tasks need themselves. The demo still goes that way.
+of a core than most tasks need themselves. The demo and the benchmarks go that way.
 """
 
 from __future__ import annotations
@@ -51,7 +51,19 @@ def variables(name: str) -> dict[str, Any]:
     }
 
 
-def inventory(name: str) -> str:
-    """Return an inventory, as JSON, in which a host is both the broker and a place for workers."""
+def by_the_engine() -> dict[str, Any]:
+    """Return the variables by which Ansible reaches a host by way of the engine."""
+    return {
+        "ansible_connection": "community.docker.docker",
+        "ansible_pipelining": True,
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+
+
+def inventory(name: str, given: dict[str, Any] | None = None) -> str:
+    """Return an inventory, as JSON, in which a host is both the broker and a place for workers.
+
+    It is reached by ssh where no other variables are given.
+    """
     groups: dict[str, Any] = {group: {"hosts": {name: {}}} for group in ("celery_broker", "celery_workers")}
-    return json.dumps({"all": {"hosts": {name: variables(name)}, "children": groups}}, indent=2)
+    return json.dumps({"all": {"hosts": {name: given or variables(name)}, "children": groups}}, indent=2)

@@ -86,12 +86,16 @@ class SystemdHost:
         """Return what the matching units logged last."""
         return container.journal(self.name, pattern)
 
+    def reached_by(self) -> dict[str, Any]:
+        """Return the variables by which Ansible reaches this host."""
+        return reach.variables(self.name)
+
     def inventory(self) -> Path:
         """Return an inventory file in which this host is in the groups celery_broker and celery_workers."""
         path = self.scratch / "inventory.yml"
         # Several threads of a test may run Ansible, and none may read it half written.
         draft = path.with_name(f"{path.name}.{threading.get_ident()}")
-        draft.write_text(reach.inventory(self.name), encoding="utf-8")
+        draft.write_text(reach.inventory(self.name, self.reached_by()), encoding="utf-8")
         draft.replace(path)
         return path
 
