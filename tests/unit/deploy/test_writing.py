@@ -152,6 +152,19 @@ def test_units_that_could_not_be_checked_are_not_written(
     assert list(wanted.root.iterdir()) == []
 
 
+def test_what_systemd_only_warns_of_is_refused_with_its_reason(
+    wanted: Wanted, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path_factory.mktemp("programs")
+    warns = "echo \"$2:2: Unknown key name 'Mispelt' in section 'Service', ignoring.\" >&2"
+    (programs / "systemd-analyze").write_text(f"#!/bin/sh\n{warns}\n")
+    (programs / "systemd-analyze").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(OperationError, match="line 2: Unknown key name 'Mispelt'"):
+        wanted.put(files=[file(wanted.root / "etc/x.service", "[Service]\nMispelt=1\n", unit="x.service")])
+    assert list(wanted.root.iterdir()) == []
+
+
 def test_an_owner_who_is_not_there_yet_is_no_fault_in_a_rehearsal_alone(tmp_path: Path) -> None:
     somebody = Place(str(tmp_path), "nobody-of-us", "nobody-of-us", 0o755)
     assert put([somebody], {}, [], check=True).paths == []

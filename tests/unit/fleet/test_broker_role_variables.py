@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.filter import broker
 from ansible_collections.muejam.celery.plugins.plugin_utils import broker_role
 
 
@@ -50,3 +51,15 @@ def test_good_values_are_taken_as_text_too() -> None:
         "user": "a",
     }
     assert list(broker_role.problems(variables)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed"), [("redis", []), ("valkey", []), ("rabbitmq", ["run ansible-galaxy collection install"])]
+)
+def test_only_rabbitmq_needs_a_collection_of_others(
+    kind: str, needed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "_has_rabbitmq_modules", lambda: False)
+    found = broker.broker_problems({"type": kind})
+    assert len(found) == len(needed)
+    assert all(words in said for words, said in zip(needed, found))
