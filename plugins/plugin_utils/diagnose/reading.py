@@ -159,7 +159,7 @@ def _past(
     finished = [value for value in own["points"]["columns"].get("finished", ()) if value is not None]
     ran = finished[-1] - finished[0] if len(finished) > 1 else None
     memory: dict[str, Samples] = {
-        name: [(at, size) for at, size in each["samples"]] for name, each in own["memory"].items()
+        name: [(at, float(size)) for at, size in each["samples"]] for name, each in own["memory"].items()
     }
     return Past(own["at"], own["first_look"], changes, ran), memory
 
