@@ -157,11 +157,14 @@ def _past(
         if not each["withdrawn"]
     )
     finished = [value for value in own["points"]["columns"].get("finished", ()) if value is not None]
-    ran = finished[-1] - finished[0] if len(finished) > 1 else None
+    # One that lost its state begins to count anew.
+    steps = [now - before if now >= before else now for before, now in zip(finished, finished[1:])]
+    ran = sum(steps) if steps else None
+    since = max(own["first_look"], own.get("decisions_since") or 0.0)
     memory: dict[str, Samples] = {
         name: [(at, size) for at, size in each["samples"]] for name, each in own["memory"].items()
     }
-    return Past(own["at"], own["first_look"], changes, ran), memory
+    return Past(own["at"], own["first_look"], since, changes, ran), memory
 
 
 def _timed_out(result: Mapping[str, Any], in_cluster: bool) -> list[TimedOut] | Unknown:

@@ -169,6 +169,7 @@ def test_decisions_and_reasons_are_few(tmp_path: Path) -> None:
     assert decisions[-1].before == MOST_DECISIONS * 3 - 1
     assert max(len(each.reasons) for each in decisions) == MOST_REASONS
     assert max(len(reason) for each in decisions for reason in each.reasons) <= 400
+    assert history.as_seen("1h")["web"]["decisions_since"] == decisions[0].at == MOST_DECISIONS * 2 * 5.0
 
 
 def test_it_survives_a_restart(tmp_path: Path) -> None:
