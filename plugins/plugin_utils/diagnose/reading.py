@@ -40,7 +40,7 @@ def seen_of(
     :param gathered: by its name each result: C(reading) of the module C(fleet_info), C(queues) of C(queue_info),
         C(workers) of C(worker_info), C(status) and C(history) of the command, C(journal) of C(journalctl); C(alerts),
         C(memory) and C(finished) are answers of a Prometheus, where one was asked. C(in_cluster) says where the fleet
-        is.
+        is, C(others) which other hosts are diagnosed.
     :param policy: whether the inventory has a policy for it, and C(bounds) what holds by that; None where the inventory
         does not describe the fleet.
     :param is_late: whether the service that wrote a status ought to have looked again by a time.
@@ -52,7 +52,7 @@ def seen_of(
     workers = Unknown(reading["problem"] or "no answer") if reading["workers"] is None else reading["workers"]
     if not isinstance(status, Unknown):
         policy = status["policy"]
-    alerts = prometheus.firing(gathered["alerts"]) if gathered.get("alerts") else None
+    alerts = prometheus.firing(gathered["alerts"], gathered.get("others", ())) if gathered.get("alerts") else None
     return Seen(
         fleet=fleet,
         at=float(reading["at"]),

@@ -95,6 +95,13 @@ def test_an_alert_that_fires_is_enough() -> None:
     assert (told["verdict"], told["runbook"]) == ("yes", "docs/runbooks/celery-flapping.md")
 
 
+def test_an_alert_on_another_host_says_nothing_of_this_one() -> None:
+    for instance, expected in (("app1:9541", "yes"), ("app2", "no"), ("app2:9541", "no")):
+        fires = {"metric": {"alertname": "CeleryFlapping", "instance": instance}}
+        answer = {"json": {"status": "success", "data": {"result": [fires]}}}
+        assert of(gathered(alerts=answer, others=["app2", "app3"]))["verdict"] == expected
+
+
 def test_its_rule_is_that_of_the_alert() -> None:
     (rule,) = (rule for rule in documented.alerts() if rule["alert"] == changes.ALERT)
     assert f"[1h:{60 // changes.TIMES}m]" in rule["expr"]
