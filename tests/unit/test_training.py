@@ -92,6 +92,25 @@ def test_the_autoscaler_has_these_verbs_and_options() -> None:
         parser(_add_simulate, lambda *drawn: ()).parse_args(arguments)
 
 
+def test_the_autoscaler_says_what_the_page_shows() -> None:
+    said = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("decide", "autoscaler", "simulation")
+        for path in (CHECKOUT / "plugins/module_utils" / folder).rglob("*.py")
+    )
+    for words_of_it in (
+        "no problem found",
+        "lines are no observations and were",
+        "are raised to the floor of",
+        "the fleet is left as it is",
+        "none: no policy",
+        "are below the floor of",
+        "outside every window",
+    ):
+        assert words_of_it in TEXT
+        assert words_of_it in said
+
+
 def test_what_is_run_on_the_host_is_there() -> None:
     for program, *arguments in words("on_host"):
         assert program in PROGRAMS

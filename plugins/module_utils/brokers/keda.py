@@ -29,5 +29,5 @@ def triggers_of(backlog: Backlog) -> Triggers:
     if kind is None:
         raise NotForKeda("broker_url is no URL of Redis, Valkey or RabbitMQ")
     if kind.name not in _BY_KIND:
-        raise NotForKeda(f"KEDA is not told here how to read {kind.name}")
+        raise NotForKeda(f"this collection cannot tell KEDA how to read {kind.name}")
     return _BY_KIND[kind.name](backlog)

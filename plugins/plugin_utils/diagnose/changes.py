@@ -61,7 +61,12 @@ def judge(seen: Seen) -> Verdict:
         return TROUBLE.yes([cause], numbers)
     watched = past.at - past.first_look
     # What was recorded at a look stands for the time until the next one.
-    if watched < HOUR * 0.95:
+    enough = HOUR * 0.95
+    if watched >= enough > past.at - past.since:
+        return TROUBLE.cannot_tell(
+            f"it decides so often that what is kept goes back {lasting(past.at - past.since)} only", _WHERE, numbers
+        )
+    if watched < enough:
         return TROUBLE.cannot_tell(
             f"it was watched for {lasting(watched)}, and an hour tells", "Ask again when the hour is over.", numbers
         )

@@ -57,11 +57,13 @@ class Past:
     """What the autoscaler keeps of the past.
 
     :ivar at: when it looked at the fleet last, and C(first_look) when first, in seconds since the epoch.
+    :ivar since: from when on all changes are known: it keeps the last ones alone.
     :ivar finished: tasks that ended within the last hour; None where that is not known.
     """
 
     at: float
     first_look: float
+    since: float
     changes: tuple[Change, ...]
     finished: float | None
 

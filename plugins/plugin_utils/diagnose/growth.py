@@ -168,6 +168,10 @@ def _held(seen: Seen) -> Iterator[Cause]:
     bounds = seen.bounds
     if bounds is None or seen.wanted is None or seen.wanted < bounds.ceiling:
         return
+    idle = sum(1 for worker in seen.in_phase(CONSUMING) if worker.get("active") == 0)
+    # They take at once what waits.
+    if not isinstance(seen.waiting, Unknown) and seen.waiting <= idle:
+        return
     if bounds.paused:
         yield Cause(
             f"it is {bounds.origin}",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.plugin_utils.diagnose.evidence import Samples, Unknown
@@ -14,10 +14,16 @@ Answer = Mapping[str, Any]
 """The result of M(ansible.builtin.uri)."""
 
 
-def firing(answer: Answer) -> frozenset[str] | Unknown:
-    """Return the names of the alerts that fire, of an answer to C(ALERTS)."""
+def firing(answer: Answer, others: Collection[str] = ()) -> frozenset[str] | Unknown:
+    """Return the names of the alerts that fire, of an answer to C(ALERTS).
+
+    :param others: hosts that have fleets of the same name. What fires for one of them says nothing of this one.
+    """
     found = _series(answer)
-    return found if isinstance(found, Unknown) else frozenset(each["metric"]["alertname"] for each in found)
+    if isinstance(found, Unknown):
+        return found
+    alerts = [each["metric"] for each in found]
+    return frozenset(each["alertname"] for each in alerts if each.get("instance", "").partition(":")[0] not in others)
 
 
 def memory(sizes: Answer, finished: Answer) -> dict[str, Samples] | Unknown:

@@ -40,7 +40,7 @@ def seen_of(
     :param gathered: by its name each result: C(reading) of the module C(fleet_info), C(queues) of C(queue_info),
         C(workers) of C(worker_info), C(status) and C(history) of the command, C(journal) of C(journalctl); C(alerts),
         C(memory) and C(finished) are answers of a Prometheus, where one was asked. C(in_cluster) says where the fleet
-        is.
+        is, C(others) which other hosts are diagnosed.
     :param policy: whether the inventory has a policy for it, and C(bounds) what holds by that; None where the inventory
         does not describe the fleet.
     :param is_late: whether the service that wrote a status ought to have looked again by a time.
@@ -52,7 +52,7 @@ def seen_of(
     workers = Unknown(reading["problem"] or "no answer") if reading["workers"] is None else reading["workers"]
     if not isinstance(status, Unknown):
         policy = status["policy"]
-    alerts = prometheus.firing(gathered["alerts"]) if gathered.get("alerts") else None
+    alerts = prometheus.firing(gathered["alerts"], gathered.get("others", ())) if gathered.get("alerts") else None
     return Seen(
         fleet=fleet,
         at=float(reading["at"]),
@@ -157,11 +157,14 @@ def _past(
         if not each["withdrawn"]
     )
     finished = [value for value in own["points"]["columns"].get("finished", ()) if value is not None]
-    ran = finished[-1] - finished[0] if len(finished) > 1 else None
+    # One that lost its state begins to count anew.
+    steps = [now - before if now >= before else now for before, now in zip(finished, finished[1:])]
+    ran = sum(steps) if steps else None
+    since = max(own["first_look"], own.get("decisions_since") or 0.0)
     memory: dict[str, Samples] = {
         name: [(at, float(size)) for at, size in each["samples"]] for name, each in own["memory"].items()
     }
-    return Past(own["at"], own["first_look"], changes, ran), memory
+    return Past(own["at"], own["first_look"], since, changes, ran), memory
 
 
 def _timed_out(result: Mapping[str, Any], in_cluster: bool) -> list[TimedOut] | Unknown:

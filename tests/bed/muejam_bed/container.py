@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .image import ensure_image, extra_authorities
@@ -22,6 +22,8 @@ BOOT_SECONDS = 90.0
 REMOVE_SECONDS = 90.0
 PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
+SSHD_PROXIES = "/etc/ssh/sshd_config.d/proxies.conf"
 # systemd as PID 1 without --privileged, on cgroup version 1 and 2.
 SYSTEMD_FLAGS = (
     "--cap-add=SYS_ADMIN",
@@ -87,6 +89,7 @@ def up(
         down(name)
         _start(name, release, image, flags)
     _wait_for_boot(name)
+    _let_ansible_in(name)
 
 
 def down(name: str) -> None:
@@ -153,10 +156,6 @@ def _start(name: str, release: str, image: str, flags: Sequence[str]) -> None:
         "/lib/systemd/systemd",
         *SYSTEMD_ARGUMENTS,
     )
-    docker("exec", "--interactive", name, "tee", "/root/.ssh/authorized_keys", stdin=public_key())
-    # What is logged in has the environment of sshd, not that of the container.
-    lines = [f"SetEnv {key}={value}" for key, value in os.environ.items() if key in PROXY_VARIABLES]
-    docker("exec", "--interactive", name, "tee", "/etc/ssh/sshd_config.d/proxies.conf", stdin="\n".join(lines) + "\n")
     # pip brings certificates of its own, so it has to be told of those the host trusts.
     settings = {key: os.environ[key] for key in PIP_VARIABLES if key in os.environ}
     if extra_authorities():
@@ -184,6 +183,21 @@ def _wait_for_boot(name: str) -> None:
     if state == "degraded":
         failed = execute(name, ["systemctl", "list-units", "--failed", "--no-pager", "--plain"], check=False).stdout
         say(f"{name} booted degraded, these units failed:\n{failed}")
+
+
+def sshd_proxies(environment: Mapping[str, str]) -> str:
+    """Return the line that tells sshd of proxies; empty if there are none. It heeds only the first such line."""
+    proxies = [f'"{key}={value}"' for key, value in environment.items() if key in PROXY_VARIABLES]
+    return f"SetEnv {' '.join(proxies)}\n" if proxies else ""
+
+
+def _let_ansible_in(name: str) -> None:
+    docker("exec", "--interactive", name, "tee", AUTHORIZED_KEYS, stdin=public_key())
+    # What is logged in has the environment of sshd, not that of the container.
+    proxies = sshd_proxies(os.environ)
+    if proxies:
+        docker("exec", "--interactive", name, "tee", SSHD_PROXIES, stdin=proxies)
+        execute(name, ["systemctl", "restart", "ssh.service"])
 
 
 # apt locks its archive directory, so hosts do not share one: each gets links to the packages kept so far,

@@ -106,6 +106,8 @@ def committed(name: str, release: str, purpose: str) -> Iterator[str]:
     container.up(host, release, fresh=True)
     try:
         yield host
+        # Whoever starts one of the image has a key and proxies of their own.
+        container.execute(host, ["rm", "-f", container.AUTHORIZED_KEYS, container.SSHD_PROXIES])
         container.docker("stop", host)
         container.docker("commit", host, name)
     finally:

@@ -18,11 +18,14 @@ from typing import Any
 from . import container
 from .ssh_key import private_key
 
+# Nothing of the user's own decides: an agent offers its keys first, and a host hears only six.
 # A host that is frozen is given up after half a minute; a busy machine is not taken for one.
 _OPTIONS = (
     "StrictHostKeyChecking=no",
     "UserKnownHostsFile=/dev/null",
     "LogLevel=ERROR",
+    "IdentitiesOnly=yes",
+    "IdentityAgent=none",
     "ServerAliveInterval=5",
     "ServerAliveCountMax=6",
 )

@@ -117,7 +117,8 @@ def test_what_holds_it_is_diagnosed(paused: Scaled) -> None:
     play(paused, workers=1, by="alice")
     wait_for(paused, 1, 1)
     load = Load(paused.host, "web", URL)
-    load.send(45, 1.0, 1.0)
+    # Some wait still when the pause is lifted, after two runs of Ansible on a busy machine.
+    load.send(90, 1.0, 1.0)
     wait_until(lambda: status(paused)["metrics"].get("queue_depth", 0) > 5, 20, "the burst is seen")
     asked = {**variables(policy=POLICY), "fleet": "web"}
     done = paused.host.playbook("playbooks/diagnose.yml", extra_vars=asked)
@@ -127,7 +128,7 @@ def test_what_holds_it_is_diagnosed(paused: Scaled) -> None:
     assert "memory leak: cannot tell: " in done.stdout
     assert "changed=0" in done.stdout
     play(paused, state="absent")
-    wait_until(lambda: load.left() == 0, 60, load.evidence)
+    wait_until(lambda: load.left() == 0, 90, load.evidence)
     # It is saved when the service ends.
     paused.host.run("systemctl", "restart", "celery-autoscaler.service")
     kept = json.loads(paused.host.output("celery-autoscaler", "history"))["fleets"]["web"]

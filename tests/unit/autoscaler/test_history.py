@@ -169,6 +169,7 @@ def test_decisions_and_reasons_are_few(tmp_path: Path) -> None:
     assert decisions[-1].before == MOST_DECISIONS * 3 - 1
     assert max(len(each.reasons) for each in decisions) == MOST_REASONS
     assert max(len(reason) for each in decisions for reason in each.reasons) <= 400
+    assert history.as_seen("1h")["web"]["decisions_since"] == decisions[0].at == MOST_DECISIONS * 2 * 5.0
 
 
 def test_it_survives_a_restart(tmp_path: Path) -> None:
@@ -218,6 +219,11 @@ def test_another_process_of_a_worker_begins_anew_and_no_more_is_kept_than_there_
     # A clock that was set back: what has not happened is gone.
     kept.record(50 * SAMPLED_EVERY, {"web-1@host": {"life": "1", "bytes": 5.0}})
     assert kept.workers["web-1@host"].samples[-2:] == ((49 * SAMPLED_EVERY + 7, 149.0), (50 * SAMPLED_EVERY, 5.0))
+    # One whose memory cannot be read for a moment is the same still.
+    kept.record(51 * SAMPLED_EVERY, {"web-1@host": {"life": "1", "bytes": None}})
+    assert kept.workers["web-1@host"].samples[-1] == (50 * SAMPLED_EVERY, 5.0)
+    kept.record(51 * SAMPLED_EVERY, {"web-1@host": {"life": "2", "bytes": None}})
+    assert kept.workers == {}
     kept.record(51 * SAMPLED_EVERY, {"web-1@host": {"life": "2", "bytes": 6.0}})
     assert kept.workers["web-1@host"].samples == ((51 * SAMPLED_EVERY, 6.0),)
     kept.record(60 * SAMPLED_EVERY, {f"web-{number}@host": {"life": "1", "bytes": 1.0} for number in range(1000)})

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from gathered import NOW, decision, failed, firing, gathered, verdict
+from gathered import NOW, decision, failed, firing, gathered, printed, verdict
 
 import documented
 from ansible_collections.muejam.celery.plugins.plugin_utils.diagnose import changes
@@ -66,6 +67,17 @@ def test_an_hour_has_to_be_watched_to_say_no_and_less_is_enough_to_say_yes() -> 
     assert of(gathered(watched=2500, decisions=flapping(4)))["verdict"] == "yes"
 
 
+def test_one_that_decides_too_often_for_what_is_kept_is_not_said_to_be_calm() -> None:
+    found = gathered(decisions=[decision(each * 40 + 10, "up" if each % 2 else "down", 2, 3) for each in range(30)])
+    past = json.loads(found["history"]["stdout"])
+    past["fleets"]["web"]["decisions_since"] = NOW - 1200
+    told = of({**found, "history": printed(past)})
+    assert told["verdict"] == "cannot tell"
+    assert told["says"] == "it decides so often that what is kept goes back 20 min only"
+    past["fleets"]["web"]["decisions_since"] = NOW - 3600
+    assert of({**found, "history": printed(past)})["verdict"] == "no"
+
+
 def test_nobody_can_tell_without_the_past() -> None:
     told = of(gathered(history=failed("Could not read /x: there is no such file.")))
     assert told["verdict"] == "cannot tell"
@@ -81,6 +93,13 @@ def test_nobody_can_tell_without_the_past() -> None:
 def test_an_alert_that_fires_is_enough() -> None:
     told = of(gathered(history=failed(""), alerts=firing("CeleryFlapping")))
     assert (told["verdict"], told["runbook"]) == ("yes", "docs/runbooks/celery-flapping.md")
+
+
+def test_an_alert_on_another_host_says_nothing_of_this_one() -> None:
+    for instance, expected in (("app1:9541", "yes"), ("app2", "no"), ("app2:9541", "no")):
+        fires = {"metric": {"alertname": "CeleryFlapping", "instance": instance}}
+        answer = {"json": {"status": "success", "data": {"result": [fires]}}}
+        assert of(gathered(alerts=answer, others=["app2", "app3"]))["verdict"] == expected
 
 
 def test_its_rule_is_that_of_the_alert() -> None:

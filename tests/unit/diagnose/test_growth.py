@@ -45,6 +45,8 @@ def untaken() -> dict[str, Any]:
     [
         (gathered(5, fleet=status(**window(2))), "all of the 2 workers that it may have (the limits)", "at-ceiling"),
         (gathered(1, fleet=status(**window(1, "night"))), "(window night)", "at-ceiling"),
+        # Between two short tasks a worker is idle for a moment.
+        (gathered(5, IDLE, fleet=status(**window(2))), "all of the 2 workers", "at-ceiling"),
         (paused(NOW + 60), "it is paused at 2 (by alice)", "at-ceiling"),
         (paused(None), "it is paused at 2", "at-ceiling"),
         (gathered(5, status=GONE), "it does not run", "autoscaler-gone"),
@@ -110,6 +112,8 @@ def test_it_is_there(found: dict[str, Any], says: str, runbook: str) -> None:
         (gathered(5, fleet=status(action="up", to=4)), "it grows, from 2 to 4 workers"),
         (gathered(5), "asks for no more workers now"),
         (gathered(5, [worker(1), worker(2), worker(3, phase="starting")]), "1 worker is on the way up"),
+        # The idle worker takes what waits.
+        (gathered(1, IDLE, fleet=status(**window(2))), "asks for no more"),
         # One fewer than the ceiling is not at it, and a pause that is over holds nobody.
         (gathered(5, fleet=status(**window(3))), "asks for no more"),
         (paused(NOW), "asks for no more"),

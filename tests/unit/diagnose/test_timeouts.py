@@ -57,6 +57,12 @@ def test_as_many_as_the_alert_wants(soft: int, hard: int, both: int, finished: i
         assert any(line.startswith(f"shop.bill: {soft + hard + both} times (") for line in told["evidence"])
 
 
+def test_a_count_that_begins_anew_is_none_below_zero() -> None:
+    told = of(gathered(journal=journal(3), finished=(9000.0, 9100.0, 40.0)))
+    assert told["verdict"] == "yes"
+    assert told["evidence"][0] == "3 of 140 runs within the hour, 2.1%"
+
+
 def test_limits_and_waits_are_told() -> None:
     busy = status(metrics={"wait_time": 400.0, "cpu": 99.0})
     told = of(gathered(journal=journal(2, 0, 2), fleet=busy, finished=()))

@@ -134,7 +134,8 @@ class History:
         """Return what is known of each fleet, for programs.
 
         C(at) is when the fleet was looked at last, C(first_look) when first, as far as points go back. C(points) are
-        those of a time that ends at C(at); null is unknown.
+        those of a time that ends at C(at); null is unknown. C(decisions_since) is from when on all decisions are there;
+        null where none is left out.
 
         :param span: one of C(SPANS).
         """
@@ -183,6 +184,7 @@ def _as_seen(fleet: FleetHistory, name: str) -> dict[str, Any]:
         "at": fleet.at,
         "first_look": fleet.rings[list(SPANS)[-1]].first_look(),
         "decisions": [asdict(each) for each in fleet.decisions],
+        "decisions_since": fleet.decisions[0].at if len(fleet.decisions) >= MOST_DECISIONS else None,
         "points": {
             "start": span.start,
             "step": span.step,

@@ -48,14 +48,17 @@ class WorkerMemory:
     def record(self, at: float, seen: Mapping[str, Mapping[str, Any]]) -> None:
         """Take samples where it is time. Workers that are not there any more are forgotten.
 
-        :param seen: by name, C(life) and C(bytes) of each worker whose memory is known.
+        :param seen: by name, C(life) and C(bytes) of each worker; the bytes may be unknown for a moment.
         """
         kept = {}
         for name, each in list(seen.items())[:MOST_WORKERS]:
             known = self.workers.get(name)
             if known is None or known.life != each["life"]:
                 known = Kept(each["life"])
-            kept[name] = known.with_sample(at, each["bytes"])
+            if each["bytes"] is not None:
+                known = known.with_sample(at, each["bytes"])
+            if known.samples:
+                kept[name] = known
         # Another mapping: whoever reads the old one in another thread has it whole.
         self.workers = kept
 

@@ -157,9 +157,7 @@ class FleetWatch:
             status["waiting_by_priority"] = self.last.queues.by_priority
             if self.last.host.workers is not None:
                 status["worker_memory"] = {
-                    worker.name: {"life": worker.life, "bytes": worker.memory}
-                    for worker in self.last.workers
-                    if worker.memory is not None
+                    worker.name: {"life": worker.life, "bytes": worker.memory} for worker in self.last.workers
                 }
             if self.remembered.withdrawn:
                 status["withdrawn"] = True
