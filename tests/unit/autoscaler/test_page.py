@@ -378,10 +378,14 @@ def test_ten_fleets_with_a_day_of_history_take_less_than_50_ms() -> None:
     assert len(page(shown, MONDAY, "1h")) < 1_000_000
     for span in SPANS:
         tries = []
-        for _try in range(7):
+        # What others do on this machine only adds to it, so one try that is quick enough is proof.
+        for _try in range(30):
             took = seconds_of(partial(page, shown, MONDAY, span))
             tries.append((took, took / seconds_of(lambda: [number * 2 for number in range(1_000_000)])))
-        assert min(tries)[0] < 0.05 or min(share for _took, share in tries) < 1, (span, tries)
+            if took < 0.05 or tries[-1][1] < 1:
+                break
+        else:
+            pytest.fail(f"{span}: {tries}")
 
 
 MEMORY = """
