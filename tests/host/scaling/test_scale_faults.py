@@ -217,6 +217,6 @@ def test_hostile_status_file_is_unknown_and_not_followed(fleet_of: Callable[[int
 
 def test_only_root_may(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
-    result = fleet.scale(2, "-e", "ansible_user=nobody", "-e", "ansible_remote_tmp=/tmp/nobody", check=False)
+    result = fleet.scale(2, "--become", "--become-user", "nobody", "-e", "ansible_remote_tmp=/tmp/nobody", check=False)
     assert "only root may" in result["msg"]
     assert "become: true" in result["msg"]
