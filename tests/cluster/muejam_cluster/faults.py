@@ -45,8 +45,8 @@ def stopped(*units: str) -> Iterator[None]:
     """Have units of the node stopped for the length of a with block."""
     # Others want them, and would start them too when they are themselves started anew for want of them.
     never = " && ".join(_with_drop_in(unit, "Unit", "ConditionPathExists=!/\\n") for unit in units)
-    _shell(f"{never} && systemctl daemon-reload && systemctl stop {shlex.join(units)}")
     try:
+        _shell(f"{never} && systemctl daemon-reload && systemctl stop {shlex.join(units)}")
         yield
     finally:
         files = shlex.join(_DROP_IN.format(unit=unit) for unit in units)

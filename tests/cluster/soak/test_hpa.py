@@ -13,7 +13,7 @@ from celery import Celery
 from muejam_cluster.deployed import Deployed
 from muejam_cluster.waiting import wait_until
 
-TASKS = 8
+TASKS = 12
 LENGTH = 20.0
 APP = """
 import time
