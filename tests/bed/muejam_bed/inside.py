@@ -4,7 +4,7 @@
 """Commands in a host, by one process of Python that stays there.
 
 Tests ask their hosts all the time, mostly while they wait. A "docker exec" for each question takes a tenth of a second,
-most of it of a core; a question to a process that is there already takes a hundredth.
+most of it of a core; a question to a process that is there already takes a few thousandths.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from . import served
 GONE = 137
 """How a command ends whose host went away; the engine's client says the same."""
 END_SECONDS = 5.0
+ANSWER_SECONDS = 600.0
+"""No command of a test takes as long; a frozen host would never answer."""
 
 _gateways: dict[str, execnet.Group] = {}
 _starting = threading.Lock()
@@ -52,7 +54,10 @@ def run(name: str, command: Sequence[str], stdin: str | None = None) -> subproce
     try:
         channel = gateway.remote_exec(served)
         channel.send((list(command), None if stdin is None else stdin.encode()))
-        code, printed, complaints = channel.receive()
+        code, printed, complaints = channel.receive(ANSWER_SECONDS)
+    except execnet.TimeoutError:
+        leave(name)
+        return subprocess.CompletedProcess(command, GONE, "", f"{name} did not answer within {ANSWER_SECONDS:g} s")
     except (EOFError, OSError) as error:
         return subprocess.CompletedProcess(command, GONE, "", f"{name} went away: {error}")
     return subprocess.CompletedProcess(command, code, printed.decode(), complaints.decode())
