@@ -74,6 +74,10 @@ options:
       - By default the time that the units allow by their C(TimeoutStopSec), after which systemd kills what is left; on
         Kubernetes the pods' C(terminationGracePeriodSeconds).
     type: int
+  tell_outdated:
+    description: Whether to look afterwards which workers do not run with the present configuration.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Can run in check mode and return what would be changed, without changing it.
@@ -178,6 +182,12 @@ start_seconds:
   returned: success, when workers were started with O(wait=true)
   type: dict
   sample: {celery-worker-web@3.service: 1.612, celery-worker-web@4.service: 1.633}
+outdated:
+  description: Units or pods that M(muejam.celery.restart) with C(only=outdated) restarts.
+  returned: success with O(tell_outdated=true)
+  type: list
+  elements: str
+  sample: [celery-worker-web@1.service]
 finished:
   description:
     - Always true. It lets a task with C(async) come to its end.
@@ -209,6 +219,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms import opt
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     RESULT_KEYS,
     RollingPlatform,
+    RollRequest,
     ScaleRequest,
 )
 
@@ -262,6 +273,7 @@ def main() -> None:
             "expected_workers": {"type": "int"},
             "keep": {"type": "bool", "default": False},
             "wait": {"type": "bool", "default": True},
+            "tell_outdated": {"type": "bool", "default": False},
             **options.TIMES,
         },
         supports_check_mode=True,
@@ -300,6 +312,11 @@ def main() -> None:
         returned["start_seconds"] = result.start_seconds
     if result.changed:
         returned["diff"] = result.diff()
+    if params["tell_outdated"]:
+        try:
+            returned["outdated"] = platform.roll(RollRequest(params["fleet"]), check=True).restarted
+        except OperationError as error:
+            module.fail_json(msg=str(error), **{**returned, **error.details, "finished": True})
     # Ansible takes an asynchronous result with a key "started" and none "finished" for one that still runs.
     module.exit_json(finished=True, **returned)
 

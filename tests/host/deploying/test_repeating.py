@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from deployment import variables
 from playing import PLAYBOOKS, play
 
 from muejam_bed.systemd_host import SystemdHost
@@ -15,6 +16,15 @@ from muejam_bed.systemd_host import SystemdHost
 @pytest.mark.parametrize("flags", [[], ["--check", "--diff"]], ids=["run", "rehearsal"])
 def test_a_second_run_changes_nothing(deployed: SystemdHost, name: str, flags: list[str]) -> None:
     assert play(deployed, name, *flags, **PLAYBOOKS[name]) == {"changed": 0, "unreachable": 0, "failed": 0}
+
+
+def test_a_rehearsal_goes_on_where_the_broker_is_not_started_yet(deployed: SystemdHost) -> None:
+    deployed.output("systemctl", "stop", "redis-server.service")
+    try:
+        done = deployed.playbook("playbooks/deploy.yml", "--check", extra_vars=variables())
+        assert "The broker of fleet web cannot be used at present" in done.stdout
+    finally:
+        deployed.output("systemctl", "start", "redis-server.service")
 
 
 def test_draining_twice(deployed: SystemdHost) -> None:
