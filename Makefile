@@ -103,10 +103,16 @@ broker: venv servers browser ## Tests with real brokers, a real Prometheus and a
 .PHONY: molecule
 molecule: venv image $(SCENARIOS:%=molecule-%) ## Every molecule scenario, on real systemd hosts
 
+# All but one are spared what Ansible does on the controller again and again (docs/testing.md).
+MODULES := $(CURDIR)/.cache/molecule/modules
+SPARING = $(if $(filter redis_prefork,$*),,ANSIBLE_CALLBACKS_ENABLED=sparing \
+	ANSIBLE_CALLBACK_PLUGINS="$(CURDIR)/tests/bed/callback_plugins" MUEJAM_MODULES="$(MODULES)")
+
 # Left to itself molecule keeps its files in one place for all checkouts of the same name.
 .PHONY: $(SCENARIOS:%=molecule-%)
 $(SCENARIOS:%=molecule-%): molecule-%: venv image
-	@$(WITH_COLLECTION) MUEJAM_HOSTS="$$($(PY) tests/bed/host.py prefix)" \
+	@mkdir -p "$(MODULES)"
+	@$(WITH_COLLECTION) $(SPARING) MUEJAM_HOSTS="$$($(PY) tests/bed/host.py prefix)" \
 		MOLECULE_EPHEMERAL_DIRECTORY="$(CURDIR)/.cache/molecule/$*" $(BIN)/molecule test --no-shared-state --scenario-name $* $(ARGS)
 
 # In the order of their folders: left to itself pytest-xdist begins with the files of the most tests, which are not

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import is_late
 from ansible_collections.muejam.celery.plugins.module_utils.decide.in_force import in_force
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
@@ -26,11 +24,11 @@ def fleet_diagnosis(
         bounds = _bounds(policy, float(gathered["reading"]["at"]))
         return troubles.diagnosis(reading.seen_of(fleet, gathered, has_policy, bounds, is_late))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        # Some of it comes from files that others write.
-        raise AnsibleFilterError(
-            f"What was gathered of the fleet {fleet} cannot be read ({type(error).__name__}: {error}). See what "
-            "celery-autoscaler status --json and celery-autoscaler history print on that host."
-        ) from error
+        # Some of it comes from files that others write. What is said of other fleets stands.
+        return troubles.undecided(
+            f"what was gathered of it cannot be read ({type(error).__name__}: {error})",
+            "See what celery-autoscaler status --json and celery-autoscaler history print on that host.",
+        )
 
 
 def _bounds(policy: object, at: float) -> Bounds | None:

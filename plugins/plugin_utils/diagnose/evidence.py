@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import CONSUMING
+
 HOUR = 3600.0
 """Seconds."""
 
@@ -123,6 +125,11 @@ class Seen:
         """Return the workers in these phases; none where they are not known."""
         workers = () if isinstance(self.workers, Unknown) else self.workers
         return [worker for worker in workers if worker["phase"] in phases]
+
+    @property
+    def idle(self) -> int:
+        """How many workers take tasks and are known to have none."""
+        return sum(1 for worker in self.in_phase(CONSUMING) if worker.get("active") == 0)
 
     def firing(self, *names: str) -> list[str]:
         """Return which of these alerts fire."""

@@ -68,6 +68,12 @@ def judge(seen: Seen) -> Verdict:
         return TROUBLE.no("workers are idle: more of them would not help", numbers)
     if isinstance(seen.status, Unknown):
         return TROUBLE.cannot_tell(f"what is decided for it is not known: {seen.status.why}", _where(seen), numbers)
+    if "action" not in status and _pressed(seen) is None and seen.idle:
+        return TROUBLE.cannot_tell(
+            f"nobody decides for this fleet, and its idle workers ({seen.idle}) may be between two tasks",
+            "Run this again in a minute.",
+            numbers,
+        )
     if "action" not in status and _pressed(seen) is None:
         return TROUBLE.cannot_tell(
             "nobody decides for this fleet, and it is not known whether its workers are busy",
@@ -168,9 +174,8 @@ def _held(seen: Seen) -> Iterator[Cause]:
     bounds = seen.bounds
     if bounds is None or seen.wanted is None or seen.wanted < bounds.ceiling:
         return
-    idle = sum(1 for worker in seen.in_phase(CONSUMING) if worker.get("active") == 0)
     # They take at once what waits.
-    if not isinstance(seen.waiting, Unknown) and seen.waiting <= idle:
+    if not isinstance(seen.waiting, Unknown) and seen.waiting <= seen.idle:
         return
     if bounds.paused:
         yield Cause(
@@ -221,13 +226,14 @@ def _nobody(seen: Seen, status: Mapping[str, Any]) -> Iterator[Cause]:
 
 
 def _pressed(seen: Seen) -> bool | None:
-    """Whether all workers that take tasks are busy; None where that is not known."""
-    if isinstance(seen.workers, Unknown):
+    """Whether more tasks wait than the workers have room for; None where that is not known."""
+    if isinstance(seen.workers, Unknown) or isinstance(seen.waiting, Unknown):
         return None
     active = [worker.get("active") for worker in seen.in_phase(CONSUMING)]
-    if 0 in active:
+    # Between two short tasks a worker is idle for a moment, but hardly all of them at once.
+    if seen.idle and (seen.idle == len(active) or seen.waiting <= seen.idle):
         return False
-    return None if None in active or not active else True
+    return None if None in active or not active or seen.idle else True
 
 
 def _workers(seen: Seen, status: Mapping[str, Any]) -> Iterator[Cause]:

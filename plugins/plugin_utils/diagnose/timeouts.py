@@ -49,7 +49,13 @@ def judge(seen: Seen) -> Verdict:
     count = len({each.id for each in found})
     ran = None if isinstance(seen.past, Unknown) else seen.past.finished
     numbers = (*_numbers(found, count, ran), *beside)
-    if firing or (count >= FEWEST and (not ran or count / ran > SHARE)):
+    if count >= FEWEST and not ran and not firing:
+        return TROUBLE.cannot_tell(
+            f"{counted(count, 'run')} reached their time limit within the hour, and of how many is not known",
+            "Deploy the autoscaler, which counts them (mode observe is enough), or read the logs of the workers.",
+            numbers,
+        )
+    if firing or (count >= FEWEST and ran and count / ran > SHARE):
         more = f"; the alert {ALERT} fires" if firing else ""
         return TROUBLE.yes(
             [_cause(seen, f"{counted(count, 'run')} reached their time limit within the hour{more}")], numbers

@@ -24,9 +24,17 @@ TROUBLES: Mapping[str, tuple[Trouble, Callable[[Seen], Verdict]]] = MappingProxy
 )
 
 
+def undecided(why: str, next_step: str) -> dict[str, dict[str, Any]]:
+    """Return that nothing can be told of a fleet, in the form of a diagnosis."""
+    return _told({name: (trouble, trouble.cannot_tell(why, next_step, ())) for name, (trouble, _) in TROUBLES.items()})
+
+
 def diagnosis(seen: Seen) -> dict[str, dict[str, Any]]:
     """Return what is said of each trouble, by its name, with its C(title)."""
-    judged = {name: (trouble, judge(seen)) for name, (trouble, judge) in TROUBLES.items()}
+    return _told({name: (trouble, judge(seen)) for name, (trouble, judge) in TROUBLES.items()})
+
+
+def _told(judged: Mapping[str, tuple[Trouble, Verdict]]) -> dict[str, dict[str, Any]]:
     return {
         name: {"title": trouble.title, **asdict(verdict), "evidence": list(verdict.evidence)}
         for name, (trouble, verdict) in judged.items()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from gathered import NOW, failed, firing, gathered, status, verdict, worker
 
+from ansible_collections.muejam.celery.plugins.filter.diagnose import fleet_diagnosis
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import State, decide
 from ansible_collections.muejam.celery.plugins.module_utils.decide.observation import Observation
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
@@ -137,7 +138,10 @@ def test_a_fleet_without_a_policy_is_nobodys_while_all_are_busy() -> None:
     busy, idle = (of(gathered(5, workers, fleet=nobody), policy=None) for workers in ((), IDLE))
     assert busy["verdict"] == "yes"
     assert "nobody scales it" in busy["says"]
-    assert idle["verdict"] == "no"
+    # One of two, with five tasks waiting, may be idle for a moment only.
+    assert (idle["verdict"], "between two tasks" in idle["says"]) == ("cannot tell", True)
+    for waiting, workers in ((1, IDLE), (5, [worker(1, active=0), worker(2, active=0)])):
+        assert of(gathered(waiting, workers, fleet=nobody), policy=None)["verdict"] == "no"
     # Nor is it where no autoscaler was ever deployed.
     alone = of(gathered(5, status=failed("")), policy=None)
     assert (alone["verdict"], "nobody scales it" in alone["says"]) == ("yes", True)
@@ -193,7 +197,8 @@ def test_where_no_autoscaler_is_deployed_somebody_else_may_decide() -> None:
     assert (
         of(gathered(5, status=failed("")), policy={"limits": {"max_workers": 2, "min_workers": 1}})["verdict"] == "yes"
     )
-    assert of(gathered(5, IDLE, status=failed("")))["verdict"] == "no"
+    assert of(gathered(5, IDLE, status=failed("")))["verdict"] == "cannot tell"
+    assert of(gathered(2, [worker(1, active=0), worker(2, active=0)], status=failed("")))["verdict"] == "no"
 
 
 def test_several_causes_are_all_told() -> None:
@@ -228,3 +233,14 @@ def test_in_a_cluster_it_goes_by_pods_and_the_policy_of_the_inventory() -> None:
     assert "kubectl logs" in unknown["next_step"]
     # KEDA sizes it, and no daemon is wanted.
     assert of(in_cluster(5, 2, owned_by_daemon=False, scaled_by="keda"))["verdict"] == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    "broken", [{"reading": {}}, {"status": {"rc": 0, "stdout": "[]", "stderr": ""}}, {"workers": 3}]
+)
+def test_one_fleet_that_cannot_be_read_leaves_the_others_their_diagnosis(broken: dict[str, Any]) -> None:
+    told = fleet_diagnosis({**gathered(5), **broken}, "web", POLICY)
+    assert {each["verdict"] for each in told.values()} <= {"cannot tell", "yes", "no"}
+    unread = fleet_diagnosis({**gathered(5), "reading": {}}, "web", POLICY)
+    assert {each["verdict"] for each in unread.values()} == {"cannot tell"}
+    assert "cannot be read (KeyError: 'at')" in unread["memory_leak"]["says"]

@@ -45,7 +45,8 @@ def journal(soft: int, hard: int = 0, both: int = 0, task: str = "shop.bill") ->
         (5, 0, 0, 500, "no"),
         (6, 0, 0, 500, "yes"),
         # Of how many is not known.
-        (3, 0, 0, None, "yes"),
+        (3, 0, 0, None, "cannot tell"),
+        (2, 0, 0, None, "no"),
     ],
 )
 def test_as_many_as_the_alert_wants(soft: int, hard: int, both: int, finished: int | None, expected: str) -> None:
@@ -65,11 +66,11 @@ def test_a_count_that_begins_anew_is_none_below_zero() -> None:
 
 def test_limits_and_waits_are_told() -> None:
     busy = status(metrics={"wait_time": 400.0, "cpu": 99.0})
-    told = of(gathered(journal=journal(2, 0, 2), fleet=busy, finished=()))
+    told = of(gathered(journal=journal(2, 0, 2), fleet=busy, finished=(0.0, 10.0)))
     assert "shop.bill: 4 times (hard limit of 360.5 s, soft limit of 300 s)" in told["evidence"]
     assert any("waits does so for 7 min" in line for line in told["evidence"])
     assert "CPU is used up" in told["next_step"]
-    assert "Compare p95" in of(gathered(journal=journal(4), finished=()))["next_step"]
+    assert "Compare p95" in of(gathered(journal=journal(4), finished=(0.0, 10.0)))["next_step"]
 
 
 def test_nobody_can_tell() -> None:

@@ -45,9 +45,10 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings impor
 
 T = TypeVar("T")
 
-# The server serves nobody else while it runs a command. Each of these takes one to two milliseconds.
-CALLS_OF_A_SCRIPT = 2000
-UNACKED_OF_A_STEP = 300
+# The server serves nobody else while it runs a command, and may run two before it turns to another client. Each of
+# these takes one to two milliseconds.
+CALLS_OF_A_SCRIPT = 1000
+UNACKED_OF_A_STEP = 200
 BYTES_OF_A_STEP = 1 << 20
 KEYS_OF_A_SCAN = 1000
 
