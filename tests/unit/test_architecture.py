@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What docs/architecture.md names is in the tree, and no change takes more files than it promises."""
+"""What docs/architecture.md and the pages beside it name is in the tree, and no change takes more files than told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[2]
-PAGE = (TOP / "docs/architecture.md").read_text(encoding="utf-8")
+ARCHITECTURE, ELSEWHERE, PLACES = (
+    (TOP / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("architecture", "another-platform", "places")
+)
+PAGE = f"{ARCHITECTURE}\n{ELSEWHERE}\n{PLACES}"
 
 PREFIX = "…/"
 STANDS_FOR = "plugins/module_utils/"
@@ -71,6 +74,11 @@ def test_no_change_takes_more_files_than_that() -> None:
     (changes,) = (text for title, text in sections("##") if title == "What to touch")
     lists = {title: re.findall(r"^\d\. ", text, re.M) for title, text in sections("###")}
     assert {title: found for title, found in lists.items() if len(found) > MOST_FILES} == {}
-    rows = [line.split(" | ")[1] for line in changes.splitlines() if line.startswith("| ")]
+    rows = [line.split(" | ")[1] for line in f"{changes}\n{ELSEWHERE}".splitlines() if line.startswith("| ")]
     for row in rows:
         assert len({name for name in SPAN.findall(row) if is_path(name)}) <= MOST_FILES, row
+
+
+def test_the_page_is_read_in_one_go() -> None:
+    # Many tools show no more of a text than this.
+    assert len(ARCHITECTURE.encode()) < 30_000

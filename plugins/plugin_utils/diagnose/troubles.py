@@ -26,7 +26,8 @@ TROUBLES: Mapping[str, tuple[Trouble, Callable[[Seen], Verdict]]] = MappingProxy
 
 def undecided(why: str, next_step: str) -> dict[str, dict[str, Any]]:
     """Return that nothing can be told of a fleet, in the form of a diagnosis."""
-    return _told({name: (trouble, trouble.cannot_tell(why, next_step, ())) for name, (trouble, _) in TROUBLES.items()})
+    troubles = {name: trouble for name, (trouble, _judge) in TROUBLES.items()}
+    return _told({name: (trouble, trouble.cannot_tell(why, next_step, ())) for name, trouble in troubles.items()})
 
 
 def diagnosis(seen: Seen) -> dict[str, dict[str, Any]]:

@@ -61,14 +61,15 @@ class Axis:
     @classmethod
     def over(cls, *values: Sequence[float], least: float = 1.0, unit: str = "") -> Axis:
         """Return one that all these values are on, with a round number at its top."""
-        known = [value for column in values for value in column if not math.isnan(value)]
+        known = [value for column in values for value in column if value >= 0]
         most = max(known, default=0.0)
         return cls(_round_up(max(most, least), _ROUND_TIMES if unit == SECONDS else ()), unit)
 
     def heights(self, values: Sequence[float]) -> Heights:
         """Return where values are, none of which is beyond the axis."""
-        scale = _HIGH / self.top
-        return [None if math.isnan(value) else _WRITTEN[int(_HIGH + 0.5 - scale * value)] for value in values]
+        scale, ground, written = _HIGH / self.top, _HIGH + 0.5, _WRITTEN
+        # What is unknown is not a number, and neither above nor below any.
+        return [written[int(ground - scale * value)] if value >= 0 else None for value in values]
 
     def words(self, value: float) -> str:
         """Return a value with its unit."""

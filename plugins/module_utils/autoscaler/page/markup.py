@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from html import escape
 from typing import Union
 
@@ -34,10 +35,11 @@ def tag(element: str, /, *parts: Part, **attributes: object) -> Markup:
     :param attributes: C(class_) is C(class), other underscores are hyphens; one of None or False is left out, one of
         True has no value.
     """
-    words = "".join(_attribute(key, value) for key, value in attributes.items())
+    words = "".join([_attribute(key, value) for key, value in attributes.items()])
     if element in _VOID:
         return Markup(f"<{element}{words}>")
-    return Markup(f"<{element}{words}>{joined(parts)}</{element}>")
+    inside = "".join([_text(part) for part in parts])
+    return Markup(f"<{element}{words}>{inside}</{element}>")
 
 
 def joined(parts: Iterable[Part]) -> Markup:
@@ -55,8 +57,15 @@ def _text(part: Part) -> str:
     return joined(part)
 
 
+@cache
+def _name(key: str) -> str:
+    return "class" if key == "class_" else key.replace("_", "-")
+
+
 def _attribute(key: str, value: object) -> str:
     if value is None or value is False:
         return ""
-    name = "class" if key == "class_" else key.replace("_", "-")
+    name = _name(key)
+    if isinstance(value, (int, float)) and value is not True:
+        return f' {name}="{value}"'
     return f" {name}" if value is True else f' {name}="{_text(str(value))}"'
