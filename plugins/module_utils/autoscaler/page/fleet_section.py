@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone, tzinfo
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page import record
@@ -235,17 +235,19 @@ def _decisions(number: int, view: FleetView) -> Markup:
 
 
 def _table(view: FleetView, decisions: Sequence[Decided]) -> Markup:
-    return tag("table", [_row(view, each) for each in decisions])
+    return tag("table", [_row(each, view.zone, view.today) for each in decisions])
 
 
-def _row(view: FleetView, each: Decided) -> Markup:
+# Most rows of a page were on the one before it.
+@lru_cache(maxsize=4096)
+def _row(each: Decided, zone: tzinfo, today: date) -> Markup:
     grows = each.before is not None and each.after is not None and each.after > each.before
     change = f"{_count(each.before)} \u2192 {_count(each.after)}"
-    until = f" to {datetime.fromtimestamp(each.until, view.zone):%H:%M:%S}" if each.until > each.at else ""
+    until = f" to {datetime.fromtimestamp(each.until, zone):%H:%M:%S}" if each.until > each.at else ""
     not_done = tag("em", " not carried out", class_="faint") if each.withdrawn else NOTHING
     return tag(
         "tr",
-        tag("td", _moment(each.at, view), until, class_="when"),
+        tag("td", _moment(each.at, zone, today), until, class_="when"),
         tag("td", change, class_="up" if grows else "down"),
         tag("td", "; ".join(each.reasons), not_done),
     )
@@ -278,10 +280,10 @@ def _week(number: int, view: FleetView) -> Markup:
     return tag("details", title, days, id=f"week-{number}", open=True)
 
 
-def _moment(at: float, view: FleetView) -> str:
+def _moment(at: float, zone: tzinfo, today: date) -> str:
     """Return what the clock shows, with the day where it is not today."""
-    moment = datetime.fromtimestamp(at, view.zone)
-    return f"{moment:%H:%M:%S}" if moment.date() == view.today else f"{moment:%a %d %b %H:%M}"
+    moment = datetime.fromtimestamp(at, zone)
+    return f"{moment:%H:%M:%S}" if moment.date() == today else f"{moment:%a %d %b %H:%M}"
 
 
 def _hour(at: float, view: FleetView) -> str:
