@@ -268,3 +268,33 @@ def of_pause(template: str, **given: Any) -> Any:
 )
 def test_a_pause_is_told(paused: dict[str, Any], check: bool, says: str) -> None:
     assert of_pause("{{ message }}", paused=paused, ansible_check_mode=check) == f"web on a: {says}"
+
+
+DONE = {
+    "before": 1,
+    "after": 3,
+    "started": ["web-2", "web-3"],
+    "stopped": ["web-1"],
+    "restarted": ["web-1"],
+    "unchanged": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("playbook", "given", "done"),
+    [
+        ("scale", {"scaled": DONE}, "started, 1 {}drained and stopped"),
+        ("drain", {"drained": {"results": [{**DONE, "item": "web"}]}}, "drained and stopped"),
+        ("rolling_restart", {"restarted": DONE}, "restarted, 0 up to date"),
+    ],
+)
+def test_a_rehearsal_does_not_say_that_it_is_done(playbook: str, given: dict[str, Any], done: str) -> None:
+    *_others, play = yaml.safe_load((ROOT / f"playbooks/{playbook}.yml").read_text())
+    [show] = [task for task in play["tasks"] if task["name"] == "Show"]
+    trusted = {name: trust_as_template(text) for name, text in show.get("vars", {}).items()}
+    for check, would in ((False, ""), (True, "would be ")):
+        here = {"inventory_hostname": "a", "fleet": "web", "ansible_check_mode": check}
+        message = trust_as_template(show["ansible.builtin.debug"]["msg"])
+        told = Templar(DataLoader(), variables={**trusted, **here, **given}).template(message)
+        assert would + done.format(would) in told
+        assert ("would" in told) is check

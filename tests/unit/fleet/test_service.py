@@ -198,3 +198,10 @@ def test_a_solo_worker_prefetches_for_the_one_task_that_it_runs() -> None:
 def test_only_the_number_is_a_placeholder_in_an_environment() -> None:
     url = "redis://:pa%Hss%25@h/0"
     assert environment.of_worker(resolved(broker_url=url), 1)["CELERY_BROKER_URL"] == url
+
+
+def test_all_that_fleets_lack_of_others_is_told_at_once() -> None:
+    brought = [{"fleet": "web", "kind": kind, "path": f"/srv/{kind}"} for kind in ("program", "directory", "file")]
+    there = [{"path": one["path"], "kind": "", "executable": False} for one in brought]
+    found = {"paths": there, "virtualenvs": {}, "missing_users": [], "missing_groups": []}
+    assert needs.missing({"brought": brought, "virtualenvs": [], "directories": []}, found)["brought"] == brought
