@@ -157,7 +157,7 @@ brief: venv prepared ## The default policy on a real host with its own times; a 
 training: venv image ## The exercises of docs/training.md on the demo's host, as they stand there; a quarter of an hour
 	@$(PY) $(PYTEST) tests/host/training -m training $(ARGS)
 
-BENCHMARKS := queue_reading event_stream scale_start deploy_again autoscaler_cost metrics_endpoint burst decision_quality
+BENCHMARKS := queue_reading event_stream scale_start deploy_again autoscaler_cost metrics_endpoint page burst decision_quality
 .PHONY: benchmark
 benchmark: venv image servers ## Measure what docs/measured.md tells, on a machine with nothing else to do; 15 minutes
 	@set -e; for name in $(BENCHMARKS); do echo "==> $$name"; $(WITH_COLLECTION) $(PY) tests/benchmark/$$name.py; done

@@ -15,7 +15,9 @@ Hosts that are there at the end, and a Kubernetes, are removed if this run has s
 not get to it.
 
 The output of each stage goes to .cache/run/STAGE.log, and is printed in one piece when the stage has ended. A test that
-fails is told at once. The output of the last stage that was named comes last, so that a run ends with its words.
+fails is told at once. The output of the last stage that was named comes last, so that a run ends with its words. What
+failed before it is told once more, in a few lines ahead of the very last one: whoever has only the end of the output
+reads there what to mend.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +43,8 @@ LOGS = Path(os.environ.get("MUEJAM_RUN_LOGS") or CHECKOUT / ".cache" / "run")
 LANES = int(os.environ.get("LANES") or 2)
 # Tests need a moment to take their hosts down when the run is stopped.
 STOP_SECONDS = 60.0
+# Of each stage that failed, at the end of the run.
+TOLD_LINES, TOLD_WIDTH = 12, 160
 # Where the kernel groups processes by sessions, niceness counts within one only, and the group has a niceness too.
 YIELDING = (
     *("sh", "-c", 'echo 19 2>/dev/null >/proc/self/autogroup; exec "$@"', "sh"),
@@ -153,12 +158,30 @@ class Stage:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def show(self) -> None:
-        """Print what it printed."""
+    def show(self, failed: Sequence[Stage] = ()) -> None:
+        """Print what it printed; before its last line, why others failed."""
         say(f"output of {self.name}:")
-        sys.stdout.flush()
-        sys.stdout.buffer.write(self.log.read_bytes())
-        sys.stdout.flush()
+        lines = self.log.read_bytes().splitlines(keepends=True)
+        _write(lines[:-1])
+        for other in failed:
+            say(f"{other.name} FAILED; again, this stage alone: make {other.name}; from its output:")
+            for line in other.why_it_failed():
+                print(f"    {line[:TOLD_WIDTH]}", flush=True)
+        _write(lines[-1:])
+
+    def why_it_failed(self) -> list[str]:
+        """Return its failed tests with what pytest marked as the error; of other programs, the last lines."""
+        if self.failures.exists():
+            lines = self.failures.read_text(encoding="utf-8", errors="replace").splitlines()
+            return [line for line in lines if line.startswith(("FAILED ", "E  "))][:TOLD_LINES]
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TOLD_LINES:]
+
+
+def _write(lines: list[bytes]) -> None:
+    """Print them as they are, whatever their encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.writelines(lines)
+    sys.stdout.flush()
 
 
 class Run:
@@ -194,7 +217,7 @@ class Run:
             again = f"; again, this stage alone: make {stage.name}" if stage.outcome == "FAILED" else ""
             say(f"  {stage.name}: {stage.outcome}, {stage.seconds:.0f} s, {stage.cpu:.0f} s of a core{again}")
         if self.last.passed is not None:
-            self.last.show()
+            self.last.show([stage for stage in self.stages if stage.outcome == "FAILED" and stage is not self.last])
         if self.told_to_stop:
             say("stopped")
         return all(stage.passed for stage in self.stages)

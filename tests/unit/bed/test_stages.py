@@ -26,8 +26,9 @@ case "$2" in
   meets-*) # two that can only end when both run at once
     touch "$PLACE/$2"
     until [ -e "$PLACE/meets-a" ] && [ -e "$PLACE/meets-b" ]; do sleep 0.05; done ;;
+  speaks) for number in $(seq 30); do echo "line $number"; done; exit 3 ;;
   tells) # ends when its failure was told
-    echo "FAILED test_one" >"$MUEJAM_FAILURES"
+    printf '%s\n' "FAILED test_one" "def test_one():" "E   assert 1 == 2" >"$MUEJAM_FAILURES"
     until grep -q test_one "$PLACE/output"; do sleep 0.05; done; exit 1 ;;
   turns-*) # the first two meet, and write when they end
     touch "$PLACE/$2"
@@ -95,6 +96,19 @@ def test_a_fault_in_a_lane_is_told_at_once_and_the_rest_goes_on(command: list[st
     assert "words of more" in lines
     assert lines[-1] == "words of last"
     assert any("make tells" in line for line in lines)
+
+
+def test_why_stages_failed_stands_just_before_the_last_words(command: list[str]) -> None:
+    code, lines = run(command, "--", "tells", "speaks", "--", "last")
+    assert code == 1
+    assert lines[-1] == "words of last"
+    told = "\n".join(lines[-20:])
+    assert "tells FAILED" in told
+    assert "    FAILED test_one\n    E   assert 1 == 2\n" in told
+    assert "def test_one" not in told
+    assert "speaks FAILED" in told
+    assert "    line 30\nwords of last" in told
+    assert "    line 1\n" not in told
 
 
 def test_the_output_of_each_stage_is_kept(command: list[str], tmp_path: Path) -> None:

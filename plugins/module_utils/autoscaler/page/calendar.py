@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.markup import Markup, joined, tag
@@ -37,13 +38,15 @@ _HEADINGS = (0, 6, 12, 18, 24)
 class Week:
     """The coming week of a fleet, from a midnight on.
 
-    :ivar words: the same as text.
-    :ivar drawn: days that were drawn already and stay the same until the next midnight.
+    :ivar words: the same in words, as it stands on the page.
+    :ivar bars: of the days that were drawn already: they stay the same until the next midnight.
+    :ivar rows: of those days likewise, but for today's, where the time is marked.
     """
 
     agenda: Agenda
-    words: str
-    drawn: dict[Day, Markup] = field(default_factory=dict)
+    words: Markup
+    bars: dict[Day, Markup] = field(default_factory=dict)
+    rows: dict[Day, Markup] = field(default_factory=dict)
 
 
 class Weeks:
@@ -64,7 +67,7 @@ class Weeks:
         known = self._known.get(fleet)
         if known is None or known[0] != key or known[1] is not policy:
             days = agenda(policy, start, DAYS, parse_pause(pause, zone) if pause else None, at)
-            known = self._known[fleet] = key, policy, Week(days, "\n".join(in_rows(days)))
+            known = self._known[fleet] = key, policy, Week(days, _in_words(days))
         return known[2]
 
 
@@ -80,30 +83,43 @@ def calendar(name: str, week: Week, at: float) -> Markup:
         return tag("p", f"{floor} to {ceiling} workers all the week, {who}.")
     names = list(dict.fromkeys(piece.window for day in days for piece in day.pieces if piece.window))
     rows = [_row(week, day, at, names) for day in days]
+    return joined((tag("table", _hours_of_the_day(), rows, class_="week"), tag("details", week.words, id=name)))
+
+
+@cache
+def _hours_of_the_day() -> Markup:
     heads = [tag("text", f"{hour:02}", x=f"{hour / 0.24:.4g}%", y=12, class_=f"time at{hour}") for hour in _HEADINGS]
-    head = tag("tr", tag("td"), tag("td", tag("svg", heads, width="100%", height=16, aria_hidden="true")))
-    text = tag("details", tag("summary", "the same in words"), tag("pre", week.words), id=name)
-    return joined((tag("table", head, rows, class_="week"), text))
+    return tag("tr", tag("td"), tag("td", tag("svg", heads, width="100%", height=16, aria_hidden="true")))
+
+
+def _in_words(week: Agenda) -> Markup:
+    return joined((tag("summary", "the same in words"), tag("pre", "\n".join(in_rows(week)))))
 
 
 def _row(week: Week, day: Day, at: float, names: Sequence[str]) -> Markup:
     today = day.since <= at < day.until
-    row = None if today else week.drawn.get(day)
+    row = None if today else week.rows.get(day)
     if row is None:
-        zone = zone_of(week.agenda.zone)
-        bars = [
-            _bar(begin, length, piece, _class(piece, names))
-            for piece in day.pieces
-            for begin, length in on_the_clock(piece, day, zone)
-        ]
+        if day not in week.bars:
+            week.bars[day] = _bars(week, day, names)
+        bars = [week.bars[day]]
         if today:
-            now = _percent(hours(datetime.fromtimestamp(at, zone)))
+            now = _percent(hours(datetime.fromtimestamp(at, zone_of(week.agenda.zone))))
             bars.append(tag("line", tag("title", "now"), class_="now", x1=now, x2=now, y1=0, y2=_HEIGHT))
         drawing = tag("svg", bars, width="100%", height=_HEIGHT, role="img", aria_label="; ".join(_words(day)))
         row = tag("tr", tag("th", f"{day.day:%a %d %b}", scope="row"), tag("td", drawing))
         if not today:
-            week.drawn[day] = row
+            week.rows[day] = row
     return row
+
+
+def _bars(week: Week, day: Day, names: Sequence[str]) -> Markup:
+    zone = zone_of(week.agenda.zone)
+    return joined(
+        _bar(begin, length, piece, _class(piece, names))
+        for piece in day.pieces
+        for begin, length in on_the_clock(piece, day, zone)
+    )
 
 
 def _class(piece: Piece, names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Optional
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.markup import (
@@ -67,9 +68,9 @@ class Axis:
 
     def heights(self, values: Sequence[float]) -> Heights:
         """Return where values are, none of which is beyond the axis."""
-        scale, ground, written = _HIGH / self.top, _HIGH + 0.5, _WRITTEN
+        scale, ground, written, floor = _HIGH / self.top, _HIGH + 0.5, _WRITTEN, math.floor
         # What is unknown is not a number, and neither above nor below any.
-        return [written[int(ground - scale * value)] if value >= 0 else None for value in values]
+        return [written[floor(ground - scale * value)] if value >= 0 else None for value in values]
 
     def words(self, value: float) -> str:
         """Return a value with its unit."""
@@ -135,7 +136,7 @@ def plot(
 
 def time_axis(span: Span, zone: tzinfo) -> Markup:
     """Return the words below plots: the hours of the wall clock of a zone."""
-    return tag("svg", list(_times(span, zone)), class_="times", width="100%", height=_FOOT, aria_hidden="true")
+    return _times(span.start, span.end, zone)
 
 
 def place(at: float, span: Span) -> str | None:
@@ -144,13 +145,20 @@ def place(at: float, span: Span) -> str | None:
     return _percent(share) if 0 <= share <= 1 else None
 
 
-def _times(span: Span, zone: tzinfo) -> Iterator[Markup]:
-    whole = span.end - span.start
+# All fleets of a page have the same span, and mostly the same zone.
+@lru_cache(maxsize=16)
+def _times(start: float, end: float, zone: tzinfo) -> Markup:
+    words = list(_each_time(start, end, zone))
+    return tag("svg", words, class_="times", width="100%", height=_FOOT, aria_hidden="true")
+
+
+def _each_time(start: float, end: float, zone: tzinfo) -> Iterator[Markup]:
+    whole = end - start
     step = next((step for most, step in _TICKS if whole <= most), _TICKS[-1][1])
-    ahead = (datetime.fromtimestamp(span.end, zone).utcoffset() or timedelta()).total_seconds()
-    at = math.ceil((span.start + ahead) / step) * step - ahead
-    while at <= span.end:
-        share = (at - span.start) / whole
+    ahead = (datetime.fromtimestamp(end, zone).utcoffset() or timedelta()).total_seconds()
+    at = math.ceil((start + ahead) / step) * step - ahead
+    while at <= end:
+        share = (at - start) / whole
         # At an edge a word would be cut off.
         if 0.03 <= share <= 0.97:
             yield tag("text", f"{datetime.fromtimestamp(at, zone):%H:%M}", x=_percent(share), y=13, class_="time")
@@ -186,6 +194,8 @@ def _path(class_: str, pieces: Sequence[str]) -> Markup:
 
 
 def _known(edge: Heights) -> Iterator[Gap]:
+    if edge and None not in edge:
+        return iter([(0, len(edge))])
     return _stretches([height is not None for height in edge])
 
 

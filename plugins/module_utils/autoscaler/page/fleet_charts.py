@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
+from functools import lru_cache
+from itertools import filterfalse
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page import chart, record
@@ -42,12 +44,12 @@ def _queue(span: Span) -> Markup:
     total = span.column(record.WAITING)
     sums = list(_sums(span))
     axis = chart.Axis.over(total, *(values for _name, _shade, values in sums[-1:]), least=4)
-    # Where priorities are not told apart, or not all of them, the total shows.
-    shapes = [chart.area(axis.heights(total), "whole")]
-    shapes += [chart.area(axis.heights(values), shade) for _name, shade, values in reversed(sums)]
+    shapes = [chart.area(axis.heights(values), shade) for _name, shade, values in reversed(sums)]
     keys = [_key(shade, name) for name, shade, _values in sums]
     known = sums[-1][2] if sums else [UNKNOWN] * POINTS
+    # Where priorities are not told apart, or not all of them, the total shows behind them.
     if not sums or any(value > 0 and top != value for value, top in zip(total, known)):
+        shapes.insert(0, chart.area(axis.heights(total), "whole"))
         keys.append(_key("whole", "all priorities together" if not sums else "not told apart"))
     words = f"Tasks that wait: {_in_words(total)}"
     plot = chart.plot(_HEIGHTS[0], axis, shapes, *chart.gaps(total, span.looked), words)
@@ -74,7 +76,7 @@ def _wait(span: Span, promised: float | None) -> Markup:
     shapes = [chart.area(axis.heights(waits), "wait")]
     keys = []
     if promised:
-        shapes.append(chart.line(axis.heights([promised] * POINTS), "promised"))
+        shapes.append(chart.line([*axis.heights([promised])] * POINTS, "promised"))
         keys.append(_key("promised", f"the policy wants no more than {shown(promised)} s"))
     words = f"Seconds that the oldest of them waits: {_in_words(waits)}"
     plot = chart.plot(_HEIGHTS[1], axis, shapes, *chart.gaps(waits, span.looked), words)
@@ -134,24 +136,32 @@ def _each_mark(decisions: Sequence[Decided], span: Span, zone: tzinfo) -> Iterat
         if where is None or each.before is None or each.after is None:
             continue
         sign, class_ = ("\u25b2", "up") if each.after > each.before else ("\u25bc", "down")
-        told = f"{datetime.fromtimestamp(each.at, zone):%H:%M:%S} {each.before} to {each.after}: {each.reasons[0]}"
-        yield tag("text", sign, tag("title", told), x=where, y=12, class_=class_)
+        yield tag("text", sign, _told(each, zone), x=where, y=12, class_=class_)
+
+
+# They move with each look; what they tell stays.
+@lru_cache(maxsize=4096)
+def _told(decision: Decided, zone: tzinfo) -> Markup:
+    at = datetime.fromtimestamp(decision.at, zone)
+    return tag("title", f"{at:%H:%M:%S} {decision.before} to {decision.after}: {decision.reasons[0]}")
 
 
 def _panel(title: str, keys: Sequence[Markup], plot: Markup) -> Markup:
     return tag("figure", tag("figcaption", tag("b", title), keys), plot)
 
 
+@lru_cache(maxsize=256)
 def _key(class_: str, words: str) -> Markup:
     return tag("span", tag("i", class_=f"key {class_}"), words, class_="legend")
 
 
 def _any(values: Sequence[float]) -> bool:
-    return any(value > 0 for value in values)
+    # Without a step of Python for each of them.
+    return any(map(0.0.__lt__, values))
 
 
 def _in_words(values: Sequence[float]) -> str:
-    known = [value for value in values if not math.isnan(value)]
+    known = list(filterfalse(math.isnan, values))
     if not known:
         return "unknown all the time"
     last = "unknown" if math.isnan(values[-1]) else shown(values[-1])

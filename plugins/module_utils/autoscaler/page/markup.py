@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from typing import Union
 
@@ -62,6 +62,8 @@ def _name(key: str) -> str:
     return "class" if key == "class_" else key.replace("_", "-")
 
 
+# Most attributes of a page stand on it many times, and on the one before it.
+@lru_cache(maxsize=4096, typed=True)
 def _attribute(key: str, value: object) -> str:
     if value is None or value is False:
         return ""

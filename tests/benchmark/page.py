@@ -1,0 +1,56 @@
+# Copyright: muejam.celery contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What does the page for people cost? Ten busy fleets, a day of history, every span of the charts.
+
+The page is made as often as asked for, and the median of CPU times is judged. Ends with 1 when one span took more than
+50 ms.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "bed"), str(TESTS / "unit" / "fakes")]
+
+from muejam_bed.collection import collections_path  # noqa: E402
+
+sys.path.insert(0, str(collections_path()))
+
+from made_up_day import FLEETS, busy_day  # noqa: E402
+from made_up_service import MONDAY  # noqa: E402
+
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.history import SPANS  # noqa: E402
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.page import Shown, page  # noqa: E402
+
+MILLISECONDS = 50.0
+TIMES = 50
+
+
+def milliseconds(shown: Shown, span: str) -> float:
+    """Return the CPU time of making the page once."""
+    begun = time.thread_time()
+    page(shown, MONDAY, span)
+    return 1000 * (time.thread_time() - begun)
+
+
+def main() -> int:
+    """Measure and judge."""
+    shown, slowest = busy_day(1), 0.0
+    # The week is worked out once a day.
+    page(shown, MONDAY, "1h")
+    for span in SPANS:
+        took = [milliseconds(shown, span) for _time in range(TIMES)]
+        slowest = max(slowest, statistics.median(took))
+        print(f"{FLEETS} fleets, the last {span}: {statistics.median(took):.1f} ms, {max(took):.1f} ms at most")
+    kept = slowest <= MILLISECONDS
+    print(f"{slowest:.1f} ms (allowed {MILLISECONDS:.0f}): {'kept' if kept else 'BROKEN'}")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
