@@ -35,8 +35,9 @@ def read_plain_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise NotAPlainFile("it is no plain file")
         # The size says nothing about a file that grows meanwhile.
-        with os.fdopen(opened, "rb", closefd=False) as file:
-            found = file.read(most_bytes + 1)
+        found = b""
+        while len(found) <= most_bytes and (piece := os.read(opened, most_bytes + 1 - len(found))):
+            found += piece
     finally:
         os.close(opened)
     if len(found) > most_bytes:

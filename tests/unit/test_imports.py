@@ -51,7 +51,7 @@ MAY_IMPORT = {
 }
 THIRD_PARTIES = {
     "brokers": {"kombu", "celery", "redis", "hiredis"},
-    "platforms": {"kubernetes", "kubernetes_validate", "psutil", "urllib3", "yaml"},
+    "platforms": {"jeepney", "kubernetes", "kubernetes_validate", "psutil", "urllib3", "yaml"},
     "autoscaler": {"prometheus_client", "yaml"},
     "simulation": {"matplotlib"},
     "modules": {"ansible"},

@@ -23,7 +23,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.pa
     parse_blocks,
     parse_environment,
     parse_jobs,
-    parse_listing,
     parse_span,
     phase_of,
     unit_from,
@@ -266,27 +265,6 @@ def test_environment_that_cannot_be_read_is_empty() -> None:
 
 def test_jobs_of_an_empty_list() -> None:
     assert parse_jobs("No jobs running.\n") == {}
-
-
-LISTING = (
-    'a(ssssssouso) 2 "celery-worker-web@1.service" "Celery worker 1 of \\"web\\"" "loaded" "active" "running" ""'
-    ' "/org/freedesktop/systemd1/unit/a" 0 "" "/" "celery-worker-web@2.service" "2" "loaded" "deactivating"'
-    ' "stop-sigterm" "" "/org/freedesktop/systemd1/unit/b" 417 "stop" "/org/freedesktop/systemd1/job/417"\n'
-)
-
-
-def test_listing() -> None:
-    assert parse_listing(LISTING) == {
-        "celery-worker-web@1.service": ("active", "running", ""),
-        "celery-worker-web@2.service": ("deactivating", "stop-sigterm", "stop"),
-    }
-    assert parse_listing("a(ssssssouso) 0\n") == {}
-
-
-@pytest.mark.parametrize("text", ["", "a(ssssssouso)", LISTING[:200], LISTING + ' "more"', 'as 1 "x"', '"'])
-def test_bad_listing(text: str) -> None:
-    with pytest.raises(ValueError, match=r"units|quotation"):
-        parse_listing(text)
 
 
 def test_limits_of_a_unit() -> None:

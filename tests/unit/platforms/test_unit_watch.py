@@ -46,18 +46,27 @@ class Reader:
 
 def test_everything_is_read_once_while_nothing_changes() -> None:
     reader = Reader()
-    assert [reader.read(now, RUNS) for now in (0.0, 5.0, 59.0)] == [1, 1, 1]
+    # With the second look it is known what to compare the third with.
+    assert [reader.read(now, RUNS) for now in (0.0, 5.0, 10.0, 59.0)] == [1, 2, 2, 2]
+
+
+def test_the_first_time_nobody_looks_for_changes() -> None:
+    reader = Reader()
+    reader.watch.read(0.0, lambda: pytest.fail("there is nothing to compare with"), reader.everything)
+    assert reader.reads == 1
 
 
 def test_everything_is_read_again_after_a_while() -> None:
     reader = Reader()
-    assert [reader.read(now, RUNS) for now in (0.0, ASK_AGAIN_AFTER, ASK_AGAIN_AFTER + 5)] == [1, 2, 2]
+    times = (0.0, 5.0, 5.0 + ASK_AGAIN_AFTER, 10.0 + ASK_AGAIN_AFTER)
+    assert [reader.read(now, RUNS) for now in times] == [1, 2, 3, 3]
 
 
 @pytest.mark.parametrize("changed", CHANGES)
 def test_any_change_is_read(changed: Signs | None) -> None:
     reader = Reader()
-    assert [reader.read(0.0, RUNS), reader.read(5.0, changed), reader.read(10.0, RUNS)] == [1, 2, 3]
+    signs = (RUNS, RUNS, RUNS, changed, RUNS)
+    assert [reader.read(5.0 * number, each) for number, each in enumerate(signs)] == [1, 2, 2, 3, 4]
 
 
 def test_a_failed_reading_is_not_followed_by_an_old_answer() -> None:

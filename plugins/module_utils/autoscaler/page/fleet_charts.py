@@ -157,7 +157,7 @@ def _key(class_: str, words: str) -> Markup:
 
 def _any(values: Sequence[float]) -> bool:
     # Without a step of Python for each of them.
-    return any(map(0.0.__lt__, values))
+    return any(map((0.0).__lt__, values))
 
 
 def _in_words(values: Sequence[float]) -> str:

@@ -46,6 +46,9 @@ _BROKER_LEAST, _BROKER_MOST = 1.0, 5.0
 _PIECE = 0.25
 """Seconds between two glances at what a signal may have asked for."""
 
+_SIGN_EVERY = 1.0
+"""Seconds between two signs of life while it waits; the shortest watchdog has sixty times that."""
+
 
 class Listener(Protocol):
     """Hears the events of workers."""
@@ -398,4 +401,5 @@ class Daemon:
                 return
             # In small pieces: signal handlers may do no more than set a flag. And a long interval must not look dead.
             self._clock.sleep(min(left, _PIECE))
-            self._give_a_sign()
+            if self._clock.monotonic() - self.alive_at >= _SIGN_EVERY:
+                self._give_a_sign()

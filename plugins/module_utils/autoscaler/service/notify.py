@@ -15,16 +15,13 @@ class Notifier:
     """Speaks to the service manager that started this process; says nothing where there is none."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
+        address = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
+        # An abstract socket is written with @ and begins with a zero byte.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._way = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
 
     def tell(self, *assignments: str) -> None:
         """Send such as C(READY=1) or C(STATUS=two fleets). What cannot be delivered is not worth failing for."""
-        if not self._address:
-            return
-        # An abstract socket is written with @ and begins with a zero byte.
-        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as way,
-        ):
-            way.sendto("\n".join(assignments).encode(), address)
+        if self._way:
+            with contextlib.suppress(OSError):
+                self._way.sendto("\n".join(assignments).encode(), self._address)

@@ -28,7 +28,7 @@ Seconds are as Celery's C(event_queue_ttl) and C(event_queue_expires).
 BATCH = 64
 """Messages between two moments in which other threads have a turn."""
 
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.2
 LOOK_SECONDS = 0.5
 DRAINED_SECONDS = 0.001
 """Wait for further events, because waking up costs more than an event does; longest wait between two looks at whether

@@ -24,7 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 CHUNK = 64 * 1024
 """Bytes taken at once: about a millisecond of work."""
 
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.2
 """Wait for further events after a silence, because waking up costs more than an event does."""
 
 LOOK_SECONDS = 0.5

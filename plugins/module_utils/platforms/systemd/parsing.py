@@ -61,20 +61,6 @@ def parse_blocks(text: str) -> list[dict[str, str]]:
     return blocks
 
 
-def parse_listing(text: str) -> dict[str, tuple[str, str, str]]:
-    """Read what `busctl` prints of `ListUnitsByPatterns`: active state, sub state and kind of job by unit name.
-
-    :raises ValueError: when it is not that.
-    """
-    words = shlex.split(text)
-    if len(words) < 2 or words[0] != "a(ssssssouso)" or not words[1].isdigit():
-        raise ValueError("no list of units")
-    rows = [words[start : start + 10] for start in range(2, len(words), 10)]
-    if len(rows) != int(words[1]) or any(len(row) != 10 for row in rows):
-        raise ValueError("a list of units that is cut off")
-    return {row[0]: (row[3], row[4], row[8]) for row in rows}
-
-
 def parse_jobs(text: str) -> dict[str, str]:
     """Read the text of `systemctl list-jobs`: the kind of job (start, stop, restart ...) by unit name."""
     jobs: dict[str, str] = {}

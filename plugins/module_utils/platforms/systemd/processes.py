@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 try:
@@ -74,13 +75,19 @@ def _added_up(processes: Iterable[int], measure: Callable[[Any], float]) -> Proc
     total, seen = 0.0, False
     for number in processes:
         try:
-            total += measure(psutil.Process(number))
+            total += measure(_process(number))
         except psutil.NoSuchProcess:
             continue
         except psutil.Error as error:
             return ProcessUsage(why=f"its process {number} cannot be read ({type(error).__name__})")
         seen = True
     return ProcessUsage(total) if seen else ProcessUsage(why="it has no process")
+
+
+@lru_cache(maxsize=4096)
+def _process(number: int) -> Any:
+    """Return the process of that number. One that is kept from look to look is whoever has the number now."""
+    return psutil.Process(number)
 
 
 class ProcessTree:

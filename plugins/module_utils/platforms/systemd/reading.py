@@ -60,14 +60,20 @@ def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> Fle
     if not state.exists:
         problem = f"this host has no fleet {fleet}"
         return FleetReading(host, places.wall(), None, problem, totals.cores, totals.memory, exists=False)
-    tree = processes.ProcessTree()
+    tree, limits = processes.ProcessTree(), cgroups.Limits(str(places.groups))
     units = [unit for unit in state.units if unit.current or unit.leaving]
-    workers = tuple(_worker(fleet, unit, host, totals, tree, places) for unit in units)
+    workers = tuple(_worker(fleet, unit, host, totals, tree, limits, places) for unit in units)
     return FleetReading(host, places.wall(), workers, "", totals.cores, totals.memory, exists=True)
 
 
 def _worker(
-    fleet: str, unit: Unit, host: str, totals: processes.HostTotals, tree: processes.ProcessTree, places: Places
+    fleet: str,
+    unit: Unit,
+    host: str,
+    totals: processes.HostTotals,
+    tree: processes.ProcessTree,
+    limits: cgroups.Limits,
+    places: Places,
 ) -> WorkerReading:
     name = node_name(fleet, unit.number, host)
     phase = reading_phase(unit)
@@ -85,7 +91,7 @@ def _worker(
             id=unit.name,
         )
     own = _own_account(places.status_path(fleet, unit.number), unit.main_pid, now)
-    used = _usage(unit, tree, places.groups)
+    used = _usage(unit, tree, limits, places.groups)
     return WorkerReading(
         name=name,
         phase=phase,
@@ -163,8 +169,8 @@ class _Usage:
     why: str = ""
 
 
-def _usage(unit: Unit, tree: processes.ProcessTree, groups: Path) -> _Usage:
-    group = cgroups.read_group(unit.control_group, groups)
+def _usage(unit: Unit, tree: processes.ProcessTree, limits: cgroups.Limits, groups: Path) -> _Usage:
+    group = cgroups.read_group(unit.control_group, groups, limits)
     if group.cpu_seconds is not None and group.memory is not None:
         return _Usage(group.cpu_seconds, group.memory, group.cores, group.memory_max)
     running = cgroups.processes_of(unit.control_group, groups)

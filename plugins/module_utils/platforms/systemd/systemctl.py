@@ -24,6 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import (
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.manager import Answer, FleetState, Unit
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.lock import fleet_lock
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.bus import Bus
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.commands import Command
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.parsing import (
     PROBE_NUMBER,
@@ -31,7 +32,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.pa
     fleet_state,
     parse_blocks,
     parse_jobs,
-    parse_listing,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.unit_watch import (
     Signs,
@@ -51,9 +51,6 @@ COMMAND_TIMEOUT = 90.0
 """Seconds for a call that does not wait for a worker. systemctl itself gives up on a silent bus after 25 s."""
 
 _SYSTEMCTL = ("systemctl", "--no-pager", "--no-ask-password")
-_MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-# Units in any state whose name matches one pattern, which is to follow.
-_LIST_UNITS = ("busctl", "--no-pager", "call", *_MANAGER, "ListUnitsByPatterns", "asas", "0", "1")
 _SNAPSHOTS = 5
 _LOG_LINES = 8
 _JOURNAL_PATIENCE = 5.0
@@ -69,6 +66,7 @@ class Systemd:
     def __init__(self, clock: Clock = REAL_CLOCK) -> None:
         self.clock = clock
         self._watches: dict[str, UnitWatch] = {}
+        self._bus = Bus()
 
     def require_access(self, tried: str) -> None:
         """Refuse where this is not root, or the host is not run by systemd."""
@@ -240,16 +238,12 @@ class Systemd:
             self.clock.sleep(_JOURNAL_POLL)
 
     def _signs(self, fleet: str) -> Signs | None:
-        answer = Command([*_LIST_UNITS, unit_glob(fleet)]).end(COMMAND_TIMEOUT)
-        if not answer.ok:
+        listing = self._bus.list_units(unit_glob(fleet))
+        invocations = None if listing is None else invocations_of(listing)
+        if listing is None or invocations is None:
             return None
-        try:
-            listing = parse_listing(answer.output)
-        except ValueError:
-            return None
-        invocations = invocations_of(listing)
         links = tuple(sorted((str(path), _target(path)) for path in _paths_on_disk(fleet)))
-        return None if invocations is None else Signs(listing, links, invocations)
+        return Signs(listing, links, invocations)
 
     def _read_units(self, patterns: Sequence[str], tried: str) -> tuple[list[dict[str, str]], dict[str, str]]:
         blocks: list[dict[str, str]] = []
