@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
 import os
+import zipfile
+import zipimport
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +77,46 @@ def test_nothing_is_shared_without_locks_of_files(
     monkeypatch.delattr(sparing.module_common, "_locking")
     sparing.share_modules(tmp_path)
     assert not (tmp_path / "ansiballz_cache").exists()
+
+
+def _value_of_part(archive: bytes, file: Path) -> object:
+    file.write_bytes(archive)
+    found: dict[str, object] = {}
+    exec(zipimport.zipimporter(str(file)).get_code("part"), found)
+    return found["VALUE"]
+
+
+def test_modules_have_their_compiled_form_beside_the_source(
+    sparing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = io.BytesIO()
+    with zipfile.ZipFile(built, "w") as archive:
+        archive.writestr("part.py", "VALUE = 1\n")
+        archive.writestr("text.json", "{}")
+    made = sparing.compiled(built.getvalue())
+    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+        assert archive.namelist() == ["part.py", "part.pyc", "text.json"]
+        assert archive.read("part.py") == b"VALUE = 1\n"
+        without_source = io.BytesIO()
+        with zipfile.ZipFile(without_source, "w") as other:
+            other.writestr("part.pyc", archive.read("part.pyc"))
+    assert _value_of_part(without_source.getvalue(), tmp_path / "compiled.zip") == 1
+    # A host with another Python takes the source.
+    monkeypatch.setattr(importlib.util, "MAGIC_NUMBER", b"none")
+    assert _value_of_part(sparing.compiled(built.getvalue()), tmp_path / "source.zip") == 1
+
+
+def test_what_ansible_keeps_of_a_module_is_compiled(
+    sparing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = sparing.module_common._CachedModule
+    monkeypatch.setattr(kept, "dump", kept.dump)
+    sparing.compile_modules()
+    built = io.BytesIO()
+    with zipfile.ZipFile(built, "w") as archive:
+        archive.writestr("part.py", "VALUE = 1\n")
+    module = kept(zip_data=base64.b64encode(built.getvalue()), metadata=None, source_mapping={})
+    module.dump(str(tmp_path / "module"))
+    loaded = kept.load(str(tmp_path / "module"))
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(loaded.zip_data))) as archive:
+        assert archive.namelist() == ["part.py", "part.pyc"]

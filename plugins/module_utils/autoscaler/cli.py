@@ -100,6 +100,7 @@ def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
         description="Print what the service keeps of the past for its page, as JSON. It is saved every five minutes.",
     )
     past.add_argument("--last", default="1h", choices=SPANS, help="the time whose numbers are printed (%(default)s)")
+    past.add_argument("--fleet", metavar="NAME", help="only this fleet")
     past.add_argument("--file", default=HISTORY_FILE, help="what the service writes (%(default)s)")
     past.set_defaults(act=_history)
     return commands
@@ -258,7 +259,17 @@ def _history(options: argparse.Namespace) -> Iterator[str]:
         ) from error
     except (OSError, ValueError, NotAPlainFile) as error:
         raise OperationError(f"read {options.file}", error, "The service begins it anew when it starts.") from error
-    yield json.dumps({"last": options.last, "fleets": history.as_seen(options.last)})
+    fleets = history.as_seen(options.last)
+    if options.fleet is not None:
+        if options.fleet not in fleets:
+            known = ", ".join(fleets) or "none"
+            raise OperationError(
+                f"read the history of fleet {options.fleet} in {options.file}",
+                f"it has no such fleet; it has {known}",
+                "A new fleet is there five minutes after the service has first looked at it.",
+            )
+        fleets = {options.fleet: fleets[options.fleet]}
+    yield json.dumps({"last": options.last, "fleets": fleets})
 
 
 def _simulate_on_a_host(options: argparse.Namespace) -> Iterable[str]:

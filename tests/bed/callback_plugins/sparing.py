@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Spare the cores in a run of the tests: hundreds of processes of Ansible do the same work on the controller.
 
-What is played and what a host is given stay the same. For tests alone, as none of it is Ansible's public interface.
+What is played and what a host runs stay the same. For tests alone, as none of it is Ansible's public interface.
 """
 
 from __future__ import annotations
@@ -14,13 +14,20 @@ type: aggregate
 short_description: Spare the cores of the controller in a run of the tests
 description:
   - Modules that one process of Ansible has built are taken by the next ones.
+  - Beside the source these have what Python makes of it, so that hosts do not compile it for each task.
   - Plugins that most tasks need are loaded before Ansible forks, not in each fork.
   - Ansible looks for results a hundred times a second, not a thousand times.
 """
 
+import base64
+import dataclasses
 import gc
 import hashlib
+import importlib.util
+import io
+import marshal
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +45,7 @@ PARTS_OF_MODULES = ("plugins/modules", "plugins/module_utils")
 # What the program "ansible" makes of a module: one fork.
 ONE_TASK = "__adhoc_playbook__"
 CONNECTION = "ansible.builtin.ssh"
+_UNCHECKED = (0b01).to_bytes(4, "little") + bytes(8)
 ANY_FILTER = "muejam.celery.resolve_fleets"
 
 
@@ -70,6 +78,32 @@ def share_modules(run: Path) -> None:
     Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache").symlink_to(directory, target_is_directory=True)
 
 
+def compiled(archive: bytes) -> bytes:
+    """Return a zip archive with the compiled form beside each source; Pythons that it is not for take the source."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as before, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as after:
+        for entry in before.infolist():
+            content = before.read(entry)
+            after.writestr(entry, content)
+            if entry.filename.endswith(".py"):
+                code = marshal.dumps(compile(content, entry.filename, "exec", dont_inherit=True))
+                # PEP 552: to be taken without a look at the source.
+                after.writestr(f"{entry.filename}c", importlib.util.MAGIC_NUMBER + _UNCHECKED + code)
+    return made.getvalue()
+
+
+def compile_modules() -> None:
+    """Let this process of Ansible keep modules with their compiled forms."""
+    kept = module_common._CachedModule
+    dump = kept.dump
+
+    def compile_and_dump(module: Any, path: str) -> None:
+        archive = compiled(base64.b64decode(module.zip_data))
+        dump(dataclasses.replace(module, zip_data=base64.b64encode(archive)), path)
+
+    kept.dump = compile_and_dump
+
+
 class CallbackModule(CallbackBase):  # type: ignore[misc]
     """Does its work when Ansible starts, and when it has read a playbook."""
 
@@ -81,6 +115,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         constants.DEFAULT_INTERNAL_POLL_INTERVAL = POLL_SECONDS
+        if hasattr(module_common, "_CachedModule"):
+            compile_modules()
         share_modules(Path(os.environ["MUEJAM_MODULES"]))
 
     def v2_playbook_on_start(self, playbook: Any) -> None:

@@ -255,6 +255,9 @@ def test_the_command_prints_it(tmp_path: Path, autoscaler: Callable[..., subproc
     assert web["points"]["columns"]["waiting"][-2:] == [35.0, 35.0]
     assert web["points"]["columns"]["finished"][-1] == 0.0
     assert web["points"]["columns"]["waiting"][0] is None
+    assert json.loads(autoscaler("history", "--file", path, "--fleet", "web").stdout)["fleets"].keys() == {"web"}
+    other = autoscaler("history", "--file", path, "--fleet", "mail")
+    assert (other.returncode, "no such fleet; it has web" in other.stderr) == (2, True)
     for damaged in ("{", ""):
         path.write_text(damaged, encoding="utf-8")
         assert autoscaler("history", "--file", path).returncode == 2
