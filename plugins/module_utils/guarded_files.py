@@ -12,6 +12,8 @@ import os
 import stat
 from pathlib import Path
 
+_PIECE = 64 * 1024
+
 
 class NotAPlainFile(Exception):
     """What lies there is no file that may be read; the text says why, for an operator."""
@@ -36,7 +38,7 @@ def read_plain_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
             raise NotAPlainFile("it is no plain file")
         # The size says nothing about a file that grows meanwhile.
         found = b""
-        while len(found) <= most_bytes and (piece := os.read(opened, most_bytes + 1 - len(found))):
+        while len(found) <= most_bytes and (piece := os.read(opened, min(_PIECE, most_bytes + 1 - len(found)))):
             found += piece
     finally:
         os.close(opened)

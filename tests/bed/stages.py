@@ -44,7 +44,7 @@ LANES = int(os.environ.get("LANES") or 2)
 # Tests need a moment to take their hosts down when the run is stopped.
 STOP_SECONDS = 60.0
 # Of each stage that failed, at the end of the run.
-TOLD_LINES, TOLD_WIDTH = 12, 160
+TOLD_LINES, TOLD_OF_A_TEST, TOLD_WIDTH = 12, 3, 160
 # Where the kernel groups processes by sessions, niceness counts within one only, and the group has a niceness too.
 YIELDING = (
     *("sh", "-c", 'echo 19 2>/dev/null >/proc/self/autogroup; exec "$@"', "sh"),
@@ -164,16 +164,27 @@ class Stage:
         lines = self.log.read_bytes().splitlines(keepends=True)
         _write(lines[:-1])
         for other in failed:
-            say(f"{other.name} FAILED; again, this stage alone: make {other.name}; from its output:")
-            for line in other.why_it_failed():
-                print(f"    {line[:TOLD_WIDTH]}", flush=True)
+            other.tell_why()
         _write(lines[-1:])
+
+    def tell_why(self) -> None:
+        """Print in a few lines why it failed."""
+        say(f"{self.name} FAILED; again, this stage alone: make {self.name}; from its output:")
+        for line in self.why_it_failed():
+            print(f"    {line[:TOLD_WIDTH]}", flush=True)
 
     def why_it_failed(self) -> list[str]:
         """Return its failed tests with what pytest marked as the error; of other programs, the last lines."""
         if self.failures.exists():
-            lines = self.failures.read_text(encoding="utf-8", errors="replace").splitlines()
-            return [line for line in lines if line.startswith(("FAILED ", "E  "))][:TOLD_LINES]
+            tests: list[list[str]] = []
+            for line in self.failures.read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("FAILED "):
+                    tests.append([line])
+                elif line.startswith("E  ") and tests and len(tests[-1]) < TOLD_OF_A_TEST:
+                    tests[-1].append(line)
+            lines = [line for test in tests for line in test]
+            more = [f"and {len(lines) - TOLD_LINES} lines more"] if len(lines) > TOLD_LINES else []
+            return lines[:TOLD_LINES] + more
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TOLD_LINES:]
 
 
@@ -216,8 +227,12 @@ class Run:
         for stage in self.stages:
             again = f"; again, this stage alone: make {stage.name}" if stage.outcome == "FAILED" else ""
             say(f"  {stage.name}: {stage.outcome}, {stage.seconds:.0f} s, {stage.cpu:.0f} s of a core{again}")
-        if self.last.passed is not None:
-            self.last.show([stage for stage in self.stages if stage.outcome == "FAILED" and stage is not self.last])
+        failed = [stage for stage in self.stages if stage.outcome == "FAILED" and stage is not self.last]
+        if self.last.passed is None:
+            for stage in failed:
+                stage.tell_why()
+        else:
+            self.last.show(failed)
         if self.told_to_stop:
             say("stopped")
         return all(stage.passed for stage in self.stages)

@@ -266,7 +266,7 @@ def _history(options: argparse.Namespace) -> Iterator[str]:
             raise OperationError(
                 f"read the history of fleet {options.fleet} in {options.file}",
                 f"it has no such fleet; it has {known}",
-                "A new fleet is there five minutes after the service has first looked at it.",
+                "A new fleet is there five minutes, at the latest, after the service has first looked at it.",
             )
         fleets = {options.fleet: fleets[options.fleet]}
     yield json.dumps({"last": options.last, "fleets": fleets})

@@ -27,8 +27,10 @@ import importlib.util
 import io
 import marshal
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +88,11 @@ def compiled(archive: bytes) -> bytes:
             content = before.read(entry)
             after.writestr(entry, content)
             if entry.filename.endswith(".py"):
-                code = marshal.dumps(compile(content, entry.filename, "exec", dont_inherit=True))
-                # PEP 552: to be taken without a look at the source.
-                after.writestr(f"{entry.filename}c", importlib.util.MAGIC_NUMBER + _UNCHECKED + code)
+                with warnings.catch_warnings(), suppress(SyntaxError):
+                    warnings.simplefilter("ignore")
+                    code = marshal.dumps(compile(content, entry.filename, "exec", dont_inherit=True))
+                    # PEP 552: to be taken without a look at the source.
+                    after.writestr(f"{entry.filename}c", importlib.util.MAGIC_NUMBER + _UNCHECKED + code)
     return made.getvalue()
 
 

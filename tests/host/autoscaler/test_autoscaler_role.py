@@ -50,6 +50,22 @@ def test_a_schedule_is_left_to_it(scaled: Scaled) -> None:
     assert scaled.workers("web") == [1]
 
 
+def test_it_asks_systemd_over_the_bus(deployed: Scaled) -> None:
+    """Without it nothing would be wrong, but each look would read every property of every unit."""
+
+    def on_the_bus() -> bool:
+        return SERVICE in deployed.host.output("busctl", "list", "--no-pager", "--full").split()
+
+    wait_until(on_the_bus, 60, "the service keeps a connection to the bus")
+    ask = (
+        "import sys; sys.path.insert(0, '/opt/muejam-celery/lib')\n"
+        "from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.bus import Bus\n"
+        "print(Bus().list_units('celery-worker-web@*.service'))"
+    )
+    told = deployed.run_as(USER, "/opt/muejam-celery/venv/bin/python", "-I", "-B", "-c", ask)
+    assert told.strip() == "{'celery-worker-web@1.service': ('active', 'running', '')}"
+
+
 @pytest.mark.parametrize("unit", [SERVICE, "celery-autoscaler-scale@1.service"])
 def test_exposure(deployed: Scaled, unit: str) -> None:
     report = deployed.host.run("systemd-analyze", "security", "--no-pager", unit, check=False).stdout

@@ -127,10 +127,10 @@ def test_two_then_five_then_two_drained_and_no_task_lost(fleet_of: Callable[[int
     wait_until(lambda: len(fleet.done()) - already == 5, 60)
     wait_until(lambda: len(fleet.active()) == 2, 60)
     assert sorted(fleet.done()[already:]) == sorted(names)
+    # What sets the number says so when it is done, a moment after the last worker has gone.
+    wait_until(lambda: "window base holds, 2 to 20 workers: 5 -> 2" in host.journal(SERVICE), 60)
+    assert "window peak holds, 5 to 20 workers: 2 -> 5" in host.journal(SERVICE)
     assert show(host, SERVICE, "Result") == "success"
-    log = host.journal(SERVICE)
-    assert "window peak holds, 5 to 20 workers: 2 -> 5" in log
-    assert "window base holds, 2 to 20 workers: 5 -> 2" in log
 
 
 def test_an_edge_that_fails_shows_and_is_tried_again(fleet_of: Callable[[int], Fleet]) -> None:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -439,6 +440,37 @@ def test_a_stuck_worker_is_told_of_and_restarted_where_that_is_asked_for(
     restarts = [request for request in world.requests if request["do"] == "restart"]
     wanted = [{"do": "restart", "fleet": "web", "worker": "celery-worker-web@1.service"}]
     assert restarts == (wanted if restarted else [])
+
+
+class Heard(Notifier):
+    """Keeps when it was told that the loop turns."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        super().__init__({})
+        self.signs: list[float] = []
+        self._monotonic = monotonic
+
+    def tell(self, *assignments: str) -> None:
+        if "WATCHDOG=1" in assignments:
+            self.signs.append(self._monotonic())
+
+
+def test_a_sign_of_life_is_given_each_second_also_between_looks(world: World) -> None:
+    heard = Heard(lambda: world.monotonic)
+
+    def sleep(seconds: float) -> None:
+        world.pass_time(seconds)
+        if world.monotonic >= begun + 60:
+            daemon.stop()
+
+    clock = Clock(lambda: world.wall, lambda: world.monotonic, sleep)
+    remote = RemotePlatform(world.configuration.scaler, Here(world))
+    daemon = Daemon(world.load, remote, world.lines.append, heard, clock, world.link)  # type: ignore[arg-type]
+    begun = world.monotonic
+    daemon.run()
+    between = [after - before for before, after in itertools.pairwise(heard.signs)]
+    assert len(heard.signs) >= 60
+    assert max(between) <= 1.25
 
 
 def test_a_stuck_worker_of_a_fleet_that_somebody_else_holds_waits_and_is_told_of_once(world: World) -> None:

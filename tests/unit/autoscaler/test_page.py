@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_day import busy_day
+from made_up_day import BusyDay
 from made_up_service import MONDAY, MadeUpFleet, MadeUpService
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page import markup
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.answering import (
     PageOfDaemon,
     asked_span,
@@ -31,6 +32,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.cale
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.fleet_section import told
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.history import SPANS, History
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.look import SCRIPT, STYLE, source
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.markup import Markup, tag
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.page import HEADERS, Shown, page
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service import metrics_server
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import metric_cell, workers_cell
@@ -354,18 +356,24 @@ def calls_of(work: Callable[[], object]) -> int:
 
 
 def test_ten_fleets_with_a_day_of_history_take_little_work() -> None:
-    shown = busy_day(1)
+    day = BusyDay(1)
     # The week is worked out once a day.
-    assert len(page(shown, MONDAY, "1h")) < 1_000_000
+    assert len(page(day.after_a_look(), day.at, "1h")) < 1_000_000
     for span in SPANS:
-        assert calls_of(partial(page, shown, MONDAY, span)) < MOST_CALLS
+        assert calls_of(partial(page, day.after_a_look(), day.at, span)) < MOST_CALLS
+
+
+def test_attributes_that_are_kept_have_a_bound() -> None:
+    """What is drawn anew each time is not among them: a path has thousands of letters."""
+    markup._attribute.cache_clear()
+    assert tag("path", d=Markup("M0 0" * 1000), class_="line")
+    assert markup._attribute.cache_info().currsize == 1
 
 
 MEMORY = """
 import sys
 from pathlib import Path
 
-from made_up_day import busy_day
 from made_up_service import MONDAY, MadeUpFleet, MadeUpService
 from test_page import POLICY
 

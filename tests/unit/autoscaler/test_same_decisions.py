@@ -193,7 +193,7 @@ def _daemons(policy: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
         load=lambda: configuration,
         platform=RemotePlatform(configuration.scaler, Host(tape)),
         tell=lambda line: lines.append(dict(line)),
-        notifier=Notifier(),
+        notifier=Notifier({}),
         clock=clock,
         link=lambda fleet, seconds: tape,
     )

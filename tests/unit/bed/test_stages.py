@@ -28,7 +28,8 @@ case "$2" in
     until [ -e "$PLACE/meets-a" ] && [ -e "$PLACE/meets-b" ]; do sleep 0.05; done ;;
   speaks) for number in $(seq 30); do echo "line $number"; done; exit 3 ;;
   tells) # ends when its failure was told
-    printf '%s\n' "FAILED test_one" "def test_one():" "E   assert 1 == 2" >"$MUEJAM_FAILURES"
+    printf '%s\n' "FAILED test_one" "def test_one():" "E   assert 1 == 2" "E   a" "E   b" "E   c" >"$MUEJAM_FAILURES"
+    printf '%s\n' "FAILED test_two" "E   no" >>"$MUEJAM_FAILURES"
     until grep -q test_one "$PLACE/output"; do sleep 0.05; done; exit 1 ;;
   turns-*) # the first two meet, and write when they end
     touch "$PLACE/$2"
@@ -87,6 +88,7 @@ def test_a_fault_at_the_beginning_ends_the_run(command: list[str]) -> None:
     assert code == 1
     assert "words of bad" in lines
     assert "words of other" not in lines
+    assert lines[-1] == "    words of bad", "it is told again, at the end"
 
 
 def test_a_fault_in_a_lane_is_told_at_once_and_the_rest_goes_on(command: list[str]) -> None:
@@ -104,7 +106,7 @@ def test_why_stages_failed_stands_just_before_the_last_words(command: list[str])
     assert lines[-1] == "words of last"
     told = "\n".join(lines[-20:])
     assert "tells FAILED" in told
-    assert "    FAILED test_one\n    E   assert 1 == 2\n" in told
+    assert "    FAILED test_one\n    E   assert 1 == 2\n    E   a\n    FAILED test_two\n    E   no\n" in told
     assert "def test_one" not in told
     assert "speaks FAILED" in told
     assert "    line 30\nwords of last" in told

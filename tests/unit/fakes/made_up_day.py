@@ -60,17 +60,28 @@ def fleet_at(at: float, name: str, workers: int, chance: random.Random) -> dict[
     }
 
 
-def busy_day(seed: int) -> Shown:
-    """Return ten fleets after a day in which what waits was never the same for two points in a row."""
-    chance, history = random.Random(seed), History()
-    status: dict[str, Any] = {}
-    sizes = [chance.randint(2, 40) for _number in range(FLEETS)]
-    # Each step fills the points of one span.
-    looks = sorted({MONDAY - step * number for step in (3, 12, 72, 288) for number in range(300)})
-    for at in looks:
-        sizes = [chance.randint(2, 40) if chance.random() < 0.2 else size for size in sizes]
-        fleets = [fleet_at(at, f"fleet {number}", size, chance) for number, size in enumerate(sizes)]
-        status = {"at": at, "mode": "act", "interval": 300.0, "fleets": fleets}
-        history.record(status)
-    policies = {fleet["fleet"]: parse_policy(POLICY) for fleet in status["fleets"]}
-    return Shown(status, history, policies, Weeks(), "host")
+class BusyDay:
+    """Ten fleets after a day in which what waits was never the same for two points in a row."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._sizes = [self._chance.randint(2, 40) for _number in range(FLEETS)]
+        self._history, self._weeks = History(), Weeks()
+        self._policies = {f"fleet {number}": parse_policy(POLICY) for number in range(FLEETS)}
+        self.at = MONDAY
+        # Each step fills the points of one span.
+        for at in sorted({MONDAY - step * number for step in (3, 12, 72, 288) for number in range(300)}):
+            self._look(at)
+
+    def after_a_look(self) -> Shown:
+        """Look once more, 3 s later, and return what the page shows then."""
+        self.at += 3
+        return Shown(self._look(self.at), self._history, self._policies, self._weeks, "host")
+
+    def _look(self, at: float) -> dict[str, Any]:
+        chance = self._chance
+        self._sizes = [chance.randint(2, 40) if chance.random() < 0.2 else size for size in self._sizes]
+        fleets = [fleet_at(at, f"fleet {number}", size, chance) for number, size in enumerate(self._sizes)]
+        status = {"at": at, "mode": "act", "interval": 3.0, "fleets": fleets}
+        self._history.record(status)
+        return status

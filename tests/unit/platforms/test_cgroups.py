@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import processes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.cgroups import (
     GroupUsage,
+    Limits,
     processes_of,
     read_group,
 )
@@ -52,6 +54,20 @@ def test_the_tightest_limit_above_counts(root: Path) -> None:
     (root / "system.slice" / "system-web.slice" / "cpu.max").write_text("50000 100000\n")
     usage = read_group(UNIT, root)
     assert (usage.cores, usage.memory_max) == (0.5, 512.0 * MIB)
+
+
+def test_groups_above_are_read_once_for_all_workers(root: Path) -> None:
+    other = UNIT.replace("@1", "@2")
+    shutil.copytree(root / UNIT.strip("/"), root / other.strip("/"))
+    (root / other.strip("/") / "memory.max").write_text(f"{256 * MIB}\n")
+    above = root / "system.slice" / "memory.max"
+    above.write_text(f"{512 * MIB}\n")
+    limits = Limits(str(root))
+    assert read_group(UNIT, root, limits).memory_max == 512.0 * MIB
+    above.write_text(f"{128 * MIB}\n")
+    assert read_group(other, root, limits).memory_max == 256.0 * MIB
+    assert read_group(UNIT, root, limits).memory_max == 512.0 * MIB
+    assert read_group(UNIT, root).memory_max == 128.0 * MIB
 
 
 def test_no_limits(root: Path) -> None:

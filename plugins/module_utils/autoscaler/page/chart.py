@@ -69,6 +69,8 @@ class Axis:
     def heights(self, values: Sequence[float]) -> Heights:
         """Return where values are, none of which is beyond the axis."""
         scale, ground, written, floor = _HIGH / self.top, _HIGH + 0.5, _WRITTEN, math.floor
+        if values[0] >= 0 and values.count(values[0]) == len(values):
+            return [written[floor(ground - scale * values[0])]] * len(values)
         # What is unknown is not a number, and neither above nor below any.
         return [written[floor(ground - scale * value)] if value >= 0 else None for value in values]
 
@@ -165,6 +167,7 @@ def _each_time(start: float, end: float, zone: tzinfo) -> Iterator[Markup]:
         at += step
 
 
+@lru_cache(maxsize=1024)
 def _grid(words: str, y: float) -> Markup:
     label = tag("text", words, x=2, y=f"{y + 11:g}", class_="scale")
     return joined((tag("line", class_="grid", x1=0, x2="100%", y1=f"{y:g}", y2=f"{y:g}"), label))
@@ -201,6 +204,8 @@ def _known(edge: Heights) -> Iterator[Gap]:
 
 def _along(edge: Heights, begin: int, end: int) -> str:
     """Return the way along an edge, from where one stands at its beginning."""
+    if edge[begin:end].count(edge[begin]) == end - begin:
+        return f"H{end}"
     steps = zip(_TO_POINT[begin + 1 : end], edge[begin:end], edge[begin + 1 : end])
     return "".join([way + height for way, before, height in steps if height and height != before]) + f"H{end}"
 

@@ -164,6 +164,8 @@ def _title(column: str) -> str:
     return column if len(column) <= len("CPU") else column.capitalize()
 
 
+# Most of them were on the page before.
+@lru_cache(maxsize=4096, typed=True)
 def _number(name: str, title: str, text: str, value: object, *, first: bool = False) -> Markup:
     class_ = " ".join(["number", *(["first"] if first else []), *([UNKNOWN] if text == UNKNOWN else [])])
     shown = tag("dd", text, data_name=name, data_value=json.dumps(value))

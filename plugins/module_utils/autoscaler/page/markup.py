@@ -35,7 +35,13 @@ def tag(element: str, /, *parts: Part, **attributes: object) -> Markup:
     :param attributes: C(class_) is C(class), other underscores are hyphens; one of None or False is left out, one of
         True has no value.
     """
-    words = "".join([_attribute(key, value) for key, value in attributes.items()])
+    words = "".join(
+        [
+            # What is drawn is another one each time.
+            f' {_name(key)}="{value}"' if isinstance(value, Markup) else _attribute(key, value)
+            for key, value in attributes.items()
+        ]
+    )
     if element in _VOID:
         return Markup(f"<{element}{words}>")
     inside = "".join([_text(part) for part in parts])

@@ -154,6 +154,7 @@ class Daemon:
             if self._listener:
                 self._listener.watch(())
             self.log.event("stopped")
+            self._notifier.close()
 
     def _give_a_sign(self, *more: str) -> None:
         """Tell that the loop turns, and what else there is to tell."""

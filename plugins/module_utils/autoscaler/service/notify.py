@@ -25,3 +25,9 @@ class Notifier:
         if self._way:
             with contextlib.suppress(OSError):
                 self._way.sendto("\n".join(assignments).encode(), self._address)
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        if self._way:
+            self._way.close()
+            self._way = None

@@ -42,8 +42,9 @@ class Bus:
             if self._connection is None:
                 self._connection = _connect()
             answer = self._connection.send_and_get_reply(asked)
-        except (OSError, ValueError):
-            # Also a bus that refuses the login. The next question connects anew.
+        except Exception:
+            # A bus may refuse a login or another connection, and jeepney has errors of many kinds for what it cannot
+            # read. None of them says anything about the units. The next question connects anew.
             self.close()
             return None
         # A refusal has a text.
@@ -73,6 +74,6 @@ def _connect() -> Any:
     way = prep_socket(get_bus("SYSTEM"), timeout=PATIENCE)
     try:
         return Impatient(way)
-    except OSError:
+    except BaseException:
         way.close()
         raise

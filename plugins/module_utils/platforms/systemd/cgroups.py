@@ -30,6 +30,7 @@ _V1_NO_LIMIT = 2**62
 
 
 _MOST_BYTES = 1_000_000
+"""Of a file; processes of a group take 8 each."""
 
 
 @dataclass(frozen=True)

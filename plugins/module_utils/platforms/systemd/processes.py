@@ -84,7 +84,7 @@ def _added_up(processes: Iterable[int], measure: Callable[[Any], float]) -> Proc
     return ProcessUsage(total) if seen else ProcessUsage(why="it has no process")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _process(number: int) -> Any:
     """Return the process of that number. One that is kept from look to look is whoever has the number now."""
     return psutil.Process(number)
