@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -51,14 +52,16 @@ def policy(schedule: str, zone: str) -> Policy:
     return parse_policy({"schedule": {"timezone": zone, "windows": SCHEDULES[schedule]}})
 
 
-def engine(held: Policy) -> list[tuple[float, tuple[int, int]]]:
+# Several witnesses are asked about each policy, and the engine has to look at two years of it.
+@lru_cache
+def engine(held: Policy) -> Sequence[tuple[float, tuple[int, int]]]:
     """When which bounds begin to hold, by the engine; the first one has held before."""
     found: list[tuple[float, tuple[int, int]]] = []
     for since, _until, window in held.schedule.timeline(START, END):
         bounds = held.limits.narrowed(window)
         if not found or found[-1][1] != bounds:
             found.append((since, bounds))
-    return found
+    return tuple(found)
 
 
 def meant(line: str, zone: str) -> Iterator[float]:
