@@ -105,8 +105,9 @@ molecule: venv image $(SCENARIOS:%=molecule-%) ## Every molecule scenario, on re
 
 # All but one are spared what Ansible does on the controller again and again (docs/testing.md).
 MODULES := $(CURDIR)/.cache/molecule/modules
-SPARING = $(if $(filter redis_prefork,$*),,ANSIBLE_CALLBACKS_ENABLED=sparing \
-	ANSIBLE_CALLBACK_PLUGINS="$(CURDIR)/tests/bed/callback_plugins" MUEJAM_MODULES="$(MODULES)")
+SPARING = $(if $(filter redis_prefork,$*),,MUEJAM_MODULES="$(MODULES)" \
+	ANSIBLE_CALLBACKS_ENABLED="sparing$${ANSIBLE_CALLBACKS_ENABLED:+,$$ANSIBLE_CALLBACKS_ENABLED}" \
+	ANSIBLE_CALLBACK_PLUGINS="$(CURDIR)/tests/bed/callback_plugins$${ANSIBLE_CALLBACK_PLUGINS:+:$$ANSIBLE_CALLBACK_PLUGINS}")
 
 # Left to itself molecule keeps its files in one place for all checkouts of the same name.
 .PHONY: $(SCENARIOS:%=molecule-%)
