@@ -14,17 +14,17 @@ import sys
 import time
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "bed"), str(TESTS / "unit" / "fakes")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bed"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "fakes"))
 
-from muejam_bed.collection import collections_path  # noqa: E402
+from muejam_bed.collection import collections_path
 
 sys.path.insert(0, str(collections_path()))
 
-from made_up_day import FLEETS, BusyDay  # noqa: E402
+from made_up_day import FLEETS, BusyDay
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.history import SPANS  # noqa: E402
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.page import page  # noqa: E402
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.history import SPANS
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.page import page
 
 MILLISECONDS = 50.0
 TIMES = 50

@@ -465,7 +465,7 @@ def test_a_sign_of_life_is_given_each_second_also_between_looks(world: World) ->
 
     clock = Clock(lambda: world.wall, lambda: world.monotonic, sleep)
     remote = RemotePlatform(world.configuration.scaler, Here(world))
-    daemon = Daemon(world.load, remote, world.lines.append, heard, clock, world.link)  # type: ignore[arg-type]
+    daemon = Daemon(world.load, remote, lambda line: world.lines.append(dict(line)), heard, clock, world.link)
     begun = world.monotonic
     daemon.run()
     between = [after - before for before, after in itertools.pairwise(heard.signs)]

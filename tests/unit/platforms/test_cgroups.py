@@ -16,8 +16,8 @@ import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import processes
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.cgroups import (
+    GroupLimits,
     GroupUsage,
-    Limits,
     processes_of,
     read_group,
 )
@@ -62,7 +62,7 @@ def test_groups_above_are_read_once_for_all_workers(root: Path) -> None:
     (root / other.strip("/") / "memory.max").write_text(f"{256 * MIB}\n")
     above = root / "system.slice" / "memory.max"
     above.write_text(f"{512 * MIB}\n")
-    limits = Limits(str(root))
+    limits = GroupLimits(str(root))
     assert read_group(UNIT, root, limits).memory_max == 512.0 * MIB
     above.write_text(f"{128 * MIB}\n")
     assert read_group(other, root, limits).memory_max == 256.0 * MIB

@@ -67,7 +67,7 @@ class Axis:
         return cls(_round_up(max(most, least), _ROUND_TIMES if unit == SECONDS else ()), unit)
 
     def heights(self, values: Sequence[float]) -> Heights:
-        """Return where values are, none of which is beyond the axis."""
+        """Return where values are, one at least, none of which is beyond the axis."""
         scale, ground, written, floor = _HIGH / self.top, _HIGH + 0.5, _WRITTEN, math.floor
         if values[0] >= 0 and values.count(values[0]) == len(values):
             return [written[floor(ground - scale * values[0])]] * len(values)
@@ -197,7 +197,7 @@ def _path(class_: str, pieces: Sequence[str]) -> Markup:
 
 
 def _known(edge: Heights) -> Iterator[Gap]:
-    if edge and None not in edge:
+    if None not in edge:
         return iter([(0, len(edge))])
     return _stretches([height is not None for height in edge])
 

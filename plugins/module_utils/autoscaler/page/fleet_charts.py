@@ -76,7 +76,7 @@ def _wait(span: Span, promised: float | None) -> Markup:
     shapes = [chart.area(axis.heights(waits), "wait")]
     keys = []
     if promised:
-        shapes.append(chart.line([*axis.heights([promised])] * POINTS, "promised"))
+        shapes.append(chart.line(axis.heights([promised] * POINTS), "promised"))
         keys.append(_key("promised", f"the policy wants no more than {shown(promised)} s"))
     words = f"Seconds that the oldest of them waits: {_in_words(waits)}"
     plot = chart.plot(_HEIGHTS[1], axis, shapes, *chart.gaps(waits, span.looked), words)

@@ -47,7 +47,7 @@ class Bus:
             # read. None of them says anything about the units. The next question connects anew.
             self.close()
             return None
-        # A refusal has a text.
+        # A refusal has another form: a text.
         if answer.header.fields.get(HeaderFields.signature) != _LIST:
             return None
         return {row[0]: (row[3], row[4], row[8]) for row in answer.body[0]}

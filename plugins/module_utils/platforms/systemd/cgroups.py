@@ -4,7 +4,7 @@
 """What a control group has used and may use, from the files of cgroup v2.
 
 Memory is the working set as the kubelet counts it: C(memory.current) without C(inactive_file), the part of the page
-cache that the kernel gives up first. Limits are the tightest of the group and all groups above it.
+cache that the kernel gives up first. GroupLimits are the tightest of the group and all groups above it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class GroupUsage:
     why: str = ""
 
 
-class Limits:
+class GroupLimits:
     """What groups may use, each of them read once: the groups above are the same for all workers of a fleet."""
 
     def __init__(self, root: str) -> None:
@@ -67,7 +67,7 @@ class Limits:
         return self._known[group]
 
 
-def read_group(path: str, root: Path = ROOT, limits: Limits | None = None) -> GroupUsage:
+def read_group(path: str, root: Path = ROOT, limits: GroupLimits | None = None) -> GroupUsage:
     """Read one group.
 
     :param path: such as C(/system.slice/cron.service); empty for a unit of which nothing runs.
@@ -87,7 +87,7 @@ def read_group(path: str, root: Path = ROOT, limits: Limits | None = None) -> Gr
     memory = None if current is None or inactive is None else max(current - inactive, 0.0)
     found = {"cpu.stat": usage, "memory.current or memory.stat": memory}
     missing = [name for name, value in found.items() if value is None]
-    cores, memory_max = (limits or Limits(str(root))).of(group)
+    cores, memory_max = (limits or GroupLimits(str(root))).of(group)
     return GroupUsage(
         cpu_seconds=None if usage is None else usage / 1e6,
         memory=memory,

@@ -60,7 +60,7 @@ def read_host(fleet: str, systemd: Systemd, places: Places | None = None) -> Fle
     if not state.exists:
         problem = f"this host has no fleet {fleet}"
         return FleetReading(host, places.wall(), None, problem, totals.cores, totals.memory, exists=False)
-    tree, limits = processes.ProcessTree(), cgroups.Limits(str(places.groups))
+    tree, limits = processes.ProcessTree(), cgroups.GroupLimits(str(places.groups))
     units = [unit for unit in state.units if unit.current or unit.leaving]
     workers = tuple(_worker(fleet, unit, host, totals, tree, limits, places) for unit in units)
     return FleetReading(host, places.wall(), workers, "", totals.cores, totals.memory, exists=True)
@@ -72,7 +72,7 @@ def _worker(
     host: str,
     totals: processes.HostTotals,
     tree: processes.ProcessTree,
-    limits: cgroups.Limits,
+    limits: cgroups.GroupLimits,
     places: Places,
 ) -> WorkerReading:
     name = node_name(fleet, unit.number, host)
@@ -169,7 +169,7 @@ class _Usage:
     why: str = ""
 
 
-def _usage(unit: Unit, tree: processes.ProcessTree, limits: cgroups.Limits, groups: Path) -> _Usage:
+def _usage(unit: Unit, tree: processes.ProcessTree, limits: cgroups.GroupLimits, groups: Path) -> _Usage:
     group = cgroups.read_group(unit.control_group, groups, limits)
     if group.cpu_seconds is not None and group.memory is not None:
         return _Usage(group.cpu_seconds, group.memory, group.cores, group.memory_max)
