@@ -207,7 +207,7 @@ def hold(server: RedisServer, rounds: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=31, help="alternations for the medians")
+    parser.add_argument("--rounds", type=int, default=151, help="alternations for the medians")
     parser.add_argument("--readings", type=int, default=5, help="large readings beside another client")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, redis_running(Path(directory) / "redis") as server:

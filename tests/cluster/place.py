@@ -26,6 +26,7 @@ class Place:
 
     :ivar usual: what the fleet has unless C(fleet) says otherwise.
     :ivar variables: of the host, over the usual ones.
+    :ivar groups: of the inventory that the host is in.
     """
 
     cluster: Cluster
@@ -35,6 +36,7 @@ class Place:
     usual: dict[str, Any] = field(default_factory=dict)
     fleet: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ("celery_workers",)
 
     def deploy(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.play("muejam.celery.deploy", *arguments, check=check)
@@ -64,7 +66,8 @@ class Place:
             **self.variables,
         }
         inventory = self.scratch / "inventory.yml"
-        inventory.write_text(yaml.safe_dump({"celery_workers": {"hosts": {"cluster": host}}}), encoding="utf-8")
+        of_groups = {group: {"hosts": {"cluster": host}} for group in self.groups}
+        inventory.write_text(yaml.safe_dump(of_groups), encoding="utf-8")
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
         return run([*command, playbook, *arguments], check=check, env={"ANSIBLE_NOCOLOR": "1"})
 

@@ -33,6 +33,8 @@ PASSWORD = "not-a-real-password-0123"
 DEPLOYED_WITHIN = 90.0
 LENGTH = 6.0
 """Seconds of a task that lasts over an edge."""
+PEAK = 120.0
+"""Seconds between the edges, the second number of whole minutes that CronJobs know: five pods come up within it."""
 
 
 @dataclass
@@ -139,9 +141,8 @@ def wall(seconds: float) -> str:
 
 
 def test_two_then_five_then_two_drained_and_no_task_lost(deployed: Deployed, kubectl_image: str) -> None:
-    # CronJobs know no shorter time than a minute.
     start = ((time.time() + DEPLOYED_WITHIN) // 60 + 1) * 60
-    end = start + 60
+    end = start + PEAK
     peak = {"name": "peak", "time": f"{wall(start)}-{wall(end)}", "min_workers": 5}
     policy = {"limits": {"min_workers": 2, "max_workers": 6}, "schedule": {"windows": [peak]}}
     fleet = {"name": "web", "workers": 1, "policy": policy, "autoscaling_options": {"image": kubectl_image}}
@@ -151,7 +152,7 @@ def test_two_then_five_then_two_drained_and_no_task_lost(deployed: Deployed, kub
     assert len(deployed.consuming("web")) == 2
     load = deployed.load("web")
     # Every worker has something to do until after the second edge.
-    load.send(2 * int((start - time.time()) / LENGTH) + 5 * int(60 / LENGTH) + 5, LENGTH, LENGTH)
+    load.send(2 * int((start - time.time()) / LENGTH) + 5 * int(PEAK / LENGTH) + 5, LENGTH, LENGTH)
 
     def there() -> str:
         return f"{deployed.wanted('web')} wanted, {deployed.workers('web')}, {deployed.kubectl('get', 'jobs,cronjobs')}"

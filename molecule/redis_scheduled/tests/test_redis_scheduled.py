@@ -19,7 +19,7 @@ def log(host: Host) -> str:
 
 
 def test_it_went_over_both_edges(host: Host, fleet: Callable[[str], Fleet]) -> None:
-    wait_until(lambda: "window base holds, 2 to 10 workers: 5 -> 2" in log(host), 60, lambda: log(host))
+    wait_until(lambda: "window off_peak holds, 2 to 10 workers: 5 -> 2" in log(host), 60, lambda: log(host))
     assert "window peak holds, 5 to 20 workers: 2 -> 5" in log(host)
     wait_until(lambda: len(fleet("web").units()) == 2, 60)
     assert fleet("web").enabled() == fleet("web").units()

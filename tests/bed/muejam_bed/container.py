@@ -100,6 +100,21 @@ def down(name: str) -> None:
         _keep_packages(name, release)
 
 
+def cut_power(name: str) -> None:
+    """End all that a host runs at once; its disk stays as it was at that moment."""
+    docker("kill", name)
+
+
+def power_on(name: str) -> None:
+    """Start a host that is off and return when its systemd has booted. It may have another address then.
+
+    Raises BedError when it does not boot.
+    """
+    docker("start", name)
+    _wait_for_boot(name)
+    _let_ansible_in(name)
+
+
 def _remove(name: str) -> None:
     """Remove a container. A busy engine says that it cannot, and does it a moment later."""
     said = []

@@ -86,6 +86,15 @@ class SystemdHost:
         """Return what the matching units logged last."""
         return container.journal(self.name, pattern)
 
+    def cut_power(self) -> None:
+        """Have it off from one moment to the next, as when its power fails."""
+        container.cut_power(self.name)
+        inside.leave(self.name)
+
+    def power_on(self) -> None:
+        """Boot it again. Raises BedError when it does not boot."""
+        container.power_on(self.name)
+
     def reached_by(self) -> dict[str, Any]:
         """Return the variables by which Ansible reaches this host."""
         return reach.variables(self.name)

@@ -44,7 +44,7 @@ class Programs:
     module: str
     """Its directory under C(programs/)."""
     packages: Mapping[str, str] = field(hash=False)
-    """Path of the Go package to build, by the name of the program."""
+    """Path of the Go package to build, by the name of the program; none where only files of a module are needed."""
     version_of: str
     """The required module whose version the programs are to tell."""
     kept: tuple[str, ...] = ()
@@ -102,6 +102,14 @@ METRICS_SERVER = Programs(
     module="addons",
     packages={"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
     version_of="sigs.k8s.io/metrics-server",
+)
+# Its kinds alone: an API server refuses what they have no room for.
+PROMETHEUS_OPERATOR = Programs(
+    name="prometheus-operator",
+    module="prometheus_operator",
+    packages={},
+    version_of="github.com/prometheus-operator/prometheus-operator",
+    kept=("example/prometheus-operator-crd",),
 )
 
 
@@ -189,24 +197,30 @@ def _flags(programs: Programs) -> list[str]:
 
 
 def _build(programs: Programs, directory: Path) -> None:
-    names = ", ".join(programs.packages)
-    say(f"building {names} {version(programs)} in {programs.directory} (many minutes, once)")
+    if programs.packages:
+        names = ", ".join(programs.packages)
+        say(f"building {names} {version(programs)} in {programs.directory} (many minutes, once)")
     # Under another name until it is whole.
     with tempfile.TemporaryDirectory(prefix="unfinished-", dir=directory.parent) as scratch:
         built = Path(scratch, "bin")
         built.mkdir()
         source = Path(json.loads(_go(programs, "mod", "download", "-json", programs.version_of))["Dir"])
-        arguments = []
-        if programs.write_source:
-            programs.write_source(source, Path(scratch, "source"))
-            arguments.append(f"-modfile={_module_with(Path(scratch, 'source'), programs)}")
-        _go(programs, "build", *arguments, *_flags(programs), "-o", f"{built}/", *programs.packages.values())
-        for name, package in programs.packages.items():
-            (built / package.rpartition("/")[2]).rename(built / name)
+        if programs.packages:
+            _compile(programs, source, Path(scratch, "source"), built)
         for name in programs.kept:
             _keep(source / name, built)
         built.chmod(0o755)
         built.rename(directory)
+
+
+def _compile(programs: Programs, source: Path, own_source: Path, built: Path) -> None:
+    arguments = []
+    if programs.write_source:
+        programs.write_source(source, own_source)
+        arguments.append(f"-modfile={_module_with(own_source, programs)}")
+    _go(programs, "build", *arguments, *_flags(programs), "-o", f"{built}/", *programs.packages.values())
+    for name, package in programs.packages.items():
+        (built / package.rpartition("/")[2]).rename(built / name)
 
 
 def _module_with(source: Path, programs: Programs) -> Path:

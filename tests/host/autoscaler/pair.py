@@ -73,7 +73,7 @@ class Pair:
             # Tasks end when a test releases them.
             "time_limit": 600,
             "drain_timeout": 610,
-            "read_write_paths": ["/run/scaled"],
+            "read_write_paths": ["/var/lib/scaled"],
             "policy": POLICY,
         }
         workers = {host.name: reach.variables(host.name) for host in self.hosts}
@@ -130,13 +130,13 @@ class Pair:
     def release(self) -> None:
         """Let all tasks come to their end, and wait until they did."""
         for host in self.hosts:
-            host.run("touch", *(f"/run/scaled/release/{name}" for name in self.held or {"none"}))
+            host.run("touch", *(f"/var/lib/scaled/release/{name}" for name in self.held or {"none"}))
         wait_until(lambda: self.held <= set(self.done()), 120, lambda: f"{self.held - set(self.done())} did not end")
         self.held.clear()
 
     def done(self) -> list[str]:
         """The tasks that came to their end on both hosts, each as often as it ran."""
-        printed = [host.run("cat", "/run/scaled/done", check=False).stdout for host in self.hosts]
+        printed = [host.run("cat", "/var/lib/scaled/done", check=False).stdout for host in self.hosts]
         return sorted(" ".join(printed).split())
 
     def reset(self) -> None:

@@ -29,7 +29,7 @@ APP = """
   gather_facts: false
   tasks:
     - ansible.builtin.file: {path: "{{ item }}", state: directory, mode: "0777"}
-      loop: [/srv/scaled, /run/scaled, /run/scaled/release]
+      loop: [/srv/scaled, /var/lib/scaled, /var/lib/scaled/release]
     - ansible.builtin.copy: {src: %s, dest: /srv/scaled/scaled_app.py, mode: "0644"}
 """
 SCALED_APP = Path(__file__).parents[1] / "scaling" / "files" / "scaled_app.py"

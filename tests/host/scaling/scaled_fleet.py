@@ -85,8 +85,8 @@ class Fleet:
 
     def release(self, *names: str) -> None:
         """Let tasks come to their end."""
-        self.host.run("touch", *(f"/run/scaled/release/{name}" for name in names))
+        self.host.run("touch", *(f"/var/lib/scaled/release/{name}" for name in names))
 
     def done(self) -> list[str]:
         """The tasks that came to their end, in this order, each as often as it ran."""
-        return self.host.run("cat", "/run/scaled/done", check=False).stdout.split()
+        return self.host.run("cat", "/var/lib/scaled/done", check=False).stdout.split()

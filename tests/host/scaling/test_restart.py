@@ -62,7 +62,7 @@ def test_one_at_a_time_and_tasks_get_to_their_end(fleet: Fleet) -> None:
         "--on-active=2",
         "sh",
         "-c",
-        "for name in first second third; do touch /run/scaled/release/$name; sleep 1; done",
+        "for name in first second third; do touch /var/lib/scaled/release/$name; sleep 1; done",
     )
     result = fleet.restart(only="all")
     assert result["restarted"] == [unit(1), unit(2), unit(3)]

@@ -80,7 +80,7 @@ def test_least_busy_goes_first_and_no_task_is_cut(fleet_of: Callable[[int], Flee
 def test_scale_in_waits_for_the_last_task(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
     fleet.hold("last")
-    fleet.host.run("systemd-run", "--on-active=3", "touch", "/run/scaled/release/last")
+    fleet.host.run("systemd-run", "--on-active=3", "touch", "/var/lib/scaled/release/last")
     gone = fleet.scale(0)
     assert (gone["before"], gone["after"], gone["stopped"]) == (1, 0, [unit(1)])
     assert fleet.done().count("last") == 1

@@ -16,9 +16,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+import yaml
 from scaled_fleet import Fleet
 
-from muejam_bed.shell import wait_until
+from muejam_bed.shell import CHECKOUT, wait_until
 from muejam_bed.systemd_host import SystemdHost
 
 TIMER, SERVICE = "celery-schedule-web.timer", "celery-schedule-web.service"
@@ -59,6 +60,12 @@ def wall(seconds: float) -> str:
 def moment(seconds: float) -> str:
     """An instant, RFC 3339."""
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def install_cron(host: SystemdHost) -> None:
+    """Have cron on a host that has none."""
+    host.run("apt-get", "update", "-qq")
+    host.run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "cron")
 
 
 @pytest.fixture(autouse=True)
@@ -152,21 +159,7 @@ def test_an_edge_that_fails_shows_and_is_tried_again(fleet_of: Callable[[int], F
     wait_until(lambda: show(host, SERVICE, "Result") == "success", 30, lambda: host.journal(SERVICE))
 
 
-def test_an_edge_that_was_slept_through_is_made_up_for(fleet_of: Callable[[int], Fleet]) -> None:
-    fleet = fleet_of(1)
-    host = fleet.host
-    edge = float(int(time.time()) + 30)
-    window = {"name": "campaign", "from": moment(edge), "until": moment(edge + 3600), "min_workers": 3}
-    assert keep(host, [window])["after"] == 1
-    host.run("systemctl", "stop", TIMER)
-    wait_until(lambda: time.time() > edge + 1, 60)
-    assert len(fleet.active()) == 1
-    # As at the end of a boot.
-    host.run("systemctl", "start", TIMER)
-    wait_until(lambda: len(fleet.active()) == 3, 60, lambda: host.journal(SERVICE))
-
-
-def test_a_crontab_runs_the_same(fleet_of: Callable[[int], Fleet]) -> None:
+def test_a_crontab_has_the_times_and_what_it_runs_sets_the_number(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
     host = fleet.host
     keep(host, [{"name": "base", "min_workers": 2}])
@@ -182,6 +175,50 @@ def test_a_crontab_runs_the_same(fleet_of: Callable[[int], Fleet]) -> None:
     host.run("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "/bin/sh", "-c", jobs[0].partition(" root ")[2])
     assert len(fleet.active()) == done["in_force"]["min_workers"]
     assert not keep(host, BRIEF, timer="cron")["changed"]
+
+
+def test_cron_goes_over_an_edge(fleet_of: Callable[[int], Fleet]) -> None:
+    fleet = fleet_of(1)
+    install_cron(fleet.host)
+    # Cron looks for new files at the full minute.
+    edge = (time.time() // 60 + 1) * 60
+    if edge - time.time() < 20:
+        edge += 60
+    window = {"name": "campaign", "from": moment(edge), "until": moment(edge + 3600), "min_workers": 3}
+    assert keep(fleet.host, [window], timer="cron")["after"] == 1
+    assert fleet.active() == [1]
+    wait_until(lambda: len(fleet.active()) == 3, 150, lambda: fleet.host.journal("cron*"))
+    assert time.time() >= edge
+
+
+@pytest.mark.parametrize("timer", ["systemd", "cron"])
+def test_an_edge_while_the_host_was_off_is_made_up_for(fleet_of: Callable[[int], Fleet], timer: str) -> None:
+    fleet = fleet_of(1)
+    host = fleet.host
+    if timer == "cron":
+        install_cron(host)
+    edge = float(int(time.time()) + 40)
+    window = {"name": "campaign", "from": moment(edge), "until": moment(edge + 3600), "min_workers": 3}
+    done = keep(host, [window], timer=timer)
+    assert (done["kept_by"], done["after"]) == (timer, 1)
+    host.cut_power()
+    assert time.time() < edge
+    wait_until(lambda: time.time() > edge + 1, 60)
+    host.power_on()
+    wait_until(lambda: len(fleet.active()) == 3, 90, lambda: host.journal(SERVICE))
+    assert len(fleet.enabled()) == 3
+
+
+def test_the_recipes_of_the_docs_are_in_force_at_once(fleet_of: Callable[[int], Fleet]) -> None:
+    fleet = fleet_of(1)
+    page = (CHECKOUT / "docs/schedules.md").read_text(encoding="utf-8")
+    recipes = re.findall(r"^### (.+?)\n.*?```yaml\n(.*?)```", page, re.S | re.M)
+    assert [title for title, _text in recipes] == ["Office hours", "Weekend", "Campaign"]
+    for _title, text in recipes:
+        done = fleet.host.result("muejam.celery.schedule", {"fleet": "web", **yaml.safe_load(text)})
+        assert done["in_force"]["min_workers"] <= done["after"] <= done["in_force"]["max_workers"]
+        assert len(fleet.active()) == done["after"]
+        assert show(fleet.host, TIMER, "ActiveState") == "active"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.queue_reading import (
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 # The server serves nobody else while it runs a command, and may run two before it turns to another client. Each of
 # these takes one to two milliseconds.
-CALLS_OF_A_SCRIPT = 1000
+CALLS_OF_A_SCRIPT = 2000
 UNACKED_OF_A_STEP = 200
 BYTES_OF_A_STEP = 1 << 20
 KEYS_OF_A_SCAN = 1000
@@ -98,22 +98,15 @@ class RedisQueues:
     ) -> list[QueueReading]:
         # The lists come before the hash: a message taken in between is then counted twice for a moment. The other
         # way round it would be missed, and a busy fleet could look idle.
-        numbers, first_step = self._lists(link, names)
-        waiting: dict[str, int | None] = {}
-        for name, (*of_steps, bound) in zip(names, numbers):
-            try:
-                waiting[name] = sum(of_steps)
-            except TypeError:
-                # One of them is an error of the server.
-                waiting[name] = None
-            if bound == 1 or waiting[name]:
-                known.add(name)
+        lengths, bound, first_step = self._lists(link, names)
+        waiting = dict(zip(names, map(_total, lengths)))
+        known.update(name for name, there in zip(names, bound) if there == 1 or waiting[name])
         self._explain_gaps(link, waiting, warn)
         attribution = self._attribution(link, first_step, limit, warn)
         exists: Mapping[str, bool | None] = self._existence(link, names, known, limit, warn)
         readings = []
-        for name, lengths in zip(names, numbers):
-            by_priority = None if waiting[name] is None else dict(zip(self._step_names, lengths))
+        for name, of_steps in zip(names, lengths):
+            by_priority = None if waiting[name] is None else dict(zip(self._step_names, of_steps))
             unacknowledged = None if attribution is None else attribution.of(name)
             readings.append(QueueReading(name, exists[name], waiting[name], by_priority, unacknowledged))
         return readings
@@ -151,8 +144,8 @@ class RedisQueues:
 
     # The lists.
 
-    def _lists(self, link: RedisLink, names: Sequence[str]) -> tuple[Sequence[Sequence[Reply]], Reply]:
-        """Return for each name the lengths of its lists and whether it is bound; and the first step through the hash.
+    def _lists(self, link: RedisLink, names: Sequence[str]) -> tuple[list[tuple[Reply, ...]], Sequence[Reply], Reply]:
+        """Return for each name the lengths of its lists, then whether it is bound; and the first step through the hash.
 
         What the server does not let be read is a ServerRefused.
         """
@@ -164,10 +157,11 @@ class RedisQueues:
             *replies, step = link.ask([*lists, self._unacked_step(b"0", scripts=True)])
             self._scripts = not any(isinstance(reply, ServerRefused) for reply in replies)
             if self._scripts:
-                return [numbers for reply in replies for numbers in _chunks(reply, width + 1)], step
+                numbers = list(chain.from_iterable(replies))
+                return _rows(numbers, width, width + 1), numbers[width :: width + 1], step
         lengths = link.ask_each("LLEN", [self._prefix + name + suffix for name in names for suffix in self._suffixes])
         *bound, step = link.ask([*map(self._own_member, names), self._unacked_step(b"0", scripts=False)])
-        return [(*of_steps, there) for of_steps, there in zip(_chunks(lengths, width), bound)], step
+        return _rows(lengths, width, width), bound, step
 
     def _explain_gaps(self, link: RedisLink, waiting: Mapping[str, int | None], warn: Warn) -> None:
         """Say why lists could not be read; raise when that is all of them, for then nothing was learned."""
@@ -353,6 +347,19 @@ def _is_message(head: Reply) -> bool:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
+
+
+def _total(lengths: Sequence[Reply]) -> int | None:
+    try:
+        return sum(lengths)
+    except TypeError:
+        # One of them is an error of the server.
+        return None
+
+
+def _rows(values: Sequence[T], width: int, step: int) -> list[tuple[T, ...]]:
+    """Return the first C(width) of each C(step) values. By columns, as there may be tens of thousands of rows."""
+    return list(zip(*(values[column::step] for column in range(width))))
 
 
 def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -23,22 +23,24 @@ local prefix, sep, binding = ARGV[1], ARGV[2], ARGV[3]
 local suffixes, names = cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
 local call, out, n = redis.pcall, {}, 0
 for i = 1, #names do
-  local name, waiting = names[i], 0
+  local name, some = names[i], 0
   local key = prefix .. name
   for j = 1, #suffixes do
     local length = call('LLEN', key .. suffixes[j])
-    n, waiting = n + 1, waiting + (tonumber(length) or -math.huge)
+    n = n + 1
     out[n] = length
+    if length ~= 0 then some = length end
   end
   n = n + 1
-  out[n] = waiting > 0 and 1 or call('SISMEMBER', binding .. name, name .. sep .. sep .. name)
+  local waits = some ~= 0 and type(some) == 'number'
+  out[n] = waits and 1 or call('SISMEMBER', binding .. name, name .. sep .. sep .. name)
 end
 return out
 """
 """Lengths of the lists of each queue, then 1 where it exists: something waits, or it has Celery's default binding.
 
 ARGV: key prefix, separator, prefix of binding tables, JSON of list suffixes, JSON of names.
-What cannot be read is an error among the numbers; then the binding is asked for too.
+What cannot be read is an error among the numbers; then the binding may be asked for too.
 """
 
 UNACKED = """
@@ -66,8 +68,8 @@ until cursor == '0' or seen >= most or size >= bytes
 local routes = {}
 for route, count in pairs(counts) do
   local name = first and match(route, '^, ?"([^"\\\\]+)", ?"%1"%]$')
-  local members = name and redis.pcall('SRANDMEMBER', binding .. name, 2)
-  if members and #members == 1 and members[1] == name .. sep .. sep .. name then
+  local alone = name and redis.pcall('SCARD', binding .. name) == 1
+  if alone and redis.pcall('SISMEMBER', binding .. name, name .. sep .. sep .. name) == 1 then
     route = ', "", "' .. name .. '"]'
   end
   routes[#routes + 1] = count .. route

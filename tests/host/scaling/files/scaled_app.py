@@ -15,9 +15,9 @@ app = Celery("scaled")
 
 @app.task
 def hold(name: str) -> str:
-    """Run until the file /run/scaled/release/NAME exists, and leave a line behind that says so."""
-    while not Path("/run/scaled/release", name).exists():
+    """Run until the file /var/lib/scaled/release/NAME exists, and leave a line behind that says so."""
+    while not Path("/var/lib/scaled/release", name).exists():
         time.sleep(0.05)
-    with Path("/run/scaled/done").open("a", encoding="utf-8") as done:
+    with Path("/var/lib/scaled/done").open("a", encoding="utf-8") as done:
         done.write(f"{name}\n")
     return name
