@@ -89,4 +89,4 @@ class Fleet:
 
     def done(self) -> list[str]:
         """The tasks that came to their end, in this order, each as often as it ran."""
-        return self.host.run("cat", "/var/lib/scaled/done", check=False).stdout.split()
+        return self.host.run("cat", "/var/lib/scaled/done", check=False).stdout.splitlines()
