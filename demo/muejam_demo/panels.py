@@ -162,6 +162,7 @@ def _lines(axes: Axes, panel: Mapping[str, Any], named: Named, period: Period) -
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=7)
     axes.yaxis.set_major_formatter(lambda value, _place: f"{value:g}{unit}")
+    axes.xaxis.set_major_formatter(lambda value, _place: f"{value:g} min")
     axes.legend(fontsize=6.5, loc="upper right", framealpha=0.7)
 
 
