@@ -57,12 +57,12 @@ demo-down: venv ## Remove what the demos left
 STAGES := lint servers prepared -- sanity unit broker $(SCENARIOS:%=molecule-%) -- host
 
 .PHONY: test
-test: venv ## All but the tests on a cluster: lint first, then sanity, unit, broker, molecule, and beside them the tests on hosts
-	@$(PY) tests/bed/stages.py $(STAGES)
-
-.PHONY: test-all
-test-all: venv ## The same, and the tests on a Kubernetes, whose programs are built beside them the first time
+test: venv ## All that CI runs: lint first, then sanity, unit, broker, molecule, beside them hosts, then a Kubernetes
 	@$(PY) tests/bed/stages.py --beside cluster-prepared $(STAGES) -- cluster
+
+.PHONY: test-hosts
+test-hosts: venv ## The same without the tests on a Kubernetes
+	@$(PY) tests/bed/stages.py $(STAGES)
 
 .PHONY: quick
 quick: venv ## Lint and unit tests, side by side; no host, no broker
