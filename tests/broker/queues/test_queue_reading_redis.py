@@ -408,6 +408,23 @@ def test_a_key_that_is_no_queue(url: str, redis_server: RedisServer) -> None:
     assert "WRONGTYPE" in notes[0]
 
 
+@pytest.mark.parametrize("broken", ["", "\x06\x163", "\x06\x169"])
+def test_a_queue_with_a_list_that_is_none_exists_by_its_binding(
+    url: str, redis_server: RedisServer, broken: str
+) -> None:
+    lists = [f"{name}{suffix}" for name in ("bound", "unbound") for suffix in ("", "\x06\x163", "\x06\x169")]
+    with redis_server.client() as client:
+        for key in lists:
+            client.delete(key)
+            client.lpush(key, "{}")
+        for name in ("bound", "unbound"):
+            client.set(f"{name}{broken}", "x")
+        client.sadd("_kombu.binding.bound", "bound\x06\x16\x06\x16bound")
+    bound, unbound = read(url, ["bound", "unbound"], [])
+    assert (bound.waiting, bound.exists) == (None, True)
+    assert (unbound.waiting, unbound.exists) == (None, False)
+
+
 def test_a_queue_that_may_not_be_read(redis_server: RedisServer) -> None:
     with traffic(redis_server.url) as app:
         app.send(app.declare("mine"), 2)

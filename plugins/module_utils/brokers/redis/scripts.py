@@ -23,24 +23,25 @@ local prefix, sep, binding = ARGV[1], ARGV[2], ARGV[3]
 local suffixes, names = cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
 local call, out, n = redis.pcall, {}, 0
 for i = 1, #names do
-  local name, some = names[i], 0
+  local name, some, odd = names[i], false, false
   local key = prefix .. name
   for j = 1, #suffixes do
     local length = call('LLEN', key .. suffixes[j])
     n = n + 1
     out[n] = length
-    if length ~= 0 then some = length end
+    if length ~= 0 then
+      some, odd = true, odd or type(length) ~= 'number'
+    end
   end
   n = n + 1
-  local waits = some ~= 0 and type(some) == 'number'
-  out[n] = waits and 1 or call('SISMEMBER', binding .. name, name .. sep .. sep .. name)
+  out[n] = some and not odd and 1 or call('SISMEMBER', binding .. name, name .. sep .. sep .. name)
 end
 return out
 """
 """Lengths of the lists of each queue, then 1 where it exists: something waits, or it has Celery's default binding.
 
 ARGV: key prefix, separator, prefix of binding tables, JSON of list suffixes, JSON of names.
-What cannot be read is an error among the numbers; then the binding may be asked for too.
+What cannot be read is an error among the numbers; then the binding is asked for too.
 """
 
 UNACKED = """
