@@ -43,10 +43,15 @@ def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path) 
 
 @pytest.fixture
 def kinds(cluster: Cluster) -> Iterator[Path]:
-    """The folder of the operator's kinds, for the test to apply. They are the cluster's, and go with the test."""
+    """The folder of the operator's kinds, for the test to apply. They go with the test, and all that is of them."""
+    if not cluster.own:
+        pytest.skip("kinds are the whole cluster's: they are put into that of the checkout alone")
     folder = ensure_programs(PROMETHEUS_OPERATOR) / "prometheus-operator-crd"
+    gone = ("delete", "--ignore-not-found", "--filename", str(folder))
+    # A run that was killed has left them.
+    cluster.kubectl(*gone)
     yield folder
-    cluster.kubectl("delete", "--ignore-not-found", "--filename", str(folder))
+    cluster.kubectl(*gone)
 
 
 def there(place: Place, what: str) -> set[str]:
@@ -94,7 +99,8 @@ def test_the_monitoring_of_a_cluster_finds_the_autoscaler(place: Place, kinds: P
     rendered = place.scratch / "rendered"
     place.variables["celery_worker_render_to"] = str(rendered)
     place.play(MONITORING)
-    for path in rendered.rglob("*.yaml"):
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    objects = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in rendered.rglob("*.yaml")]
+    assert {each["kind"] for each in objects} == {"Service", "ServiceMonitor", "PrometheusRule", "ConfigMap"}
+    for written in objects:
         standing = place.get(written["kind"].lower(), written["metadata"]["name"])
         assert list(lost(written, standing, written["kind"])) == []

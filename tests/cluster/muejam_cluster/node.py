@@ -16,7 +16,7 @@ from muejam_bed.shell import CHECKOUT, BedError, checkout_key, one_at_a_time, ru
 
 from .images import ensure_demo, ensure_pause
 from .node_image import FILES, RELEASE, ensure_node_image
-from .programs import KEDA, KUBERNETES, METRICS_SERVER, Programs, ensure_programs
+from .programs import KEDA, KUBERNETES, METRICS_SERVER, PROMETHEUS_OPERATOR, Programs, ensure_programs
 
 READY_SECONDS = 120
 # What a node needs beyond a systemd host. The engine's --privileged wants more than it may give in some containers.
@@ -75,6 +75,7 @@ def prepare() -> None:
     ensure_engine()
     ensure_node_image()
     ensure_demo()
+    ensure_programs(PROMETHEUS_OPERATOR)
     _programs()
     ensure_pause()
 

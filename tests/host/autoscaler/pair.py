@@ -137,7 +137,7 @@ class Pair:
     def done(self) -> list[str]:
         """The tasks that came to their end on both hosts, each as often as it ran."""
         printed = [host.run("cat", "/var/lib/scaled/done", check=False).stdout for host in self.hosts]
-        return sorted(" ".join(printed).split())
+        return sorted("".join(printed).splitlines())
 
     def reset(self) -> None:
         """Have one idle worker on each host, and nothing remembered."""

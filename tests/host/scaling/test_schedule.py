@@ -9,6 +9,7 @@ minutes, and when those of a day come is asked of systemd.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -62,10 +63,13 @@ def moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def install_cron(host: SystemdHost) -> None:
-    """Have cron on a host that has none."""
-    host.run("apt-get", "update", "-qq")
-    host.run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "cron")
+@pytest.fixture(scope="module")
+def cron(deployed: SystemdHost) -> Iterator[None]:
+    """Have cron on the host for the tests that ask for it, and none afterwards."""
+    deployed.run("apt-get", "update", "-qq")
+    deployed.run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "cron")
+    yield
+    deployed.run("apt-get", "purge", "--quiet", "--yes", "cron")
 
 
 @pytest.fixture(autouse=True)
@@ -177,9 +181,9 @@ def test_a_crontab_has_the_times_and_what_it_runs_sets_the_number(fleet_of: Call
     assert not keep(host, BRIEF, timer="cron")["changed"]
 
 
+@pytest.mark.usefixtures("cron")
 def test_cron_goes_over_an_edge(fleet_of: Callable[[int], Fleet]) -> None:
     fleet = fleet_of(1)
-    install_cron(fleet.host)
     # Cron looks for new files at the full minute.
     edge = (time.time() // 60 + 1) * 60
     if edge - time.time() < 20:
@@ -192,20 +196,24 @@ def test_cron_goes_over_an_edge(fleet_of: Callable[[int], Fleet]) -> None:
 
 
 @pytest.mark.parametrize("timer", ["systemd", "cron"])
-def test_an_edge_while_the_host_was_off_is_made_up_for(fleet_of: Callable[[int], Fleet], timer: str) -> None:
+def test_an_edge_while_the_host_was_off_is_made_up_for(
+    fleet_of: Callable[[int], Fleet], timer: str, request: pytest.FixtureRequest
+) -> None:
     fleet = fleet_of(1)
     host = fleet.host
     if timer == "cron":
-        install_cron(host)
+        request.getfixturevalue("cron")
     edge = float(int(time.time()) + 40)
     window = {"name": "campaign", "from": moment(edge), "until": moment(edge + 3600), "min_workers": 3}
     done = keep(host, [window], timer=timer)
     assert (done["kept_by"], done["after"]) == (timer, 1)
     host.cut_power()
     assert time.time() < edge
-    wait_until(lambda: time.time() > edge + 1, 60)
+    # Cron has its own line for the edge at the next full minute, and that one is to be missed too.
+    missed = edge if timer == "systemd" else math.ceil(edge / 60) * 60
+    wait_until(lambda: time.time() > missed + 1, 120)
     host.power_on()
-    wait_until(lambda: len(fleet.active()) == 3, 90, lambda: host.journal(SERVICE))
+    wait_until(lambda: len(fleet.active()) == 3, 90, lambda: host.journal(SERVICE) + host.journal("cron*"))
     assert len(fleet.enabled()) == 3
 
 
