@@ -65,6 +65,7 @@ def quicker() -> dict[str, dict[str, str]]:
 class Monitored:
     """The host, as a test of the monitoring wants to see and to use it.
 
+    :ivar gateway: the address of this machine at which the host reaches servers of the test.
     :ivar printed: what the first run of the playbook printed, with all that it can be made to show.
     """
 
@@ -72,8 +73,8 @@ class Monitored:
 
     def __init__(self, host: SystemdHost, port: int) -> None:
         self.host = host
-        gateway = host.output("sh", "-c", "ip -4 route show default | cut -d' ' -f3")
-        self.webhook = f"http://{gateway}:{port}/alerts"
+        self.gateway = host.output("sh", "-c", "ip -4 route show default | cut -d' ' -f3")
+        self.webhook = f"http://{self.gateway}:{port}/alerts"
         self.others: dict[str, dict[str, Any]] = {}
         self.fleet = copy.deepcopy(FLEET)
 

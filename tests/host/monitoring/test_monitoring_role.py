@@ -8,12 +8,15 @@ What takes longer, with the other alerts, is in test_alerts_delivered.py.
 
 from __future__ import annotations
 
+from grafana_standing_in import standing_in
 from monitored_host import PASSWORD, SLACK, TOKEN, Monitored, changes
 from told import Told
 
 from muejam_bed.shell import wait_until
 
 SECRETS = (TOKEN, SLACK, PASSWORD)
+GRAFANA_TOKEN = "not-a-real-token-of-grafana-90ad"
+GRAFANA_PASSWORD = "not-a-real-password-of-grafana-5b2e"
 
 
 def test_a_rehearsal_on_a_host_that_has_nothing(untouched: Monitored) -> None:
@@ -106,6 +109,28 @@ def test_a_host_that_leaves_is_forgotten_and_a_grafana_that_came_gets_its_files(
     assert shown.split() == ["autoscaler.json", "fleets.json", "tasks.json", "workers.json"]
     source = watched.host.output("cat", "/etc/grafana/provisioning/datasources/celery.yaml")
     assert "url: http://127.0.0.1:9090" in source
+
+
+def test_a_grafana_elsewhere_gets_them_by_its_api(watched: Monitored) -> None:
+    with standing_in(GRAFANA_TOKEN, "celery", GRAFANA_PASSWORD) as grafana:
+        elsewhere = {
+            "celery_monitoring_grafana_url": f"http://{watched.gateway}:{grafana.port}",
+            "celery_monitoring_grafana_prometheus_url": "http://192.0.2.7:9090",
+        }
+        with_token = {**elsewhere, "celery_monitoring_grafana_token": GRAFANA_TOKEN}
+        login = {"celery_monitoring_grafana_user": "celery", "celery_monitoring_grafana_password": GRAFANA_PASSWORD}
+        printed = watched.monitor("--diff", "-vvv", **with_token)
+        assert grafana.sources["Celery"]["url"] == "http://192.0.2.7:9090"
+        assert [folder["title"] for folder in grafana.folders] == ["Celery"]
+        titles = sorted(each["dashboard"]["title"] for each in grafana.dashboards.values())
+        assert titles == ["Celery / Autoscaler", "Celery / Fleets", "Celery / Tasks", "Celery / Workers"]
+        assert {each["meta"]["folderId"] for each in grafana.dashboards.values()} == {7}
+        again = watched.monitor("--diff", "-vvv", **elsewhere, **login)
+        assert changes(again) == 0
+        assert GRAFANA_TOKEN not in printed
+        assert GRAFANA_PASSWORD not in again
+        grafana.logins.clear()
+        assert "Unauthorized" in watched.monitor(check=False, **with_token)
 
 
 def test_a_second_run_changes_nothing(watched: Monitored) -> None:
