@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real Kubernetes, with KEDA and metrics-server, for the tests here. A failed test shows the pods of its namespace.
 
-C(cluster): a L(Cluster): its kubeconfig, kubectl, images. C(namespace): the name of a fresh namespace that takes only
-restricted pods. C(redis): a fresh redis-server that the test and pods reach at the same URL. C(deployed): a
-L(Deployed), with a namespace, a broker and a ledger of its own.
+C(cluster): a L(Cluster): its kubeconfig, kubectl, images. C(kubectl_image): the name of an image for CronJobs that it
+has. C(namespace): the name of a fresh namespace that takes only restricted pods. C(redis): a fresh redis-server that
+the test and pods reach at the same URL. C(deployed): a L(Deployed), with a namespace, a broker and a ledger of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 from muejam_bed.shell import BedError
 from muejam_cluster.access import Cluster, of_the_user, of_this_checkout
 from muejam_cluster.deployed import Deployed
+from muejam_cluster.kubectl_image import ensure_kubectl
 
 # Tests are imported by path (importmode=importlib), so modules of other folders must be put on the path.
 sys.path.insert(0, str(Path(__file__).parents[1] / "broker"))
@@ -33,6 +34,14 @@ def cluster() -> Cluster:
     """The user's cluster where MUEJAM_KUBECONFIG names one, else that of this checkout, which stays up."""
     kubeconfig = os.environ.get("MUEJAM_KUBECONFIG")
     return of_the_user(kubeconfig) if kubeconfig else of_this_checkout()
+
+
+@pytest.fixture(scope="module")
+def kubectl_image(cluster: Cluster) -> str:
+    """The name of an image with kubectl that the cluster has."""
+    image = ensure_kubectl(cluster.program)
+    cluster.load_image(image)
+    return image
 
 
 @pytest.fixture

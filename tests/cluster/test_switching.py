@@ -18,7 +18,6 @@ from place import Place, changed
 
 from muejam_cluster.access import Cluster
 from muejam_cluster.deployed import Deployed
-from muejam_cluster.kubectl_image import ensure_kubectl
 from muejam_cluster.waiting import wait_until
 
 OURS = "app.kubernetes.io/managed-by=muejam.celery,app.kubernetes.io/component=autoscaling"
@@ -78,13 +77,6 @@ class Switched(Place):
         self.cluster.kubectl(*within, "create", "job", "by-hand", f"--from=cronjob/{cron_job}")
         self.cluster.kubectl(*within, "wait", "job/by-hand", "--for=condition=Complete", "--timeout=60s")
         self.cluster.kubectl(*within, "delete", "job/by-hand")
-
-
-@pytest.fixture(scope="module")
-def kubectl_image(cluster: Cluster) -> str:
-    image = ensure_kubectl(cluster.program)
-    cluster.load_image(image)
-    return image
 
 
 @pytest.fixture
