@@ -25,6 +25,35 @@ sys.path.insert(0, str(Path(__file__).parent))
 from exporting import Exporting
 
 MONITORING = documented.CHECKOUT / "monitoring"
+PAGE = documented.CHECKOUT / "docs" / "monitoring.md"
+OF_THE_EXPORTER = {
+    "17509": {
+        "Workers": "count(celery_worker_up{JOB} == 1)",
+        "Tasks Active": "sum(celery_worker_tasks_active{JOB})",
+        "Tasks received by workers": "sum(round(increase(celery_task_received_total{QUEUE}[1m])))",
+        "Tasks Success Rate": "sum(increase(celery_task_succeeded_total{QUEUE}[1m])) / (sum(increase("
+        "celery_task_succeeded_total{QUEUE}[1m])) + sum(increase(celery_task_failed_total{QUEUE}[1m])))",
+        "Average Runtime for Tasks": "sum(rate(celery_task_runtime_sum{QUEUE}[1m]))"
+        " / sum(rate(celery_task_runtime_count{QUEUE}[1m])) > 0",
+        "Top Failed Tasks": "round(sum by (name) (increase(celery_task_failed_total{QUEUE}[1m]) > 0))",
+        "Top Task Exceptions": "round(sum by (exception) (increase(celery_task_failed_total{QUEUE}[1m])) > 0)",
+        "Top Average Task Runtime": "sum by (name) (rate(celery_task_runtime_sum{QUEUE}[1m]))"
+        " / sum by (name) (rate(celery_task_runtime_count{QUEUE}[1m])) > 0",
+        "Queue Length": "sum by (job, queue_name) (celery_queue_length{QUEUE})",
+        "Task Stats": "sum by (job) (round(increase(celery_task_STATE_total{QUEUE}[1m]))) > 0",
+        "Tasks completed": "sum(round(increase(celery_task_STATE_total{QUEUE}[1m])))",
+        "Tasks Runtime": "histogram_quantile(0.5, sum by (job, le) (irate(celery_task_runtime_bucket{QUEUE}[1m]) > 0))",
+    },
+    "17508": {
+        "Task Stats": "sum by (name) (round(increase(celery_task_STATE_total{TASK}[1m]))) > 0",
+        "Task Exceptions": "round(sum by (name, exception) (increase(celery_task_failed_total{TASK}[1m])) > 0)",
+        "Tasks completed": "sum by (name) (round(increase(celery_task_STATE_total{TASK}[1m])))",
+        "Tasks Runtime": "histogram_quantile(0.5,"
+        " sum by (name, job, le) (irate(celery_task_runtime_bucket{TASK}[1m]) > 0))",
+    },
+}
+"""What the panels of two public dashboards made for celery-exporter ask, by their titles; with a minute for a week."""
+STATES = ("succeeded", "failed", "received", "rejected", "retried", "revoked")
 OF_GRAFANA = {"$__rate_interval": "1m", "$fleet": ".*", "$instance": ".*", "$task": ".*", "$worker": ".*"}
 
 
@@ -164,3 +193,27 @@ def test_names_of_the_exporter_have_its_labels(prometheus: Prometheus) -> None:
     assert prometheus.value('count(celery_worker_up{hostname=~".+"} == 1)') == 12
     assert prometheus.value('count(celery_worker_tasks_active{hostname=~".+"})') == 12
     assert prometheus.value('count(celery_queue_length{queue_name="celery", queue="celery"})') == 2
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "panel"), [(dashboard, panel) for dashboard, panels in OF_THE_EXPORTER.items() for panel in panels]
+)
+def test_panels_of_the_exporters_dashboards(prometheus: Prometheus, dashboard: str, panel: str) -> None:
+    query = OF_THE_EXPORTER[dashboard][panel]
+    job = 'job="celery-autoscaler"'
+    for variable, labels in (
+        ("JOB", job),
+        ("QUEUE", f'{job}, queue_name=~".+"'),
+        ("TASK", 'name=~"shop.mail"'),
+    ):
+        query = query.replace(f"{{{variable}}}", f"{{{labels}}}")
+    told_by_state = "STATE" in query
+    for state in STATES if told_by_state else ("",):
+        answer = prometheus.ask(query.replace("STATE", state))
+        assert answer, state
+        # The two that do not work have nothing to tell exceptions apart by.
+        assert not [labels for labels, _value in answer if labels.get("exception")]
+    if told_by_state:
+        assert prometheus.ask(query.replace("STATE", "sent")) == []
+    (row,) = (line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {dashboard}, "))
+    assert panel in row
