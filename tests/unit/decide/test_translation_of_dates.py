@@ -12,7 +12,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta, timezone
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,7 @@ from random_windows import WEEKLY
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import (
     ManifestOptions,
+    bounds_in_force,
     entries_fidelity,
     translate,
 )
@@ -35,7 +37,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.e
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.schedules import entries
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS, Window
 
 NOW = datetime(2026, 11, 2, tzinfo=timezone.utc).timestamp()  # a Monday
 A_MINUTE, A_DAY = 60, 86400
@@ -386,6 +388,48 @@ def test_bounds_of_a_window_that_nobody_would_end_are_not_set() -> None:
     assert hpa["minReplicas"] == 10
     both = translate(policy(PEAK, CAMPAIGN), "hpa", options, within).manifests[0]["spec"]
     assert both["minReplicas"] < 10
+
+
+@dataclass(frozen=True)
+class EachTenth(Window):
+    """A kind of window that no translation knows: all along the tenth day of each month."""
+
+    def occurrences(self, first: date, last: date, zone: tzinfo) -> Iterator[tuple[float, float]]:
+        for number in range((last - first).days + 1):
+            day = first + timedelta(days=number)
+            if day.day == 10:
+                yield instant(day, 0, zone), instant(day + timedelta(days=1), 0, zone)
+
+
+@pytest.mark.parametrize("windows", [(), (PEAK,), (PEAK, CAMPAIGN), (CAMPAIGN,)])
+@pytest.mark.parametrize("first", [True, False])
+def test_bounds_of_a_kind_of_window_that_is_not_known_are_never_set(
+    windows: tuple[dict[str, Any], ...], first: bool
+) -> None:
+    without = policy(*windows)
+    known = without.schedule.windows
+    each_tenth = EachTenth("each tenth", min_workers=15)
+    every = (each_tenth, *known) if first else (*known, each_tenth)
+    with_it = replace(without, schedule=replace(without.schedule, windows=every))
+    # The day before, while it holds, and one on which the campaign would begin or end in it.
+    for moment in ("2026-11-09T12:00", "2026-11-10T12:00", "2026-12-10T12:00", "2026-12-24T12:00"):
+        at = at_utc(moment)
+        assert bounds_in_force(with_it, at) == bounds_in_force(without, at)
+        for language in ("cron", "kubernetes", "systemd"):
+            assert entries(with_it, at)[language] == entries(without, at)[language]
+        options = ManifestOptions(broker_url="redis://redis", in_force=True)
+        for autoscaler in ("keda", "hpa", "schedule"):
+            made, wanted = (translate(each, autoscaler, options, at).manifests for each in (with_it, without))
+            assert made == wanted
+
+
+def test_bounds_of_a_kind_that_is_not_known_are_none_of_an_edge_that_comes_once() -> None:
+    begins_in_it = {"name": "campaign", "from": "2026-12-10 08:00", "until": "2026-12-12 18:00", "min_workers": 10}
+    without = policy(begins_in_it)
+    every = (*without.schedule.windows, EachTenth("each tenth", min_workers=15))
+    with_it = replace(without, schedule=replace(without.schedule, windows=every))
+    assert entries(with_it, NOW) == entries(without, NOW)
+    assert [bounds(entry)[0] for entry in entries(with_it, NOW)["kubernetes"]] == [10, 2]
 
 
 def test_a_bare_scaled_object_has_no_windows() -> None:

@@ -9,12 +9,12 @@ What windows that come once make of them: eras.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant, zone_of
-from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import WeeklyWindow
+from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow, WeeklyWindow
 
 _A_DAY = 24 * 60
 _A_WEEK = 7 * _A_DAY
@@ -55,6 +55,15 @@ class OddEdge:
     wall: datetime
     twice: bool
     unsure: bool = False
+
+
+def known(policy: Policy) -> Policy:
+    """Return the policy with the windows whose edges are known: those of the week and those that come once.
+
+    Bounds of any other would be set where they hold by chance, and nobody would take them back at the end of it.
+    """
+    windows = tuple(window for window in policy.schedule.windows if isinstance(window, (WeeklyWindow, OneOffWindow)))
+    return replace(policy, schedule=replace(policy.schedule, windows=windows))
 
 
 def edges(policy: Policy) -> list[Edge]:
@@ -129,10 +138,8 @@ def edges_after_gaps(policy: Policy, weekly: Iterable[Edge], start: float, end: 
                     if start < at <= end and _offset_at(at - 1, zone) < _offset_at(at, zone):
                         found.add(at)
         day += timedelta(days=1)
-    bounds = policy.limits.narrowed
-    yield from (
-        at for at in sorted(found) if bounds(policy.schedule.in_force(at - 1)) != bounds(policy.schedule.in_force(at))
-    )
+    bounds, schedule = policy.limits.narrowed, known(policy).schedule
+    yield from (at for at in sorted(found) if bounds(schedule.in_force(at - 1)) != bounds(schedule.in_force(at)))
 
 
 def _offset(day: date, zone: tzinfo) -> timedelta:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Edge, edges
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Edge, edges, known
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant, zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow, WeeklyWindow
 
@@ -74,6 +74,7 @@ class Era:
 
 def eras(policy: Policy, at: float) -> list[Era]:
     """Return the eras from C(at) on, in seconds since the epoch, in their order; at least one."""
+    policy = known(policy)
     to_come = [window for window in policy.schedule.one_offs if window.until > at]
     cuts = sorted({cut for window in to_come for cut in (window.since, window.until) if cut > at})
     return [_era(policy, at, since, until) for since, until in zip([None, *cuts], [*cuts, None])]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import edges
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import edges, known
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.eras import (
     DatedEdge,
     Era,
@@ -61,11 +61,12 @@ def of_window(window: OneOffWindow, times: Sequence[Yearly]) -> Yearly:
 def without_dropped(policy: Policy, at: float) -> Policy:
     """Return the policy without windows that cannot be written without a year from C(at) on, and those that are over.
 
-    Whoever sets the bounds of such a window, because it holds now, finds nobody to take them back at its end.
+    Those of a kind whose edges are not known are left out too. Whoever sets the bounds of such a window, because it
+    holds now, finds nobody to take them back at its end.
     """
     kept = tuple(
         window
-        for window in policy.schedule.windows
+        for window in known(policy).schedule.windows
         if not isinstance(window, OneOffWindow) or is_kept(policy, window, at)
     )
     return replace(policy, schedule=replace(policy.schedule, windows=kept))
