@@ -16,12 +16,15 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.advice_on_win
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import step_size
-from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import BROKER_METRICS, WAIT_TIME
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    BROKER_METRICS,
+    METRICS,
+    WAIT_TIME,
+    WAITING_METRICS,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
-    Choose,
     Limits,
     Policy,
-    Step,
     StepRules,
     WaitTarget,
 )
@@ -101,14 +104,9 @@ def _steps(limits: Limits, rules: StepRules) -> Iterator[tuple[str, str]]:
         ("scale_down.remove", rules.down.step, "scale_down_max"),
     ):
         most: int = getattr(limits, name)
-        if _least(step) > most:
-            yield f"{path}.workers", f"is {step.workers}, which limits.{name} always cuts to {most}"
-
-
-def _least(step: Step) -> int:
-    """Return the smallest size of C(step), whatever the size of the fleet."""
-    shared = step.percent is not None and step.choose is Choose.SMALLER
-    return 0 if step.workers is None or shared else step.workers
+        least = step_size(step, 0)
+        if least > most:
+            yield path, f"is {least} workers or more, which limits.{name} always cuts to {most}"
 
 
 def _from_zero(rules: StepRules) -> Iterator[tuple[str, str]]:
@@ -116,7 +114,7 @@ def _from_zero(rules: StepRules) -> Iterator[tuple[str, str]]:
         yield (
             "scale_up.any",
             "looks at workers only, and the floor is 0: where no worker is there is nothing to see, and the fleet "
-            f"never grows again. Add a condition on {', '.join(BROKER_METRICS[:-1])} or {BROKER_METRICS[-1]}",
+            f"never grows again. Add a condition on {', '.join(WAITING_METRICS[:-1])} or {WAITING_METRICS[-1]}",
         )
     elif (needed := _tasks_to_come_back(rules)) > 1:
         yield (
@@ -125,7 +123,7 @@ def _from_zero(rules: StepRules) -> Iterator[tuple[str, str]]:
             f"ever. Lower a threshold to 0, or add a condition on {WAIT_TIME}",
         )
     if step_size(rules.up.step, 0) == 0:
-        yield "scale_up.add", "is a share of the fleet, and the floor is 0: a fleet of 0 workers never grows"
+        yield "scale_up.add", "adds nothing to a fleet of 0 workers, and the floor is 0: such a fleet never grows"
 
 
 def _tasks_to_come_back(rules: StepRules) -> float:
@@ -133,10 +131,11 @@ def _tasks_to_come_back(rules: StepRules) -> float:
     fewest = math.inf
     for condition in rules.up.conditions:
         values = values_of(condition)
-        if condition.metric not in BROKER_METRICS or values.none:
+        metric = METRICS[condition.metric]
+        if not metric.waiting or values.none:
             continue
-        # The wait of the first task grows until it meets any threshold.
-        if condition.metric == WAIT_TIME or values.low <= 1 <= values.high:
+        # What is no count, such as the wait of the first task, grows until it meets any threshold.
+        if not metric.counts or values.low <= 1 <= values.high:
             return 1
         fewest = min(fewest, values.low)
     return fewest if math.isfinite(fewest) else 0

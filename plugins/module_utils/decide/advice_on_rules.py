@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from ansible_collections.muejam.celery.plugins.module_utils.decide.durations import format_duration
 from ansible_collections.muejam.celery.plugins.module_utils.decide.engine import step_size
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
-    BROKER_METRICS,
     CPU,
     MEMORY,
     METRICS,
@@ -178,7 +177,7 @@ def _flapping(limits: Limits, rules: StepRules, floor: int, ceiling: int) -> Ite
 
 
 def _tells_of(condition: Condition) -> str:
-    return "what waits" if condition.metric in BROKER_METRICS else condition.metric
+    return "what waits" if METRICS[condition.metric].waiting else condition.metric
 
 
 def _shrinks_into_growth(

@@ -257,7 +257,7 @@ def _move(
     if step < wanted:
         noted.append(f"a step of {wanted} is cut to scale_{way}_max {step}")
     if wanted == 0:
-        noted.append(f"the step is a share of {current} workers, which is none")
+        noted.append(f"the step is none at {current} workers")
     aim = current + step if up else current - step
     after = max(bounds.floor, min(aim, bounds.ceiling))
     if after < aim:
@@ -271,7 +271,10 @@ def _move(
 
 
 def step_size(step: Step, current: int) -> int:
-    """Return how many workers C(step) is at C(current) workers; fractions of a worker round up."""
+    """Return how many workers C(step) is at C(current) workers; fractions of a worker round up.
+
+    It is the least for a fleet of 0, and no smaller for a larger fleet: advice goes by that.
+    """
     # Fractions of decimal text: 10 % of 30 is 3, where floats make it 3.0000000000000004 and round it to 4.
     share = None if step.percent is None else math.ceil(current * Fraction(str(step.percent)) / 100)
     if share is None or step.workers is None:

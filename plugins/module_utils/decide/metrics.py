@@ -51,6 +51,8 @@ class Metric:
 
     :ivar in_rules: whether conditions of a policy may name it.
     :ivar growth_of: the total whose growth during a condition's C(for) it is; such a metric is not observed itself.
+    :ivar waiting: whether it is nothing while no task waits, and more the more of them wait or the longer one does.
+        What is said of how a fleet of no workers comes back goes by it.
     :ivar column: its title in C(celery-autoscaler status); empty where it has no column.
     """
 
@@ -58,6 +60,7 @@ class Metric:
     source: Source
     text: str
     in_rules: bool = False
+    waiting: bool = False
     growth_of: str = ""
     column: str = ""
 
@@ -65,6 +68,11 @@ class Metric:
     def in_percent(self) -> bool:
         """Whether it goes from 0 to 100."""
         return self.unit is Unit.PERCENT
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a number of tasks, and so a whole one."""
+        return self.unit in (Unit.MESSAGES, Unit.TASKS)
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -74,6 +82,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Source.BROKER,
             "waiting in the fleet's queues, all priorities; read from the broker",
             in_rules=True,
+            waiting=True,
             column="WAITING",
         ),
         BACKLOG: Metric(
@@ -83,6 +92,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "waits for its rate limit. Tasks that workers hold until their time (C(eta), C(countdown)) are no part of "
             "it, see below",
             in_rules=True,
+            waiting=True,
         ),
         RUNNING: Metric(Unit.TASKS, Source.WORKERS, "that run now", column="RUNNING"),
         WAIT_TIME: Metric(
@@ -92,6 +102,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "needs no timestamps in tasks. Unknown until it was watched for long enough, and only between two bounds "
             "where two looks are far apart, see below",
             in_rules=True,
+            waiting=True,
             column="WAIT",
         ),
         CPU: Metric(
@@ -132,3 +143,4 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 RULE_METRICS = tuple(name for name, metric in METRICS.items() if metric.in_rules)
 OBSERVED = tuple(name for name, metric in METRICS.items() if not metric.growth_of)
 BROKER_METRICS = tuple(name for name in RULE_METRICS if METRICS[name].source is Source.BROKER)
+WAITING_METRICS = tuple(name for name in RULE_METRICS if METRICS[name].waiting)

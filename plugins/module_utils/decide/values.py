@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS, Unit
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import METRICS
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Comparison, Condition
 
 
@@ -40,14 +40,14 @@ class Values:
 def values_of(condition: Condition) -> Values:
     """Return the values that C(condition) holds for, among those that its metric can have at all."""
     threshold = condition.threshold
-    unit = METRICS[condition.metric].unit
-    if unit in (Unit.MESSAGES, Unit.TASKS):
+    metric = METRICS[condition.metric]
+    if metric.counts:
         if condition.comparison is Comparison.ABOVE:
             return Values(math.floor(threshold) + 1, math.inf)
         if condition.comparison is Comparison.BELOW:
             return Values(0, math.ceil(threshold) - 1)
         return Values(math.ceil(threshold), math.floor(threshold))
-    top = 100.0 if unit is Unit.PERCENT else math.inf
+    top = 100.0 if metric.in_percent else math.inf
     if condition.comparison is Comparison.ABOVE:
         return Values(threshold, top, low_open=True)
     if condition.comparison is Comparison.BELOW:

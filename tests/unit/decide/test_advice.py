@@ -5,12 +5,32 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide import advice as on_policies
+from ansible_collections.muejam.celery.plugins.module_utils.decide import advice_on_rules, values
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import (
+    BROKER_METRICS,
+    METRICS,
+    WAITING_METRICS,
+    Metric,
+    Source,
+    Unit,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
+from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import (
+    Comparison,
+    Condition,
+    Limits,
+    Policy,
+    Rule,
+    Step,
+    StepRules,
+)
 
 NOW = 1767571200.0  # 2026-01-05T00:00:00Z
 
@@ -131,7 +151,7 @@ def test_a_fleet_that_comes_back_for_the_first_task_is_not_said_to_wait(conditio
         (
             {"limits": {"min_workers": 0}, "scale_up": {"add": {"percent": 50}}},
             "scale_up.add",
-            "a fleet of 0 workers never grows",
+            "adds nothing to a fleet of 0 workers, and the floor is 0: such a fleet never grows",
         ),
         (
             {
@@ -143,8 +163,12 @@ def test_a_fleet_that_comes_back_for_the_first_task_is_not_said_to_wait(conditio
         ),
         ({"limits": {"cooldown_up": "9h"}, "schedule": {"windows": [NIGHT]}}, "limits.cooldown_up", "window night"),
         # Without effect.
-        ({"scale_up": {"add": {"workers": 8}}}, "scale_up.add.workers", "limits.scale_up_max always cuts to 5"),
-        ({"scale_down": {"remove": {"workers": 3}}}, "scale_down.remove.workers", "always cuts to 2"),
+        (
+            {"scale_up": {"add": {"workers": 8}}},
+            "scale_up.add",
+            "is 8 workers or more, which limits.scale_up_max always cuts to 5",
+        ),
+        ({"scale_down": {"remove": {"workers": 3}}}, "scale_down.remove", "always cuts to 2"),
         (
             up(is_("queue_depth", "above", 100, "60s"), is_("queue_depth", "above", 200, "2m")),
             "scale_up.any[1]",
@@ -251,3 +275,30 @@ def test_it_is_said_where_it_belongs(raw: dict[str, Any], path: str, words: str)
 
 def test_a_fleet_that_cannot_move_hears_nothing_of_its_rules() -> None:
     assert set(advice({"limits": {"min_workers": 3, "max_workers": 3, "cooldown_down": 0}})) == {"limits"}
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A metric that the broker tells and that is not of what waits: the age of a task that a worker holds."""
+    name = "oldest_held"
+    row = Metric(Unit.SECONDS, Source.BROKER, "age of the oldest task that is not acknowledged", in_rules=True)
+    for module in (on_policies, advice_on_rules, values):
+        monkeypatch.setattr(module, "METRICS", MappingProxyType({**METRICS, name: row}))
+    monkeypatch.setattr(on_policies, "BROKER_METRICS", (*BROKER_METRICS, name))
+    return name
+
+
+def test_a_metric_that_is_not_of_what_waits_is_not_taken_for_a_count_of_it(held: str) -> None:
+    assert WAITING_METRICS == ("queue_depth", "backlog", "wait_time")
+    long, deep = Condition(held, Comparison.ABOVE, 300), Condition("queue_depth", Comparison.ABOVE, 100)
+    calm = Rule((Condition("queue_depth", Comparison.BELOW, 10, 300),), Step(1))
+
+    def said(*conditions: Condition) -> dict[str, str]:
+        policy = Policy(Limits(min_workers=0), StepRules(Rule(conditions, Step(2)), calm))
+        return {each.path: each.message for each in advise(policy, NOW)}
+
+    # It says nothing of how many tasks bring a fleet back, and what waits is not what it tells.
+    assert "scale_up.any" not in said(long)
+    assert said(long)["scale_down.all"].startswith(f"does not look at {held}")
+    assert "only when 101 tasks wait" in said(long, deep)["scale_up.any"]
+    assert said(long, deep) == said(deep) | {"scale_down.all": said(long, deep)["scale_down.all"]}
