@@ -46,7 +46,7 @@ class Queues(Protocol):
 
 
 class Broker(ABC):
-    """An open connection to a broker, made by C(open_broker). Nothing here changes anything at the broker.
+    """An open connection to a broker, made by C(open_broker). What changes something at the broker says so.
 
     C(connection) is kombu's. C(url) can be shown, and C(hide) masks this broker's secrets in what a library says. Not
     for use by several threads at once.
@@ -163,9 +163,9 @@ class Broker(ABC):
         with contextlib.suppress(Exception):
             TimeLimit(CLOSE_SECONDS).run(lambda: self.connection.collect(socket_timeout=CLOSE_SECONDS))
 
-    @abstractmethod
     def _publishers_blocked(self, names: Sequence[str], warn: Warn) -> str:
-        """Return why nobody can publish, the empty text when everybody can or it cannot be known."""
+        """Return why nobody can publish, the empty text when everybody can or, as here, it cannot be known."""
+        return ""
 
     def _masked(self, warn: Warn) -> Warn:
         return lambda text: warn(self.hide(text))
