@@ -16,7 +16,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import role, variables
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import CLUSTER_NAME
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
     COMPONENT_LABEL,
     MANAGER,
@@ -160,7 +160,7 @@ def _autoscaler(host: str, told: Mapping[str, Any]) -> list[monitored.Autoscaler
         known = variables.VARIABLES[name]
         return known.plain(variable(f"celery_autoscaler_{name}", known.default))
 
-    platform = str(variable("celery_worker_platform", PLATFORMS[0]))
+    platform = str(variable("celery_worker_platform", DEFAULT))
     fleets, faults = templated.plain(variable("celery_worker_fleets", []), "celery_worker_fleets")
     defaults, more = templated.plain(variable("celery_worker_fleet_defaults", {}), "celery_worker_fleet_defaults")
     if faults or more:
@@ -168,7 +168,7 @@ def _autoscaler(host: str, told: Mapping[str, Any]) -> list[monitored.Autoscaler
     described = [fleet for fleet in fleets or [] if isinstance(fleet, Mapping)]
     if not role.wanted(spec.resolve(described, defaults, platform), own("mode"), own("state")):
         return []
-    if platform == "kubernetes" and str(variable("celery_worker_autoscaling", "policy")).lower() != "policy":
+    if platform not in ON_HOSTS and str(variable("celery_worker_autoscaling", "policy")).lower() != "policy":
         return []
     return [
         monitored.Autoscaler(

@@ -96,7 +96,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import daemon_of
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.schedules import end_schedules
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 
 
@@ -115,7 +114,7 @@ def main() -> None:
     try:
         names = module.params["fleets"]
         gone = daemon_of(module.params).let_go(names, module.params["keep"], module.check_mode)
-        here = module.params["platform"] != KUBERNETES
+        here = options.runs_here(module.params)
         ended = end_schedules(names, module.params["keep_schedules"], module.check_mode) if here else []
     except OperationError as error:
         module.fail_json(msg=str(error))

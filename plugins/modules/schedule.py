@@ -184,7 +184,7 @@ after:
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -209,7 +209,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.f
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.schedules import entries
 from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import written, zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES, ON_HOSTS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     ScaleResult,
@@ -224,6 +224,8 @@ DAEMON = "celery-autoscaler"
 def faults(params: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the options."""
     yield from options.faults(params)
+    if params["platform"] not in KEEPERS:
+        yield f"platform: schedules are kept on {', '.join(KEEPERS)}, not on {params['platform']}"
     if params["state"] == "present" and params["schedule"] is None:
         yield "schedule: it is needed with state: present"
     extra = sorted(set(params["limits"]) - {"min_workers", "max_workers"})
@@ -302,7 +304,7 @@ def on_a_host(module: AnsibleModule, policy: Policy | None) -> dict[str, Any]:
     result = told(policy, at, timer)
     calendar = [each["on_calendar"] for each in result["entries"]] if timer == installing.SYSTEMD else []
     given = {"limits": params["limits"], "schedule": params["schedule"]}
-    wanted = installing.texts_of(fleet, given, policy, timer, calendar, at)
+    wanted = installing.texts_of(fleet, given, policy, timer, calendar, at, params["platform"])
     changes = installing.put(fleet, wanted, lock_wait, check)
     applied = load_applied(applied_path(fleet))
     patience = Patience(float(params["wait_timeout"]), lock_wait)
@@ -348,6 +350,13 @@ def in_a_cluster(module: AnsibleModule, policy: Policy | None) -> dict[str, Any]
     return {**told(policy, at, KUBERNETES), "changed": kept.changed, **objects_shown(kept)}
 
 
+KEEPERS: dict[str, Callable[[AnsibleModule, Policy | None], dict[str, Any]]] = {
+    **dict.fromkeys(ON_HOSTS, on_a_host),
+    KUBERNETES: in_a_cluster,
+}
+"""What keeps a schedule, by platform."""
+
+
 def shown(changes: Changes, scaled: ScaleResult | None = None) -> dict[str, Any]:
     """Return what was written, as results have it."""
     workers = [scaled.diff()] if scaled and scaled.changed else []
@@ -389,7 +398,7 @@ def main() -> None:
         module.fail_json(msg=f"Nothing was changed, the options are wrong: {wrong}.")
     try:
         policy = policy_of(params) if params["state"] == "present" else None
-        result = on_a_host(module, policy) if options.runs_here(params) else in_a_cluster(module, policy)
+        result = KEEPERS[params["platform"]](module, policy)
     except PolicyError as error:
         said = "; ".join(f"{fault.path}: {fault.message}" for fault in error.faults)
         module.fail_json(msg=f"Nothing was changed, the schedule cannot be used: {said}.")

@@ -28,9 +28,9 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import (
 )
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import (
     ON_KUBERNETES,
-    ON_SYSTEMD,
     Key,
 )
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import ON_HOSTS
 
 Beat = dict[str, Any]
 
@@ -111,7 +111,7 @@ KEYS: Mapping[str, Key] = {
     "unit_options": Key(
         MAPPING,
         check=values.directive,
-        platforms=ON_SYSTEMD,
+        platforms=ON_HOSTS,
         text="Further directives of the unit's C([Service]) section. They come last and win.",
     ),
     "requests": FLEET_KEYS["requests"],

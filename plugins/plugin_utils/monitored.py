@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-KUBERNETES = "kubernetes"
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Autoscaler:
 
     host: str
     reached_at: str
-    platform: str = "systemd"
+    platform: str = DEFAULT
     listens: str = "127.0.0.1"
     port: int = 9541
     address: str = ""
@@ -62,7 +62,7 @@ def find(autoscalers: Iterable[Autoscaler], here: str, others: Sequence[str] = (
 
 
 def _add(one: Autoscaler, here: str, found: Found) -> None:
-    if not one.address and one.platform == KUBERNETES:
+    if not one.address and one.platform not in ON_HOSTS:
         found.notes.append(
             f"{one.host}: its autoscaler runs in a cluster, and is not scraped from here. Have a Prometheus in the "
             "cluster do it (this role with celery_worker_platform: kubernetes), or set "

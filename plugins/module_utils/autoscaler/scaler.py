@@ -146,14 +146,19 @@ def carry_out(request: Request, platform: RollingPlatform) -> dict[str, Any]:
     return {key: getattr(result, key) for key in (*RESULT_KEYS, "warnings")}
 
 
-def answer(line: bytes, load: Callable[[], Configuration], platform: RollingPlatform) -> dict[str, Any]:
+def answer(
+    line: bytes, load: Callable[[], Configuration], opened: Callable[[str], RollingPlatform] = open_platform
+) -> dict[str, Any]:
     """Return the answer to one line, whatever comes.
 
     :param load: reads the configuration.
+    :param opened: opens the platform that it names.
     """
     try:
         request = parse_request(line)
-        require_allowed(request, load(), platform)
+        configuration = load()
+        platform = opened(configuration.platform)
+        require_allowed(request, configuration, platform)
         return {"ok": True, **carry_out(request, platform)}
     except Refused as refusal:
         return {"ok": False, "error": f"refused, nothing was changed: {refusal}"}
@@ -218,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refused as refusal:
         line, said = b"", {"ok": False, "error": f"refused, nothing was changed: {refusal}"}
     else:
-        said = answer(line, lambda: load_trusted(options.config), open_platform())
+        said = answer(line, lambda: load_trusted(options.config))
     text = json.dumps(said)
     # The journal keeps who asked for what: systemd names the instance after the caller's process and user.
     sys.stderr.write(f"{_shown(line.decode('utf-8', 'replace'), 300)} -> {text}\n")

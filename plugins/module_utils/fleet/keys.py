@@ -28,9 +28,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.checks import (
     TEXTS,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import amounts, pod_options, policies, values
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES, PLATFORMS, SYSTEMD
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES, ON_HOSTS, PLATFORMS
 
-ON_SYSTEMD = (SYSTEMD,)
 ON_KUBERNETES = (KUBERNETES,)
 
 PREFORK = "prefork"
@@ -166,12 +165,12 @@ KEYS: Mapping[str, Key] = {
         text="Virtualenv of the app. Left alone unless packages are given. On Kubernetes one that is in the image.",
     ),
     "packages": Key(
-        TEXTS, check=values.package, platforms=ON_SYSTEMD, text="Requirements that pip installs into the virtualenv."
+        TEXTS, check=values.package, platforms=ON_HOSTS, text="Requirements that pip installs into the virtualenv."
     ),
     "python": Key(
         TEXT,
         check=checks.line,
-        platforms=ON_SYSTEMD,
+        platforms=ON_HOSTS,
         otherwise="C(celery_worker_python)",
         text="Interpreter that the virtualenv is made with.",
     ),
@@ -179,14 +178,14 @@ KEYS: Mapping[str, Key] = {
         TEXT,
         check=checks.user,
         default="celery",
-        platforms=ON_SYSTEMD,
+        platforms=ON_HOSTS,
         text="User that workers run as, created when missing, else left as it is.",
     ),
     "group": Key(
         TEXT,
         check=checks.user,
         otherwise="that of C(user)",
-        platforms=ON_SYSTEMD,
+        platforms=ON_HOSTS,
         text="Group that workers run as.",
     ),
     "environment": Key(
@@ -200,7 +199,7 @@ KEYS: Mapping[str, Key] = {
     "environment_files": Key(
         PATHS,
         check=checks.path,
-        platforms=ON_SYSTEMD,
+        platforms=ON_HOSTS,
         text="Files of variables that the application has already, in the spelling of systemd's C(EnvironmentFile=). "
         "Root reads them. C(environment) and what the role sets win over them; a changed file restarts workers at the "
         "next deployment.",
@@ -365,7 +364,7 @@ KEYS: Mapping[str, Key] = {
     "allow_memory_overcommit": Key(
         BOOLEAN,
         default=False,
-        platforms=ON_SYSTEMD,
+        platforms=ON_HOSTS,
         text="Whether the workers' limits together may be above the memory of the host. With a policy its "
         "C(max_workers) count.",
     ),
@@ -384,7 +383,7 @@ KEYS: Mapping[str, Key] = {
         MAPPING,
         check=values.directive,
         adds=True,
-        platforms=ON_SYSTEMD,
+        platforms=ON_HOSTS,
         text="Further directives of the unit's [Service] section, as they are. They win over the role's. A list gives "
         "several lines; one that begins with an empty text replaces what the role set.",
     ),

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import ON_HOSTS
+
 _IN_VALUE = re.compile(r"%%?i|%")
 _IN_ARGUMENT = re.compile(r"%%?[iH]|%")
 """Each percent sign, with what makes it a placeholder or the text of one."""
@@ -22,7 +24,7 @@ def node(fleet: str, platform: str, host: str = "%H") -> str:
 
     :param host: what stands for the host's name; Celery itself knows `%h` as well.
     """
-    return f"{fleet}@{host}" if platform == "kubernetes" else f"{fleet}-%i@{host}"
+    return f"{fleet}-%i@{host}" if platform in ON_HOSTS else f"{fleet}@{host}"
 
 
 def uses_number(text: str) -> bool:

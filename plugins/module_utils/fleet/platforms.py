@@ -9,3 +9,9 @@ SYSTEMD = "systemd"
 KUBERNETES = "kubernetes"
 PLATFORMS = (SYSTEMD, KUBERNETES)
 DEFAULT = SYSTEMD
+
+ON_HOSTS = (SYSTEMD,)
+"""Those whose workers run on the host itself, and are numbered there. Any other one has them elsewhere, in a cluster.
+
+Who asks whether a platform is of hosts asks this, so that a further one is told right without being known by name.
+"""

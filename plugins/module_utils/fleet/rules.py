@@ -21,7 +21,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     spec,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import KUBERNETES, ON_HOSTS
 
 
 def of_one(fleet: spec.Fleet, own: Mapping[str, Any], path: str) -> list[str]:
@@ -79,12 +79,12 @@ def _start(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         yield "command: given beside app, keep the one that starts this fleet"
     elif not fleet["app"] and not fleet["command"]:
         yield "app: missing, name the Celery app as `celery -A` takes it, such as proj.celery:app (or give command)"
-    if fleet["app"] and not fleet["virtualenv"] and fleet["platform"] != KUBERNETES:
+    if fleet["app"] and not fleet["virtualenv"] and fleet["platform"] in ON_HOSTS:
         yield "virtualenv: missing, give the path of the app's virtualenv, or packages to make one from"
     if fleet["command"]:
         fault = checks.path(fleet["command"][0])
         # An image has a PATH of its own.
-        if fault and fleet["platform"] != KUBERNETES:
+        if fault and fleet["platform"] in ON_HOSTS:
             yield f"command[0]: {fault}"
         for key, known in KEYS.items():
             if known.builds_command and own.get(key) is not None:
@@ -240,7 +240,7 @@ def _lists(fleet: spec.Fleet, own: Mapping[str, Any]) -> Iterator[str]:
         seen.add(queue)
     if celery_words.celery_in(fleet["command"]):
         return
-    tells_apart = placeholders.uses_host if fleet["platform"] == KUBERNETES else placeholders.uses_number
+    tells_apart = placeholders.uses_number if fleet["platform"] in ON_HOSTS else placeholders.uses_host
     if fleet["name"] and fleet["command"] and not any(map(tells_apart, fleet["command"])):
         wanted = placeholders.node(fleet["name"], fleet["platform"], "%h")
         if not any(placeholders.uses_number(str(value)) for value in fleet["environment"].values()):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import names
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, POOLS, PREFORK
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import SYSTEMD
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS
 
 Fleet = dict[str, Any]
 
@@ -27,7 +27,7 @@ def unsuitable_keys(pool: object) -> frozenset[str]:
 
 
 def resolve(
-    fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None, platform: str = SYSTEMD
+    fleets: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None, platform: str = DEFAULT
 ) -> list[Fleet]:
     """Every fleet with all of its keys, and with its `platform`.
 
@@ -39,7 +39,7 @@ def resolve(
     return [_resolve_one(fleet, defaults or {}, platform) for fleet in fleets]
 
 
-def inherited(fleet: Mapping[str, Any], defaults: Mapping[str, Any], platform: str = SYSTEMD) -> dict[str, Any]:
+def inherited(fleet: Mapping[str, Any], defaults: Mapping[str, Any], platform: str = DEFAULT) -> dict[str, Any]:
     """What `fleet` takes from `defaults`: keys that it does not set and that suit its pool, command and platform."""
     taken = {
         key: defaults[key]
@@ -71,7 +71,7 @@ def _resolve_one(own: Mapping[str, Any], defaults: Mapping[str, Any], platform: 
         fleet[name] = key.plain(key.default if value is None else value)
     if fleet["group"] is None:
         fleet["group"] = fleet["user"]
-    if fleet["working_directory"] is None and platform == SYSTEMD:
+    if fleet["working_directory"] is None and platform in ON_HOSTS:
         fleet["working_directory"] = names.state_directory(fleet["name"])
     if fleet["virtualenv"] is None and fleet["packages"]:
         fleet["virtualenv"] = names.virtualenv(fleet["name"])

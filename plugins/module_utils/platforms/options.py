@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import is_fleet_name
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, KUBERNETES, PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS, PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place, RollingPlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 
@@ -50,7 +50,7 @@ def open_from(params: Mapping[str, Any]) -> RollingPlatform:
 
 def runs_here(params: Mapping[str, Any]) -> bool:
     """Whether the workers are those of the host where the module runs."""
-    return bool(params.get("platform", DEFAULT) != KUBERNETES)
+    return params.get("platform", DEFAULT) in ON_HOSTS
 
 
 def misplaced(params: Mapping[str, Any]) -> Iterator[str]:

@@ -195,7 +195,7 @@ def a_daemon(kept: Path, *sized: str) -> HostDaemon:
 def test_the_command_remembers_what_it_did(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host = Host(1, 2, at="01T08:00")
     for said in ("2 -> 5, started web-3, web-4, web-5", "left at 5"):
-        assert command.main(["web"], lambda: host.platform, a_daemon(kept), host.manager.clock) == 0
+        assert command.main(["web"], lambda _name: host.platform, a_daemon(kept), host.manager.clock) == 0
         assert f"fleet web: window peak holds, 5 to 20 workers: {said}\n" == capsys.readouterr().out
     applied = load_applied(places.applied_path("web"))
     assert applied is not None
@@ -204,7 +204,7 @@ def test_the_command_remembers_what_it_did(kept: Path, capsys: pytest.CaptureFix
 
 def test_the_command_fails_for_whoever_tries_again(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host = Host(1, 2, at="01T08:00", unreadable="systemd hangs")
-    assert command.main(["web"], lambda: host.platform, a_daemon(kept), host.manager.clock) == 1
+    assert command.main(["web"], lambda _name: host.platform, a_daemon(kept), host.manager.clock) == 1
     assert "systemd hangs" in capsys.readouterr().err
     assert load_applied(places.applied_path("web")) is None
 
@@ -218,13 +218,13 @@ def test_where_nobody_else_tries_again_it_does_so_itself(kept: Path) -> None:
         host.manager.unreadable = ""
 
     clock = host.manager.clock.__class__(host.manager.clock.wall, host.manager.clock.monotonic, sleep)
-    assert command.main(["web", "--retry-for", "60"], lambda: host.platform, a_daemon(kept), clock) == 0
+    assert command.main(["web", "--retry-for", "60"], lambda _name: host.platform, a_daemon(kept), clock) == 0
     assert host.workers() == 5
 
 
 def test_what_the_daemon_sizes_is_left_to_it(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host = Host(1, 2, at="01T08:00")
-    assert command.main(["web"], lambda: host.platform, a_daemon(kept, "web"), host.manager.clock) == 0
+    assert command.main(["web"], lambda _name: host.platform, a_daemon(kept, "web"), host.manager.clock) == 0
     assert "left to the daemon celery-autoscaler" in capsys.readouterr().out
     assert host.workers() == 2
 
@@ -244,8 +244,24 @@ def test_a_memory_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_broken_schedule_says_what_to_do(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places.schedule_path("web").write_text('{"schedule": {"windows": [{"time": "08:00-08:00"}]}}')
     host = Host(1, 2, at="01T08:00")
-    assert command.main(["web"], lambda: host.platform, a_daemon(kept), host.manager.clock) == 1
+    assert command.main(["web"], lambda _name: host.platform, a_daemon(kept), host.manager.clock) == 1
     assert "schedule.windows[0].time" in capsys.readouterr().err
+
+
+def test_fleets_of_another_manager_are_set_by_their_own_platform(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "ON_HOSTS", ("systemd", "another"))
+    words = "by_the_clock.command web --platform another"
+    assert f"{words}\n" in texts.service("web", "another")
+    assert f"{words} --retry-for 3600 " in texts.crontab("web", ["0 8 * * *"], "another")
+    host, opened = Host(1, 2, at="01T08:00"), []
+
+    def open_it(name: str) -> FakePlatform:
+        opened.append(name)
+        return host.platform
+
+    for arguments in (["web"], words.split()[1:]):
+        assert command.main(arguments, open_it, a_daemon(kept), host.manager.clock) == 0
+    assert opened == ["systemd", "another"]
 
 
 def test_the_timer_has_every_time_and_the_service_no_number() -> None:

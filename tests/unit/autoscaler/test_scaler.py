@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def ask(request: object, config: Configuration | None = None) -> tuple[dict[str,
     """What is answered to a request, and what was carried out for it."""
     platform = Recorder()
     line = request if isinstance(request, bytes) else json.dumps(request).encode()
-    return scaler.answer(line, lambda: config or configuration(), platform), platform.asked
+    return scaler.answer(line, lambda: config or configuration(), lambda _name: platform), platform.asked
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_what_is_allowed_is_carried_out(request_: dict[str, Any], means: Request
 def test_what_root_holds_a_fleet_at_may_be_outside_of_its_limits(pause: Pause, workers: int, allowed: bool) -> None:
     platform = Recorder(pause=pause)
     line = json.dumps({"do": "scale", "fleet": "web", "workers": workers}).encode()
-    assert scaler.answer(line, configuration, platform)["ok"] is allowed
+    assert scaler.answer(line, configuration, lambda _name: platform)["ok"] is allowed
     assert platform.asked == ([Scale("web", workers)] if allowed else [])
 
 
@@ -186,7 +187,7 @@ def test_no_number_outside_the_limits_gets_through(workers: int, fleet: str) -> 
 def test_a_failure_tells_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
     failed = OperationError("scale", "no systemd", "Look.", before=1, after=None, started=["a"], other=object())
     line = b'{"do": "scale", "fleet": "web", "workers": 2}'
-    told = scaler.answer(line, configuration, Recorder(failed))
+    told = scaler.answer(line, configuration, lambda _name: Recorder(failed))
     assert told == {
         "ok": False,
         "error": "Could not scale: no systemd. Look.",
@@ -194,7 +195,7 @@ def test_a_failure_tells_what_was_done(capsys: pytest.CaptureFixture[str]) -> No
         "after": None,
         "started": ["a"],
     }
-    broken = scaler.answer(line, configuration, Recorder(KeyError("secret")))
+    broken = scaler.answer(line, configuration, lambda _name: Recorder(KeyError("secret")))
     assert broken["error"].startswith("the scaler failed (KeyError)")
     assert "Traceback" in capsys.readouterr().err
 
@@ -238,6 +239,19 @@ def test_a_line_ends_with_its_end_or_the_caller(tmp_path: Path) -> None:
         os.close(write)
         assert scaler.read_line(read, 5) == b"one"
         os.close(read)
+
+
+def test_it_acts_on_the_platform_that_the_configuration_names() -> None:
+    opened: list[str] = []
+
+    def open_it(name: str) -> Recorder:
+        opened.append(name)
+        return Recorder()
+
+    line = b'{"do": "scale", "fleet": "web", "workers": 2}'
+    assert scaler.answer(line, lambda: replace(configuration(), platform="another"), open_it)["ok"]
+    assert scaler.answer(line, configuration, open_it)["ok"]
+    assert opened == ["another", "systemd"]
 
 
 def test_as_systemd_runs_it(tmp_path: Path) -> None:

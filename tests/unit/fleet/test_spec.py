@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import rules, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import placeholders, rules, spec
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
 
 
@@ -107,3 +107,9 @@ def test_a_drain_without_the_lifecycle_module_is_judged_by_the_apps_multiplier()
     assert rules.of_app(fleet, {**DEFAULTS, "app_prefetch_multiplier": 1}) == []
     (found,) = rules.of_app(fleet, DEFAULTS)
     assert "use 500 or more" in found
+
+
+def test_workers_are_numbered_on_hosts_alone() -> None:
+    names = {platform: placeholders.node("web", platform) for platform in ("systemd", "kubernetes", "another")}
+    assert names == {"systemd": "web-%i@%H", "kubernetes": "web@%H", "another": "web@%H"}
+    assert spec.resolve([{"name": "web"}], platform="another")[0]["working_directory"] is None

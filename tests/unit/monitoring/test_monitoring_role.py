@@ -216,8 +216,9 @@ def test_one_that_cannot_be_reached_is_a_problem(listens: str) -> None:
     assert "TCP port 9541" in problem
 
 
-def test_one_in_a_cluster_is_left_to_the_cluster() -> None:
-    found = monitored.find([Autoscaler("cluster1", "localhost", platform="kubernetes")], "mon1")
+@pytest.mark.parametrize("platform", ["kubernetes", "another"])
+def test_one_in_a_cluster_is_left_to_the_cluster(platform: str) -> None:
+    found = monitored.find([Autoscaler("cluster1", "localhost", platform=platform)], "mon1")
     assert (found.targets, found.problems) == ([], [])
     assert "runs in a cluster" in found.notes[0]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import daemon_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
@@ -26,6 +27,13 @@ def test_the_options_of_clusters_are_for_clusters() -> None:
     assert list(options.faults(params(namespace="muejam", context="one"))) == [
         "context, namespace: not for platform systemd; leave out, or set platform: kubernetes"
     ]
+
+
+def test_a_platform_that_is_none_of_hosts_is_elsewhere() -> None:
+    assert [options.runs_here(params(platform=name)) for name in (*PLATFORMS, "another")] == [True, False, False]
+    assert options.runs_here({})
+    with pytest.raises(KeyError):
+        daemon_of(params(platform="another"))
 
 
 def test_every_platform_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def helped(path: Path, host: FakePlatform) -> Iterator[RemotePlatform]:
     """The platform with the helper's own code in the way to a host in memory."""
 
     def answer(line: bytes) -> bytes:
-        said = scaler.answer(line, lambda: CONFIGURATION, host)
+        said = scaler.answer(line, lambda: CONFIGURATION, lambda _name: host)
         return json.dumps(said).encode() + b"\n"
 
     with served(path, answer):

@@ -27,6 +27,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import RollingPlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry import open_platform
 from ansible_collections.muejam.celery.plugins.module_utils.printable import printable
@@ -67,13 +68,17 @@ def told(fleet: str, outcome: Outcome) -> str:
 
 def main(
     arguments: Sequence[str] | None = None,
-    platform: Callable[[], RollingPlatform] = open_platform,
+    opened: Callable[[str], RollingPlatform] = open_platform,
     daemon: Daemon = HERE,
     clock: Clock = REAL_CLOCK,
 ) -> int:
-    """Return 0 when the fleet has what its schedule wants, and 1 when not."""
+    """Return 0 when the fleet has what its schedule wants, and 1 when not.
+
+    :param opened: opens a platform by its name.
+    """
     parser = argparse.ArgumentParser(prog="by_the_clock", description=str(__doc__))
     parser.add_argument("fleet")
+    parser.add_argument("--platform", choices=ON_HOSTS, default=DEFAULT, help="what runs the workers of this host")
     parser.add_argument(
         "--retry-for", type=float, default=0.0, metavar="SECONDS", help="after a failure try again for so many seconds"
     )
@@ -81,7 +86,7 @@ def main(
     deadline = clock.monotonic() + options.retry_for
     while True:
         try:
-            said = once(options.fleet, platform(), daemon, clock)
+            said = once(options.fleet, opened(options.platform), daemon, clock)
         except OperationError as error:
             sys.stderr.write(printable(str(error), keep="\n\t") + "\n")
             if clock.monotonic() + BETWEEN_TRIES > deadline:

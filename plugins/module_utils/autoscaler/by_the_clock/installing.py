@@ -19,6 +19,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_cl
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import timers
 from ansible_collections.muejam.celery.plugins.module_utils.whole_files import write_whole
 
@@ -30,7 +31,13 @@ ZONES = "/usr/share/zoneinfo"
 
 
 def texts_of(
-    fleet: str, written: Mapping[str, Any], policy: Policy, timer: str, calendar: Sequence[str], at: float
+    fleet: str,
+    written: Mapping[str, Any],
+    policy: Policy,
+    timer: str,
+    calendar: Sequence[str],
+    at: float,
+    platform: str = DEFAULT,
 ) -> dict[Path, str]:
     """Return the files that keep and run a schedule.
 
@@ -38,12 +45,13 @@ def texts_of(
     :param timer: one of C(TIMERS).
     :param calendar: the times for systemd.
     :param at: seconds since the epoch; what is over by then needs no wake-up.
+    :param platform: the name of what runs the workers.
     """
     kept = {places.schedule_path(fleet): schedule_text(written)}
     if timer == CRON:
-        return {**kept, places.crontab_path(fleet): texts.crontab(fleet, crontab_times(policy, at))}
+        return {**kept, places.crontab_path(fleet): texts.crontab(fleet, crontab_times(policy, at), platform)}
     service, waits = places.unit_paths(fleet)
-    return {**kept, service: texts.service(fleet), waits: texts.timer(fleet, calendar)}
+    return {**kept, service: texts.service(fleet, platform), waits: texts.timer(fleet, calendar)}
 
 
 def put(fleet: str, wanted: Mapping[Path, str], lock_wait: float, check: bool) -> Changes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.names import TOOLS_DIRECTORY, TOOLS_PYTHON
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT
 
 TRIED_FOR = 3600
 """Seconds for which a run by cron tries again: nobody else would."""
@@ -19,8 +20,10 @@ _LIBRARY = f"{TOOLS_DIRECTORY}/lib/ansible_collections/muejam/celery/plugins/mod
 _OURS = "# Of the schedule of a fleet of Celery workers: the module muejam.celery.schedule writes and removes it."
 
 
-def command(fleet: str, *options: str) -> str:
-    """Return what sets a fleet to its schedule, for a unit and for a shell."""
+def command(fleet: str, platform: str, *options: str) -> str:
+    """Return what sets a fleet of a platform to its schedule, for a unit and for a shell."""
+    if platform != DEFAULT:
+        options = ("--platform", platform, *options)
     # Isolated: nothing is imported from the current directory, nor from where the environment points.
     words = (TOOLS_PYTHON, "-I", "-B", f"{_LIBRARY}/launch.py", "autoscaler.by_the_clock.command", fleet, *options)
     return " ".join(words)
@@ -45,7 +48,7 @@ WantedBy=timers.target
 """
 
 
-def service(fleet: str) -> str:
+def service(fleet: str, platform: str = DEFAULT) -> str:
     """Return the service unit that the timer starts."""
     return f"""{_OURS}
 # Root, as only root may start, stop and enable units. It reads no broker and takes nothing from anybody.
@@ -56,7 +59,7 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
-ExecStart={command(fleet)}
+ExecStart={command(fleet, platform)}
 Restart=on-failure
 RestartSec=30s
 TimeoutStartSec=30min
@@ -100,9 +103,9 @@ SystemCallFilter=~@privileged @resources
 """
 
 
-def crontab(fleet: str, lines: Iterable[str]) -> str:
+def crontab(fleet: str, lines: Iterable[str], platform: str = DEFAULT) -> str:
     """Return the file for C(/etc/cron.d) that runs at each of these times, as five fields, and after each boot."""
-    run = f"root {command(fleet, '--retry-for', str(TRIED_FOR))} >/dev/null"
+    run = f"root {command(fleet, platform, '--retry-for', str(TRIED_FOR))} >/dev/null"
     jobs = "".join(f"{fields} {run}\n" for fields in ["@reboot", *lines])
     return f"""{_OURS}
 # What goes wrong is mailed by cron.

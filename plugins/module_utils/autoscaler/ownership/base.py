@@ -44,16 +44,19 @@ class Daemon(Protocol):
 def daemon_of(params: Mapping[str, Any]) -> Daemon:
     """Return the daemon of the place that a module's options name. Nothing is asked yet.
 
+    :raises KeyError: when nobody is known there.
     :raises OperationError: when there is no way there.
     """
     # Each is loaded where it is asked for: a module compiles all that it loads in each run.
-    if params.get("platform") == KUBERNETES:
+    if options.runs_here(params):
+        from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+
+        return HostDaemon()
+    if params["platform"] == KUBERNETES:
         from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.cluster import open_cluster
 
         return open_cluster(options.place_of(params))
-    from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
-
-    return HostDaemon()
+    raise KeyError(params["platform"])
 
 
 def known_sized(daemon: Daemon, warn: Callable[[str], None]) -> frozenset[str] | None:

@@ -23,7 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, PLATFORMS
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS, PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Place
 
 
@@ -142,8 +142,9 @@ _TOP: Mapping[str, Key] = {
 
 def _faults(raw: Mapping[Any, Any]) -> Iterator[str]:
     yield from checks.of_mapping(_TOP, raw, "")
-    if raw.get("place") and raw.get("platform", DEFAULT) == DEFAULT:
-        yield f"place: is not for the platform {DEFAULT}: name another one in platform, or leave it out"
+    platform = raw.get("platform", DEFAULT)
+    if raw.get("place") and platform in ON_HOSTS:
+        yield f"place: is not for the platform {platform}: name another one in platform, or leave it out"
     names = [fleet.get("name") for fleet in checks.mappings(raw.get("fleets")) or ()]
     for name in sorted({name for name in names if isinstance(name, str) and names.count(name) > 1}):
         yield f"fleets: {name!r} is there twice"

@@ -12,7 +12,7 @@ from ansible_collections.muejam.celery.plugins.module_utils import checks
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.defaults import ACT, OBSERVE
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.variables import VARIABLES, placed
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_facts
-from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, KUBERNETES
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS
 
 POLICY, SCHEDULE, NOBODY = "policy", "schedule", "none"
 """Who has the number of workers of fleets with a policy, on a host: the daemon, their windows alone, the inventory."""
@@ -28,7 +28,7 @@ def problems(settings: Mapping[str, Any], platform: str = DEFAULT) -> Iterator[s
     for name, key in VARIABLES.items():
         if name in settings:
             yield from checks.of_value(key, settings[name], f"celery_autoscaler_{name}")
-    if platform == KUBERNETES and str(settings.get("memory_max", "")).endswith("%"):
+    if platform not in ON_HOSTS and str(settings.get("memory_max", "")).endswith("%"):
         yield "celery_autoscaler_memory_max: no share of a host in a cluster, write it as 256M"
 
 
@@ -70,7 +70,7 @@ def scheduled(fleets: Sequence[Mapping[str, Any]], autoscaling: str) -> dict[str
 def autoscaling_problems(autoscaling: object, platform: str = DEFAULT) -> list[str]:
     """Every fault of the variable C(celery_worker_autoscaling) on a host; for a cluster others look at it."""
     known = (POLICY, SCHEDULE, NOBODY)
-    if platform == KUBERNETES or str(autoscaling).lower() in known:
+    if platform not in ON_HOSTS or str(autoscaling).lower() in known:
         return []
     return [
         f"celery_worker_autoscaling: {autoscaling} is not known on a host, use {', '.join(known[:-1])} or {known[-1]}; "
