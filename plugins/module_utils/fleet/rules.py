@@ -132,14 +132,15 @@ def _timeouts(fleet: spec.Fleet, own: Mapping[str, Any], whole: bool = False) ->
     kind = kind_of(fleet["broker_url"])
     if not kind or not kind.visibility_timeout:
         if fleet["visibility_timeout"] is not None and own.get("visibility_timeout") is not None:
-            yield "visibility_timeout: only Redis has one, remove it"
+            yield "visibility_timeout: this broker has none, remove it"
     elif longest:
-        yield from _visibility(fleet, kind.visibility_timeout, longest, whole)
+        yield from _visibility(fleet, kind.name, kind.visibility_timeout, longest, whole)
 
 
-def _visibility(fleet: spec.Fleet, usual: float, longest: float, whole: bool) -> Iterator[str]:
-    """Whether Redis would deliver a task again that is still here.
+def _visibility(fleet: spec.Fleet, broker: str, usual: float, longest: float, whole: bool) -> Iterator[str]:
+    """Whether the broker would deliver a task again that is still here.
 
+    :param broker: its name for people.
     :param usual: seconds after which it does where the fleet says nothing.
     """
     own = environment.transport_options(fleet).get("visibility_timeout")
@@ -151,7 +152,7 @@ def _visibility(fleet: spec.Fleet, usual: float, longest: float, whole: bool) ->
         return
     if needed is None:
         yield (
-            "prefetch_multiplier: 0 lets a worker fetch all that waits, and on Redis no visibility_timeout is long "
+            f"prefetch_multiplier: 0 lets a worker fetch all that waits, and on {broker} no visibility_timeout is long "
             "enough for the last of it: use 1 or more"
         )
     elif (knows_both and visible <= needed) or (is_given and visible <= longest):
@@ -159,7 +160,7 @@ def _visibility(fleet: spec.Fleet, usual: float, longest: float, whole: bool) ->
         fewer = f", or prefetch_multiplier {fits}" if fits else ""
         yield (
             f"visibility_timeout: {visible} s is not above {needed} s. A process may need that long for its task and "
-            f"those fetched ahead for it ({_ahead(fleet, longest)}), and Redis would deliver a task again that is "
+            f"those fetched ahead for it ({_ahead(fleet, longest)}), and {broker} would deliver a task again that is "
             f"still here: use more than {needed}{fewer}"
         )
 

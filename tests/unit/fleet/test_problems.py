@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.checks import TEXT
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, rules, spec
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, Key
 
 GIB = 1024**3
@@ -144,7 +145,7 @@ def test_a_key_is_refused_where_it_has_no_meaning(monkeypatch: pytest.MonkeyPatc
             ".visibility_timeout",
             "more than 300",
         ),
-        ({"broker_url": "amqp://h//", "visibility_timeout": 60}, ".visibility_timeout", "only Redis"),
+        ({"broker_url": "amqp://h//", "visibility_timeout": 60}, ".visibility_timeout", "this broker has none"),
         ({"time_limit": 0}, ".time_limit", "more than 0"),
         ({"memory_max": "lots"}, ".memory_max", "512M"),
         ({"memory_max": "5G"}, ".memory_max", "the host has 4096 MiB"),
@@ -357,3 +358,15 @@ def test_a_policy_of_the_defaults_is_replaced_as_a_whole() -> None:
     assert own["policy"] == {"limits": {"max_workers": 9}}
     assert inherits["policy"] == default["policy"]
     assert none["policy"] is None
+
+
+@pytest.mark.parametrize("given", [{"visibility_timeout": 60}, {"prefetch_multiplier": 0}])
+def test_a_kind_that_delivers_again_is_called_by_its_own_name(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = rules.kind_of(BASE["broker_url"])
+    assert redis
+    monkeypatch.setattr(rules, "kind_of", lambda _url: replace(redis, name="Another"))
+    (fault,) = faults_of(time_limit=60, **given)
+    assert "Another" in fault
+    assert "Redis" not in fault
