@@ -14,7 +14,7 @@ author:
   - muejam.celery contributors (@muejam)
 description:
   - Observes a fleet and its queues, decides by a policy how many workers there shall be, and brings the fleet to that
-    number without losing a task. Run it again and again, for example by a schedule of AWX. The daemon that the role
+    number without losing a task. Run it again and again, for example by a schedule of AWX. The autoscaler that the role
     P(muejam.celery.autoscaler#role) installs runs the same cycles with the same decisions, every few seconds.
   - What the policy has to remember (since when a condition holds, when the fleet was last scaled) is kept in
     O(state_path) between runs. The first run has nothing to compare with, so the wait, the use of the CPU and what was
@@ -116,10 +116,10 @@ notes:
     writable. In a cluster it needs the rights of M(muejam.celery.scale), which it asks for before anything is read, and
     to get C(leases).
   - Two runs for one fleet do not overlap. A second one waits for 10 seconds and then fails.
-  - It refuses a fleet that a running daemon C(celery-autoscaler) sizes, on this host or in this namespace, unless
+  - It refuses a fleet that a running autoscaler sizes, on this host or in this namespace, unless
     O(apply=false), and a Deployment that an autoscaler of its cluster sizes.
   - The module has no clock but the wall clock. One that was set back between two runs is noticed; one that was set
-    forward looks like time that went by, and ends cooldowns early. The daemon notices both.
+    forward looks like time that went by, and ends cooldowns early. The autoscaler notices both.
 seealso:
   - module: muejam.celery.fleet_info
   - module: muejam.celery.scale
@@ -308,7 +308,7 @@ start_again:
   sample: []
 log_line:
   description:
-    - The cycle as the daemon would log it. Written to a file, one line of JSON for each cycle,
+    - The cycle as the autoscaler would log it. Written to a file, one line of JSON for each cycle,
       C(celery-autoscaler replay) plays them again, with this policy or another one.
   returned: success and failure to scale, except in check mode
   type: dict
@@ -348,8 +348,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cycle imp
     observation_as_json,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import (
-    Daemon,
-    daemon_of,
+    Autoscaler,
+    autoscaler_of,
     second_owner,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.scheduled.fleet_file import (
@@ -500,10 +500,10 @@ def decided(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def refuse_where_the_daemon_does_it(params: dict[str, Any], daemon: Callable[[], Daemon]) -> None:
-    """Return when no daemon sizes the fleet, or nothing will be carried out.
+def refuse_where_the_autoscaler_does_it(params: dict[str, Any], autoscaler: Callable[[], Autoscaler]) -> None:
+    """Return when no autoscaler sizes the fleet, or nothing will be carried out.
 
-    :param daemon: of the place; asked for where it matters alone.
+    :param autoscaler: of the place; asked for where it matters alone.
     :raises OperationError: when one does, or that cannot be found out.
     """
     if not params["apply"]:
@@ -512,7 +512,7 @@ def refuse_where_the_daemon_does_it(params: dict[str, Any], daemon: Callable[[],
         hosts = ", ".join(owned_by_daemon(params["hosts"]))
         where = f"on {hosts}" if hosts else ""
     else:
-        found = daemon()
+        found = autoscaler()
         where = found.where if params["fleet"] in found.sized() else ""
     if where:
         raise second_owner(params["fleet"], where)
@@ -555,7 +555,7 @@ def main() -> None:
     try:
         if not several and (params["apply"] or options.runs_here(params)):
             options.open_from(params).require_access(f"autoscale fleet {params['fleet']}")
-        refuse_where_the_daemon_does_it(params, lambda: daemon_of(params))
+        refuse_where_the_autoscaler_does_it(params, lambda: autoscaler_of(params))
         with contextlib.nullcontext() if module.check_mode else file.alone():
             queues, result = (cycle_of_all if several else cycle_here)(asked, params, module.warn)
     except OperationError as error:

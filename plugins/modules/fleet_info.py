@@ -50,7 +50,7 @@ notes:
   - Without root the status files of the workers may be out of reach, and their tasks are unknown.
   - In a cluster it needs to list C(deployments) and C(pods). Without C(get pods/proxy) the tasks of the workers are
     unknown, without the metrics API, or C(list) of its C(pods), what they use, and without C(get leases) whether the
-    daemon sizes them.
+    autoscaler sizes them.
 seealso:
   - module: muejam.celery.autoscale
   - module: muejam.celery.worker_info
@@ -216,7 +216,7 @@ wanted_workers:
 scaled_by:
   description:
     - Who sets the number of workers, as the Deployment notes it, in the words of C(celery_worker_autoscaling).
-      V(policy) is the daemon, V(none) whoever scales by hand or from outside.
+      V(policy) is the autoscaler, V(none) whoever scales by hand or from outside.
     - Empty where nothing is noted, and on a host.
   returned: when O(fleet) is given
   type: str
@@ -252,7 +252,7 @@ pause:
   sample: null
 owned_by_daemon:
   description:
-    - Whether the daemon C(celery-autoscaler) sizes this fleet at present. On a host it runs there, acts, and has a
+    - Whether the autoscaler sizes this fleet at present. On a host it runs there, acts, and has a
       policy for it. In a namespace it holds its Lease now, which names the fleet, and RV(scaled_by) names nobody else.
     - V(null) when that cannot be found out, as where its configuration, or the Lease, may not be read.
   returned: when O(fleet) is given
@@ -267,8 +267,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import (
-    Daemon,
-    daemon_of,
+    Autoscaler,
+    autoscaler_of,
     known_sized,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -277,7 +277,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
 
 
 def reading_of(platform: Platform, fleet: str, sized: Collection[str] | None) -> dict[str, Any]:
-    """What the host or cluster says of a fleet, and whether the daemon sizes it.
+    """What the host or cluster says of a fleet, and whether the autoscaler sizes it.
 
     :param sized: the fleets that it does; None where that is not known.
     """
@@ -285,7 +285,7 @@ def reading_of(platform: Platform, fleet: str, sized: Collection[str] | None) ->
 
 
 def fleets_of(
-    platform: Platform, workers: bool, daemon: Daemon, warn: Callable[[str], None]
+    platform: Platform, workers: bool, autoscaler: Autoscaler, warn: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     """What the host says of each of its fleets, by name; nothing but the names without their workers.
 
@@ -294,7 +294,7 @@ def fleets_of(
     fleets = platform.fleets()
     if not workers:
         return {name: {} for name in fleets}
-    sized = known_sized(daemon, warn) if fleets else None
+    sized = known_sized(autoscaler, warn) if fleets else None
     return {name: reading_of(platform, name, sized) for name in fleets}
 
 
@@ -305,10 +305,10 @@ def main() -> None:
     for fault in options.faults(module.params):
         module.fail_json(msg=f"{fault}.")
     try:
-        platform, daemon = options.open_from(module.params), daemon_of(module.params)
+        platform, autoscaler = options.open_from(module.params), autoscaler_of(module.params)
         if fleet is not None:
-            module.exit_json(changed=False, **reading_of(platform, fleet, known_sized(daemon, module.warn)))
-        found = fleets_of(platform, module.params["workers"], daemon, module.warn)
+            module.exit_json(changed=False, **reading_of(platform, fleet, known_sized(autoscaler, module.warn)))
+        found = fleets_of(platform, module.params["workers"], autoscaler, module.warn)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(changed=False, fleets=found)

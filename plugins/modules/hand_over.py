@@ -15,9 +15,9 @@ author:
 description:
   - Makes a namespace have the objects that set the number of pods of fleets, and none of this collection beside them.
     Whoever had the number before goes first, so there are never two, and the number stays what it was.
-  - The daemon celery-autoscaler is one of those. It lets go by an annotation of the fleet's Deployment, written before
+  - The autoscaler is one of those. It lets go by an annotation of the fleet's Deployment, written before
     anybody else begins. Where that is broken off in between, the fleet stays at its number, and nobody scales it until
-    the module runs again; where the module fails before anybody else has begun, the daemon has the fleet back.
+    the module runs again; where the module fails before anybody else has begun, the autoscaler has the fleet back.
   - Warns where it may not list CronJobs, and names the right, for one that was left behind would go on.
   - Refuses, before it changes anything, where somebody else's HorizontalPodAutoscaler or ScaledObject sets the number
     already, where the cluster has no KEDA or no metrics, and where the API server refuses an object.
@@ -93,7 +93,7 @@ applied:
 noted:
   description:
     - By the name of a fleet who sets the number of its pods from now on, where its Deployment noted somebody else.
-    - It is the annotation C(muejam.celery/scaled-by). The daemon celery-autoscaler acts for V(policy), and where there
+    - It is the annotation C(muejam.celery/scaled-by). The autoscaler acts for V(policy), and where there
       is none.
   returned: success
   type: dict

@@ -2,25 +2,25 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take fleets out of the hands of the daemon celery-autoscaler, and of their schedules."""
+"""Take fleets out of the hands of the autoscaler, and of their schedules."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: let_go
-short_description: Takes fleets out of the hands of the daemon celery-autoscaler, and of their schedules
+short_description: Takes fleets out of the hands of the autoscaler, and of their schedules
 description:
-  - Has the daemon of a host or of a namespace scale some fleets no more, before somebody else drains, removes or sizes
-    them. It goes on to observe them. When the module returns the daemon sets their number no more, whatever it has
+  - Has the autoscaler of a host or of a namespace scale some fleets no more, before somebody else drains, removes or
+    sizes them. It goes on to observe them. When the module returns it sets their number no more, whatever it has
     decided before.
-  - On a host this takes their policies out of the daemon's configuration, and holds until the role
+  - On a host this takes their policies out of the autoscaler's configuration, and holds until the role
     P(muejam.celery.autoscaler#role) writes it anew.
-  - In a cluster it notes V(none) in the annotation C(muejam.celery/scaled-by) of their Deployments. The daemon sets a
-    number only on the version of a Deployment in which it has read the annotation, so nobody waits for it. That holds
+  - In a cluster it notes V(none) in the annotation C(muejam.celery/scaled-by) of their Deployments. The autoscaler sets
+    a number only on the version of a Deployment in which it has read the annotation, so nobody waits for it. That holds
     until the role P(muejam.celery.worker#role) is deployed with C(celery_worker_autoscaling=policy).
   - On a host it also removes the schedules that M(muejam.celery.schedule) put there for these fleets, until the role
     P(muejam.celery.schedule#role) is deployed again.
-  - Where there is no daemon, and for fleets that it does not scale, nothing is done.
+  - Where there is no autoscaler, and for fleets that it does not scale, nothing is done.
 version_added: 0.1.0
 author:
   - muejam.celery contributors (@muejam)
@@ -63,7 +63,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Take a fleet out of the daemon's hands, before it is drained
+- name: Take a fleet out of the autoscaler's hands, before it is drained
   muejam.celery.let_go:
     fleets: [web]
   become: true
@@ -93,7 +93,7 @@ schedules:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import daemon_of
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import autoscaler_of
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.schedules import end_schedules
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
@@ -113,7 +113,7 @@ def main() -> None:
         module.fail_json(msg=f"Nothing was changed. {fault}.")
     try:
         names = module.params["fleets"]
-        gone = daemon_of(module.params).let_go(names, module.params["keep"], module.check_mode)
+        gone = autoscaler_of(module.params).let_go(names, module.params["keep"], module.check_mode)
         here = options.runs_here(module.params)
         ended = end_schedules(names, module.params["keep_schedules"], module.check_mode) if here else []
     except OperationError as error:

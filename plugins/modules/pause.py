@@ -15,7 +15,7 @@ author:
 description:
   - Has whoever sizes a fleet by its policy hold it at a number of workers, until a time or until that is lifted. The
     policy and its windows do not count meanwhile. The number may be outside of the limits.
-  - The daemon C(celery-autoscaler), on a host or in a cluster, and M(muejam.celery.autoscale) both see the pause at
+  - The autoscaler, on a host or in a cluster, and M(muejam.celery.autoscale) both see the pause at
     their next cycle, and go to its number without losing a task. Their reasons name it.
   - On a host it is a file in C(/var/lib/celery-worker-pauses), which root alone may write. In a cluster it is the
     annotation C(muejam.celery/pause) of the fleet's Deployment. So it outlasts restarts, reboots and deployments.
@@ -71,7 +71,7 @@ attributes:
     platforms: linux with systemd, Kubernetes 1.23 or newer
 notes:
   - Needs root on a host. In a cluster it needs to get and patch C(deployments), to list C(pods) and
-    C(horizontalpodautoscalers), and to get C(leases), by which it knows whether the daemon is there.
+    C(horizontalpodautoscalers), and to get C(leases), by which it knows whether the autoscaler is there.
   - It does not wait until the fleet has the number. M(muejam.celery.scale) with the same number does.
   - It refuses a fleet that an HPA or KEDA sizes, and says what to do there.
   - A pause that is over stays where it is until it is lifted or changed, and means nothing.
@@ -131,11 +131,11 @@ after:
   sample: {workers: 3, until: '2026-12-05T06:00:00+01:00', by: alice}
 sized_by:
   description:
-    - Who sizes the fleet, V(daemon) for the C(celery-autoscaler) of the host or the cluster, V(scheduled runs) for
+    - Who sizes the fleet, V(autoscaler) for the one of the host or the cluster, V(scheduled runs) for
       those of M(muejam.celery.autoscale).
   returned: success with O(state=present)
   type: str
-  sample: daemon
+  sample: autoscaler
 """
 
 import time

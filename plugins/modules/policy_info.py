@@ -30,7 +30,7 @@ options:
   autoscaler:
     description:
       - Who is to carry the policy out, which RV(fidelity) and RV(manifests) are for.
-      - V(policy) is the engine of this collection, the same in the daemon, the module and the simulator; it keeps every
+      - V(policy) is the engine of this collection, the same in autoscaler, module and simulator; it keeps every
         rule exactly, and needs no manifests.
       - V(keda) is a ScaledObject of KEDA, V(hpa) a HorizontalPodAutoscaler, each with CronJobs that set its bounds.
       - V(schedule) is CronJobs alone, each of which gives the Deployment the floor that holds from then on.

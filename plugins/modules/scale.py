@@ -28,8 +28,8 @@ description:
     their last log lines, and the number is set back by as many.
   - A Deployment that an autoscaler of the cluster (HorizontalPodAutoscaler, or a ScaledObject of KEDA) sizes is left
     alone. The module fails, names it and says what to change there.
-  - Where the daemon C(celery-autoscaler) sizes the fleet, on a host or in a namespace, the number is set and the module
-    warns, for the daemon goes on from it. M(muejam.celery.let_go) has it let go before.
+  - Where the autoscaler sizes the fleet, on a host or in a namespace, the number is set and the module
+    warns, for the autoscaler goes on from it. M(muejam.celery.let_go) has it let go before.
 extends_documentation_fragment:
   - muejam.celery.fleet
   - muejam.celery.lock
@@ -99,7 +99,7 @@ notes:
   - In a cluster it needs to get and list C(deployments), to patch C(deployments/scale), to list and patch C(pods), and
     to list C(horizontalpodautoscalers). With C(get pods/proxy) it knows which workers are idle, with C(get pods/log) it
     shows what failed ones say, with C(list scaledobjects) it sees those of KEDA that are at rest, with C(get leases)
-    whether the daemon sizes the fleet.
+    whether the autoscaler sizes the fleet.
   - Only one V(scale) or restart of a fleet runs at a time on a host; a second one waits, see
     O(lock_timeout).
 seealso:
@@ -210,8 +210,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import (
-    Daemon,
-    daemon_of,
+    Autoscaler,
+    autoscaler_of,
     known_sized,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -244,21 +244,21 @@ def number_for(params: Mapping[str, Any], platform: RollingPlatform, now: float)
     return pause.workers if pause is not None and pause.holds(now) else workers
 
 
-def undone_by_the_daemon(params: Mapping[str, Any], done: bool, daemon: Callable[[], Daemon]) -> list[str]:
-    """What to know of a number that is set by hand where the daemon sets it as well.
+def undone_by_the_autoscaler(params: Mapping[str, Any], done: bool, autoscaler: Callable[[], Autoscaler]) -> list[str]:
+    """What to know of a number that is set by hand where the autoscaler sets it as well.
 
-    :param done: whether workers were started or stopped. In a rehearsal none are, and nothing tells whether the daemon
+    :param done: whether workers were started or stopped. In a rehearsal none are, and nothing tells whether it
         would be told to let go before.
-    :param daemon: of the place; asked for where it matters alone.
+    :param autoscaler: of the place; asked for where it matters alone.
     """
     # Who keeps what there is leaves the number to the autoscaler.
     if not done or params["keep"]:
         return []
-    found, warnings = daemon(), list[str]()
+    found, warnings = autoscaler(), list[str]()
     fleet = params["fleet"]
     if fleet in (known_sized(found, warnings.append) or ()):
         warnings.append(
-            f"The daemon celery-autoscaler sizes fleet {fleet} {found.where}, and changes this number at its next look "
+            f"The autoscaler sizes fleet {fleet} {found.where}, and changes this number at its next look "
             "if the policy says so. To keep the number, pause the fleet at it with the module or the playbook pause, "
             "or change the limits of the fleet's policy."
         )
@@ -300,12 +300,14 @@ def main() -> None:
     try:
         result = platform.scale(request, check=module.check_mode)
     except OperationError as error:
-        # The daemon may have set another number before all had drained.
-        for warning in undone_by_the_daemon(params, bool(error.details.get("changed")), lambda: daemon_of(params)):
+        # The autoscaler may have set another number before all had drained.
+        for warning in undone_by_the_autoscaler(
+            params, bool(error.details.get("changed")), lambda: autoscaler_of(params)
+        ):
             module.warn(warning)
         module.fail_json(msg=str(error), finished=True, **error.details)
     done = result.changed and not module.check_mode
-    for warning in [*result.warnings, *undone_by_the_daemon(params, done, lambda: daemon_of(params))]:
+    for warning in [*result.warnings, *undone_by_the_autoscaler(params, done, lambda: autoscaler_of(params))]:
         module.warn(warning)
     returned = {key: getattr(result, key) for key in ("changed", *RESULT_KEYS, "unknown")}
     if result.start_seconds:

@@ -20,7 +20,7 @@ description:
   - What runs on a host reckons from the clock what holds. So a run that comes late, after a reboot or an outage, is as
     right as one in time. A run that fails is tried again until it is done, and shows as C(auto-restart) of
     C(celery-schedule-<fleet>.service).
-  - Where the daemon celery-autoscaler sizes the fleet, it keeps the windows of its policy itself. The module says so,
+  - Where the autoscaler sizes the fleet, it keeps the windows of its policy itself. The module says so,
     and leaves nothing of its own there.
   - In a cluster CronJobs set the number of the Deployment, or floor and ceiling of a ScaledObject or
     HorizontalPodAutoscaler of somebody else that sizes it.
@@ -148,7 +148,7 @@ in_force:
   sample: {window: office, min_workers: 5, max_workers: 20, until: "2026-06-01T18:00:00+02:00"}
 kept_by:
   description:
-    - What keeps the schedule. V(systemd), V(cron), V(kubernetes), or V(celery-autoscaler) where the daemon does.
+    - What keeps the schedule. V(systemd), V(cron), V(kubernetes), or V(celery-autoscaler) where the autoscaler does.
     - V(null) with O(state=absent).
   returned: success
   type: str
@@ -199,7 +199,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_cl
     save_applied,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_clock.removing import Changes, remove
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.decide.advice import advise
 from ansible_collections.muejam.celery.plugins.module_utils.decide.in_force import in_force
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import PolicyError, parse_policy
@@ -218,7 +218,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.base impor
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd.systemctl import SYSTEM_DIRECTORY
 
-DAEMON = "celery-autoscaler"
+AUTOSCALER = "celery-autoscaler"
 
 
 def faults(params: Mapping[str, Any]) -> Iterator[str]:
@@ -282,13 +282,13 @@ def on_a_host(module: AnsibleModule, policy: Policy | None) -> dict[str, Any]:
     fleet, lock_wait = params["fleet"], float(params["lock_timeout"])
     platform = options.open_from(params)
     platform.require_access(f"{'remove' if policy is None else 'keep'} the schedule of fleet {fleet}")
-    if policy is not None and fleet in HostDaemon().sized():
+    if policy is not None and fleet in HostAutoscaler().sized():
         changes = remove(fleet, lock_wait, check)
         module.warn(
-            f"The daemon {DAEMON} sizes fleet {fleet} on this host, and keeps the windows of the fleet's policy; no "
+            f"The autoscaler sizes fleet {fleet} on this host, and keeps the windows of the fleet's policy; no "
             "timer is installed beside it. For a schedule without it deploy with celery_worker_autoscaling: schedule."
         )
-        return {**told(policy, at, DAEMON), "changed": bool(changes.paths), **shown(changes)}
+        return {**told(policy, at, AUTOSCALER), "changed": bool(changes.paths), **shown(changes)}
     if policy is None:
         changes = remove(fleet, lock_wait, check)
         return {**NOTHING, "changed": bool(changes.paths), **shown(changes)}
@@ -338,11 +338,11 @@ def in_a_cluster(module: AnsibleModule, policy: Policy | None) -> dict[str, Any]
     if in_cluster.daemon_sizes(api, fleet):
         kept = in_cluster.remove(api, fleet, check)
         module.warn(
-            f"The daemon {DAEMON} sizes fleet {fleet} in this namespace, and keeps the windows of the fleet's "
+            f"The autoscaler sizes fleet {fleet} in this namespace, and keeps the windows of the fleet's "
             "policy; no CronJob is made beside it. For a schedule without it deploy with "
             "celery_worker_autoscaling: schedule."
         )
-        return {**told(policy, at, DAEMON), "changed": kept.changed, **objects_shown(kept)}
+        return {**told(policy, at, AUTOSCALER), "changed": kept.changed, **objects_shown(kept)}
     patience = Patience(float(params["wait_timeout"]))
     kept = in_cluster.keep(api, options.open_from(params), fleet, policy, params["image"], at, patience, check)
     for warning in kept.warnings:

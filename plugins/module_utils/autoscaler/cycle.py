@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One cycle for one fleet: from what was read to a decision. Pure; run by the daemon and the module `autoscale`."""
+"""One cycle for one fleet: from what was read to a decision. Pure; run by the autoscaler and the module `autoscale`."""
 
 from __future__ import annotations
 

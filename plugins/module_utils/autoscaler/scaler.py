@@ -167,7 +167,7 @@ def answer(
         return {"ok": False, "error": str(error), **done}
     except Exception as error:
         sys.stderr.write(traceback.format_exc())
-        why = f"the scaler failed ({type(error).__name__}); see journalctl -u 'celery-autoscaler-scale@*'"
+        why = f"the root helper failed ({type(error).__name__}); see journalctl -u 'celery-autoscaler-scale@*'"
         return {"ok": False, "unsure": True, "error": why}
 
 

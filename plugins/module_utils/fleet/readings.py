@@ -87,8 +87,8 @@ class FleetReading:
     :ivar wanted_workers: how many workers there are to be, where the platform keeps that number itself. There may be
         more workers for a while, as while they are replaced, or fewer, as while none more can be had.
     :ivar pause: what somebody holds the fleet at here, over or not; None where nobody does.
-    :ivar scaled_by: who sets that number, where the platform notes it: C(policy) is the daemon. Empty where it notes
-        nobody.
+    :ivar scaled_by: who sets that number, where the platform notes it: C(policy) is the autoscaler. Empty where it
+        notes nobody.
     :ivar lost: by name, how workers ended for good though nobody told them to, for as long as the platform knows of
         them. They are no workers any more; others take their places.
     """
@@ -114,7 +114,7 @@ class FleetReading:
 
     @property
     def let_go(self) -> str:
-        """Who else sets the number, so that no daemon may; empty where it may."""
+        """Who else sets the number, so that no autoscaler may; empty where it may."""
         return "" if self.scaled_by == POLICY else self.scaled_by
 
     @property

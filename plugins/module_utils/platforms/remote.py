@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A platform that is read here, and acted on by the root helper at the other end of a socket.
 
-The autoscaler may read its host and not start or stop anything; the helper may. See autoscaler/scaler.py.
+The autoscaler may read its host and not start or stop anything; the root helper may. See autoscaler/scaler.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_BYTES = 1_000_000
 
 
 class RemotePlatform:
-    """Requests to the helper; each has a connection of its own. The helper never waits for workers, nor for a lock."""
+    """Requests to the root helper; each has a connection of its own. It never waits for workers, nor for a lock."""
 
     def __init__(self, path: str, here: Platform, timeout: float = ANSWER_WITHIN) -> None:
         """Prepare to ask at the socket C(path).
@@ -50,7 +50,7 @@ class RemotePlatform:
         return self._here.fleets()
 
     def read(self, fleet: str) -> FleetReading:
-        """Read a fleet, without the helper."""
+        """Read a fleet, without the root helper."""
         return self._here.read(fleet)
 
     def fleet_of(self, name: str) -> str | None:
@@ -58,14 +58,15 @@ class RemotePlatform:
         return self._here.fleet_of(name)
 
     def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
-        """Have the helper bring a fleet to a number of workers.
+        """Have the root helper bring a fleet to a number of workers.
 
         :raises OperationError: when it was refused or failed, or no answer came; see C(base.nothing_done). C(busy)
             among its details says that somebody else is at the fleet.
         """
         tried = f"scale fleet {request.fleet} to {request.workers} workers"
         if check or request.wait or request.keep:
-            raise OperationError(tried, "the helper only acts, at once and without waiting", "Ask the platform itself.")
+            why = "the root helper only acts, at once and without waiting"
+            raise OperationError(tried, why, "Ask the platform itself.")
         wanted = {"fleet": request.fleet, "workers": request.workers, "expected_workers": request.expected_workers}
         answer = self._ask(tried, {"do": "scale", **wanted})
         try:
@@ -73,11 +74,11 @@ class RemotePlatform:
             lists = {key: answer.get(key, []) for key in ("draining", "warnings")}
             return ScaleResult(changed=bool(done["started"] or done["stopped"]), **done, **lists)
         except KeyError as missing:
-            why = f"the scaler's answer cannot be understood, it has no {missing}"
+            why = f"the root helper's answer cannot be understood, it has no {missing}"
             raise OperationError(tried, why, "Deploy the autoscaler again.", unsure=True) from missing
 
     def restart(self, fleet: str, worker: str, *, lock_wait: float = LOCK_WAIT) -> None:
-        """Have the helper restart one worker.
+        """Have the root helper restart one worker.
 
         :raises OperationError: as C(scale) does.
         """
@@ -101,7 +102,7 @@ class RemotePlatform:
             refusal: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {"unsure": True}
             raise OperationError(
                 tried,
-                refusal.get("error") or "the scaler's answer cannot be understood",
+                refusal.get("error") or "the root helper's answer cannot be understood",
                 "The autoscaler tries again when the policy says so.",
                 busy=refusal.get("busy") is True,
                 **{key: refusal.get(key) for key in ("unsure", "started", "stopped")},
@@ -111,7 +112,7 @@ class RemotePlatform:
     def _silent(self, tried: str, error: Exception, unsure: bool) -> OperationError:
         return OperationError(
             tried,
-            f"the scaler at {self._path} did not answer: {error}",
+            f"the root helper at {self._path} did not answer: {error}",
             "See systemctl status celery-autoscaler-scale.socket, and journalctl -u 'celery-autoscaler-scale@*'.",
             unsure=unsure,
         )

@@ -94,7 +94,7 @@ class Seen:
     :ivar workers: as M(muejam.celery.fleet_info) returns them.
     :ivar wanted: how many workers there are to be.
     :ivar policy: whether the fleet has one, by the inventory or the autoscaler.
-    :ivar sized_by_daemon: whether the daemon sizes it; None where that could not be found out.
+    :ivar sized_by_daemon: whether the autoscaler sizes it; None where that could not be found out.
     :ivar scaled_by: who else sets the number, where the platform notes it.
     :ivar service: what the autoscaler of the place says of itself, and C(status) of this fleet; C(late) is whether it
         ought to have looked again.

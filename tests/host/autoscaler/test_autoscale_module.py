@@ -210,7 +210,7 @@ def test_a_fleet_that_a_daemon_scales_is_left_to_it(pair: Pair) -> None:
     finally:
         pair.second.run("sh", "-c", f"cat > {configuration} <<'END'\n{kept}\nEND")
     assert refused.code != 0
-    assert f"the daemon celery-autoscaler sizes it on {pair.second.name}" in refused.output
+    assert f"the autoscaler sizes it on {pair.second.name}" in refused.output
     assert "web: hold, 2 -> 2 workers" in advised.output
 
 

@@ -77,7 +77,7 @@ def test_a_fleet_is_held_over_a_burst_and_a_restart_and_goes_on_when_that_is_lif
     assert paused.host.run("test", "-e", PAUSE_FILE, check=False).returncode == 1
     text, done = play(paused, **asked)
     assert done["changed"], text
-    assert f"paused at 3 until {until} (by alice), for the daemon" in text
+    assert f"paused at 3 until {until} (by alice), for the autoscaler" in text
     assert not play(paused, **asked)[1]["changed"]
     assert paused.host.output("stat", "-c", "%U %a", PAUSE_FILE) == "root 644"
     wait_for(paused, 3, 3)

@@ -22,7 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_cl
     load_applied,
     save_applied,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.decide.parse import parse_policy
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.fake import FakePlatform
@@ -185,11 +185,11 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def a_daemon(kept: Path, *sized: str) -> HostDaemon:
+def a_daemon(kept: Path, *sized: str) -> HostAutoscaler:
     """A daemon that runs and sizes these fleets."""
     path = kept / "daemon.json"
     path.write_text(json.dumps({"mode": "act", "fleets": [{"name": name, "policy": {}} for name in sized]}))
-    return HostDaemon(str(path), runs=lambda: True)
+    return HostAutoscaler(str(path), runs=lambda: True)
 
 
 def test_the_command_remembers_what_it_did(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,10 +222,10 @@ def test_where_nobody_else_tries_again_it_does_so_itself(kept: Path) -> None:
     assert host.workers() == 5
 
 
-def test_what_the_daemon_sizes_is_left_to_it(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_autoscaler_sizes_is_left_to_it(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host = Host(1, 2, at="01T08:00")
     assert command.main(["web"], lambda _name: host.platform, a_daemon(kept, "web"), host.manager.clock) == 0
-    assert "left to the daemon celery-autoscaler" in capsys.readouterr().out
+    assert "left to the autoscaler" in capsys.readouterr().out
     assert host.workers() == 2
 
 

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.leading.candidate import Candidate
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.leading.election import Election, times
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.leading.lease import LeaseObject
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.cluster import ClusterDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.cluster import ClusterAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.daemon import Daemon
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status import table
@@ -109,29 +109,29 @@ def service(tmp_path: Path, cluster: FakeCluster) -> Service:
     return service
 
 
-def daemon_of(cluster: FakeCluster, ahead: float = 0.0) -> ClusterDaemon:
+def autoscaler_of(cluster: FakeCluster, ahead: float = 0.0) -> ClusterAutoscaler:
     clock = cluster.time.clock
-    return ClusterDaemon(cluster, Clock(lambda: clock.wall() + ahead, clock.monotonic, clock.sleep))
+    return ClusterAutoscaler(cluster, Clock(lambda: clock.wall() + ahead, clock.monotonic, clock.sleep))
 
 
 def test_who_asks_learns_which_fleets_it_sizes(cluster: FakeCluster, service: Service) -> None:
-    assert daemon_of(cluster).sized() == {"web"}
-    assert "in namespace muejam" in daemon_of(cluster).where
+    assert autoscaler_of(cluster).sized() == {"web"}
+    assert "in namespace muejam" in autoscaler_of(cluster).where
     ownership.note(cluster, "web", "policy")
-    assert daemon_of(cluster).sized() == {"web"}
+    assert autoscaler_of(cluster).sized() == {"web"}
     ownership.note(cluster, "web", "keda")
-    assert daemon_of(cluster).sized() == set()
+    assert autoscaler_of(cluster).sized() == set()
 
 
 def test_a_drained_fleet_stays_drained(cluster: FakeCluster, service: Service) -> None:
-    assert daemon_of(cluster).let_go(["web"], [], check=True) == ["web"]
+    assert autoscaler_of(cluster).let_go(["web"], [], check=True) == ["web"]
     assert cluster.deployments["web"].annotations == {}
-    assert daemon_of(cluster).let_go(["web"], [], check=False) == ["web"]
+    assert autoscaler_of(cluster).let_go(["web"], [], check=False) == ["web"]
     KubernetesPlatform(cluster, clock=cluster.time.clock).scale(ScaleRequest("web", 0))
     assert service.look(20) == []
     assert cluster.scaled == [("web", 4), ("web", 0)]
-    assert (service.events().count("let_go"), daemon_of(cluster).sized()) == (1, set())
-    assert daemon_of(cluster).let_go(["web"], [], check=False) == []
+    assert (service.events().count("let_go"), autoscaler_of(cluster).sized()) == (1, set())
+    assert autoscaler_of(cluster).let_go(["web"], [], check=False) == []
     assert "none: let go, to none" in table(service.daemon.status(), cluster.time.clock.wall())
 
 
@@ -158,7 +158,7 @@ def test_what_it_was_about_to_do_when_it_had_to_let_go_is_not_done(cluster: Fake
     assert cluster.scaled == [("web", 4)]
 
 
-def test_whoever_scales_by_hand_has_a_say_where_the_daemon_has_none(cluster: FakeCluster) -> None:
+def test_whoever_scales_by_hand_has_a_say_where_the_autoscaler_has_none(cluster: FakeCluster) -> None:
     ownership.note(cluster, "web", "none")
     platform = KubernetesPlatform(cluster, clock=cluster.time.clock)
     with pytest.raises(OperationError, match="celery_worker_autoscaling: policy gives it back"):
@@ -170,35 +170,35 @@ def test_one_that_only_advises_goes_on_to(tmp_path: Path, cluster: FakeCluster) 
     service = Service(tmp_path, cluster, "advise")
     ownership.note(cluster, "web", "none")
     assert service.look(2) == ["up", "up"]
-    assert daemon_of(cluster).sized() == set()
-    assert daemon_of(cluster).let_go(["web"], [], check=False) == []
+    assert autoscaler_of(cluster).sized() == set()
+    assert autoscaler_of(cluster).let_go(["web"], [], check=False) == []
 
 
 def test_one_that_has_ended_sizes_nothing_and_is_let_go_of_all_the_same(cluster: FakeCluster, service: Service) -> None:
     cluster.time.pass_by(60)
-    assert daemon_of(cluster).sized() == set()
+    assert autoscaler_of(cluster).sized() == set()
     service.look()
-    assert daemon_of(cluster).sized() == {"web"}
+    assert autoscaler_of(cluster).sized() == {"web"}
     service.candidate.release()
-    assert daemon_of(cluster).sized() == set()
+    assert autoscaler_of(cluster).sized() == set()
     # Another one may come up at any time.
-    assert daemon_of(cluster).let_go(None, [], check=False) == ["web"]
-    assert daemon_of(cluster).let_go(None, [], check=False) == []
+    assert autoscaler_of(cluster).let_go(None, [], check=False) == ["web"]
+    assert autoscaler_of(cluster).let_go(None, [], check=False) == []
 
 
 def test_a_clock_that_differs_makes_no_leader_and_hides_none(cluster: FakeCluster, service: Service) -> None:
     begun = cluster.time.now
-    assert daemon_of(cluster, ahead=3600).sized() == set(), "nobody renews it while it is watched"
+    assert autoscaler_of(cluster, ahead=3600).sized() == set(), "nobody renews it while it is watched"
     assert cluster.time.now - begun >= 5
     cluster.later.append((cluster.time.now + 2, service.candidate.ask))
-    assert daemon_of(cluster, ahead=-3600).sized() == {"web"}
+    assert autoscaler_of(cluster, ahead=-3600).sized() == {"web"}
 
 
 def test_only_what_it_sizes_is_touched(cluster: FakeCluster, service: Service) -> None:
     for fleet, owner in (("keda", "keda"), ("ours", "policy")):
         cluster.add(fleet, 1, annotations={SCALED_BY: owner})
-    assert daemon_of(cluster).let_go(None, ["ours"], check=True) == ["web"]
-    assert daemon_of(cluster).let_go(None, [], check=False) == ["ours", "web"]
+    assert autoscaler_of(cluster).let_go(None, ["ours"], check=True) == ["web"]
+    assert autoscaler_of(cluster).let_go(None, [], check=False) == ["ours", "web"]
     assert cluster.deployments["keda"].annotations == {SCALED_BY: "keda"}
     assert cluster.deployments["plain"].annotations == {}
 
@@ -206,16 +206,16 @@ def test_only_what_it_sizes_is_touched(cluster: FakeCluster, service: Service) -
 def test_where_that_may_not_be_known_nothing_is_done(cluster: FakeCluster, service: Service) -> None:
     cluster.refuses["get leases"] = (403, 'leases "celery-autoscaler" is forbidden: User "me" cannot get resource')
     with pytest.raises(OperationError, match="leases"):
-        daemon_of(cluster).sized()
+        autoscaler_of(cluster).sized()
     with pytest.raises(OperationError, match="leases"):
-        daemon_of(cluster).let_go(["web"], [], check=False)
+        autoscaler_of(cluster).let_go(["web"], [], check=False)
     ownership.note(cluster, "web", "policy")
-    assert daemon_of(cluster).let_go(["web"], [], check=False) == ["web"], "the Deployment says it"
+    assert autoscaler_of(cluster).let_go(["web"], [], check=False) == ["web"], "the Deployment says it"
 
 
 def test_without_an_autoscaler_there_is_nothing_to_do(cluster: FakeCluster) -> None:
-    assert daemon_of(cluster).sized() == set()
-    assert daemon_of(cluster).let_go(["web"], [], check=False) == []
+    assert autoscaler_of(cluster).sized() == set()
+    assert autoscaler_of(cluster).let_go(["web"], [], check=False) == []
     assert cluster.deployments["web"].annotations == {}
 
 
@@ -228,4 +228,4 @@ def test_other_fleets_of_the_lease_are_noted_when_its_configuration_changes(
     service.daemon.reload_if_asked()
     service.candidate.ask()
     assert cluster.objects[LEASE]["metadata"]["annotations"] == {"muejam.celery/sizes": ""}
-    assert daemon_of(cluster).sized() == set()
+    assert autoscaler_of(cluster).sized() == set()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_clock import places, removing
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.schedules import end_schedules
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 
@@ -23,19 +23,19 @@ CONFIGURATION: dict[str, Any] = {
 
 
 @pytest.fixture
-def hands(tmp_path: Path) -> HostDaemon:
+def hands(tmp_path: Path) -> HostAutoscaler:
     """A daemon that does not run, and has a configuration."""
     (tmp_path / "config.json").write_text(json.dumps(CONFIGURATION))
     (tmp_path / "in-force.json").write_text(json.dumps({"program": "1", "configuration": "2"}))
-    return HostDaemon(str(tmp_path / "config.json"), str(tmp_path / "in-force.json"), runs=lambda: False)
+    return HostAutoscaler(str(tmp_path / "config.json"), str(tmp_path / "in-force.json"), runs=lambda: False)
 
 
-def scaled(hands: HostDaemon) -> list[str]:
+def scaled(hands: HostAutoscaler) -> list[str]:
     configured = json.loads(Path(hands.configuration).read_text())
     return [fleet["name"] for fleet in configured["fleets"] if "policy" in fleet]
 
 
-def test_fleets_that_are_named(hands: HostDaemon) -> None:
+def test_fleets_that_are_named(hands: HostAutoscaler) -> None:
     assert hands.let_go(["mail", "plain", "unheard-of"], [], check=False) == ["mail"]
     assert scaled(hands) == ["web"]
     # The next deployment has the daemon read its configuration again, and does not restart it.
@@ -43,7 +43,7 @@ def test_fleets_that_are_named(hands: HostDaemon) -> None:
     assert hands.let_go(["mail"], [], check=False) == []
 
 
-def test_all_but_those_to_keep(hands: HostDaemon) -> None:
+def test_all_but_those_to_keep(hands: HostAutoscaler) -> None:
     assert hands.let_go(None, ["web", "mail"], check=False) == []
     assert Path(hands.in_force).exists()
     assert hands.let_go(None, ["web"], check=True) == ["mail"]
@@ -53,17 +53,17 @@ def test_all_but_those_to_keep(hands: HostDaemon) -> None:
 
 
 @pytest.mark.parametrize("noted", ["", "[]", "{"])
-def test_a_note_that_tells_nothing_goes(hands: HostDaemon, noted: str) -> None:
+def test_a_note_that_tells_nothing_goes(hands: HostAutoscaler, noted: str) -> None:
     Path(hands.in_force).write_text(noted)
     assert hands.let_go(["mail"], [], check=False) == ["mail"]
     assert not Path(hands.in_force).exists()
 
 
 def test_without_a_daemon_there_is_nothing_to_do(tmp_path: Path) -> None:
-    assert HostDaemon(str(tmp_path / "none")).let_go(["web"], [], check=False) == []
+    assert HostAutoscaler(str(tmp_path / "none")).let_go(["web"], [], check=False) == []
 
 
-def test_a_broken_configuration_is_told(hands: HostDaemon) -> None:
+def test_a_broken_configuration_is_told(hands: HostAutoscaler) -> None:
     Path(hands.configuration).write_text("{")
     with pytest.raises(OperationError, match="which fleets the autoscaler scales"):
         hands.let_go(["web"], [], check=False)

@@ -285,7 +285,7 @@ def test_a_damaged_file_is_set_aside_and_the_cycle_is_cautious(cycle: OneCycle, 
     assert take(cycle, 660, 4, 50, fleet).decision.action is Action.UP
 
 
-def test_the_file_of_another_fleet_or_of_the_daemon_is_left_alone(cycle: OneCycle) -> None:
+def test_the_file_of_another_fleet_or_of_the_autoscaler_is_left_alone(cycle: OneCycle) -> None:
     for fleets in ({"other": Remembered(scheduled=True)}, {"web": Remembered(State(last_up=AT))}):
         save_state(cycle.file.path, fleets)
         with pytest.raises(OperationError, match="alone"):

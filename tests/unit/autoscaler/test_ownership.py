@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import second_owner
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.systemd import services
 
@@ -37,14 +37,14 @@ def test_it_does_in_mode_act_with_a_policy(
     tmp_path: Path, mode: str, policy: dict[str, object], fleet: str, sizes: bool
 ) -> None:
     path = configuration(tmp_path, mode, **policy)
-    assert (fleet in HostDaemon(path, runs=lambda: True).sized()) is sizes
-    assert HostDaemon(path, runs=lambda: False).sized() == set()
+    assert (fleet in HostAutoscaler(path, runs=lambda: True).sized()) is sizes
+    assert HostAutoscaler(path, runs=lambda: False).sized() == set()
 
 
 def test_a_configuration_that_cannot_be_read_is_no_permission(tmp_path: Path) -> None:
     with pytest.raises(OperationError, match="there"):
-        HostDaemon(str(tmp_path / "there"), runs=lambda: True).sized()
-    assert not HostDaemon(str(tmp_path / "there"), runs=lambda: False).sized()
+        HostAutoscaler(str(tmp_path / "there"), runs=lambda: True).sized()
+    assert not HostAutoscaler(str(tmp_path / "there"), runs=lambda: False).sized()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_is_no_configuration_is_no_permission(tmp_path: Path, text: str) ->
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(OperationError, match=r"config\.json"):
-        HostDaemon(str(path), runs=lambda: True).sized()
+        HostAutoscaler(str(path), runs=lambda: True).sized()
 
 
 def test_a_service_that_nobody_has_does_not_run() -> None:

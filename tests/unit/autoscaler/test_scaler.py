@@ -196,7 +196,7 @@ def test_a_failure_tells_what_was_done(capsys: pytest.CaptureFixture[str]) -> No
         "started": ["a"],
     }
     broken = scaler.answer(line, configuration, lambda _name: Recorder(KeyError("secret")))
-    assert broken["error"].startswith("the scaler failed (KeyError)")
+    assert broken["error"].startswith("the root helper failed (KeyError)")
     assert "Traceback" in capsys.readouterr().err
 
 

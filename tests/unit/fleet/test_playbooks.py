@@ -250,9 +250,9 @@ def of_pause(template: str, **given: Any) -> Any:
         ({"after": None, "before": {"workers": 1}, "changed": True}, False, "not paused any more"),
         ({"after": None, "before": {"workers": 1}, "changed": True}, True, "would be not paused any more"),
         (
-            {"after": {"workers": 3, "until": None}, "before": None, "changed": True, "sized_by": "daemon"},
+            {"after": {"workers": 3, "until": None}, "before": None, "changed": True, "sized_by": "autoscaler"},
             True,
-            "would be paused at 3 until it is lifted, for the daemon",
+            "would be paused at 3 until it is lifted, for the autoscaler",
         ),
         (
             {

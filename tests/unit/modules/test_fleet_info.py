@@ -34,7 +34,7 @@ class Daemon:
         raise AssertionError("it is only looked at")
 
 
-def test_whether_the_daemon_sizes_a_fleet() -> None:
+def test_whether_the_autoscaler_sizes_a_fleet() -> None:
     found = fleet_info.reading_of(FakePlatform(1, 2), "web", {"web"})
     assert (found["exists"], found["owned_by_daemon"]) == (True, True)
     assert [worker["name"] for worker in found["workers"]] == ["web-1@fake", "web-2@fake"]
@@ -46,7 +46,7 @@ def test_a_daemon_whose_configuration_cannot_be_read() -> None:
     found = fleet_info.fleets_of(FakePlatform(1), True, Daemon(problem="it is gone"), warnings.append)
     assert found["web"]["owned_by_daemon"] is None
     [warning] = warnings
-    assert "not known which fleets the daemon celery-autoscaler sizes on this host" in warning
+    assert "not known which fleets the autoscaler sizes on this host" in warning
 
 
 def test_no_name_is_every_fleet_and_an_odd_one_is_a_fault() -> None:

@@ -58,7 +58,7 @@ def test_a_fleet_is_paused_once_and_lifted_once(run: Run, platform: FakePlatform
         "changed": True,
         "before": None,
         "after": SHOWN,
-        "sized_by": "daemon",
+        "sized_by": "autoscaler",
     }
     assert done["diff"]["after"] == "paused at 3 until 2999-12-05T06:00:00+01:00 (by alice)\n"
     again = run(**{**asked, "by": "bob"})
@@ -118,7 +118,7 @@ class Damaged(FakePlatform):
 
 def test_a_daemon_of_which_nothing_is_known_may_size_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pausing, "known_sized", lambda _daemon, _warn: None)
-    assert run(workers=1)["sized_by"] == "daemon"
+    assert run(workers=1)["sized_by"] == "autoscaler"
 
 
 def test_what_makes_no_sense_is_written_anew(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

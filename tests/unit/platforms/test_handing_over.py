@@ -221,7 +221,7 @@ def test_each_switch_removes_the_old_owner_first_and_leaves_nothing() -> None:
     assert cluster.most_owners == 1
 
 
-def test_the_daemon_lets_go_first_and_comes_last() -> None:
+def test_the_autoscaler_lets_go_first_and_comes_last() -> None:
     cluster = Cluster()
     cluster.noted["web"] = "policy"
     assert hand(cluster, "hpa", [hpa()], check=True).noted == {"web": "hpa"}

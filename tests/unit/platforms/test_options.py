@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import daemon_of
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import autoscaler_of
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import PLATFORMS
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
@@ -33,7 +33,7 @@ def test_a_platform_that_is_none_of_hosts_is_elsewhere() -> None:
     assert [options.runs_here(params(platform=name)) for name in (*PLATFORMS, "another")] == [True, False, False]
     assert options.runs_here({})
     with pytest.raises(KeyError):
-        daemon_of(params(platform="another"))
+        autoscaler_of(params(platform="another"))
 
 
 def test_every_platform_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

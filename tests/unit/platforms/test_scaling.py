@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import (
     ScaleRequest,
@@ -273,18 +273,18 @@ def test_in_check_mode_all_is_told_and_nothing_done() -> None:
         (False, True, False, False),
     ],
 )
-def test_a_number_set_by_hand_where_the_daemon_sizes_the_fleet_is_warned_of(
+def test_a_number_set_by_hand_where_the_autoscaler_sizes_the_fleet_is_warned_of(
     tmp_path: Path, keep: bool, sized: bool, done: bool, warns: bool
 ) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"mode": "act", "fleets": [{"name": "web", **({"policy": {}} if sized else {})}]}))
-    daemon = HostDaemon(str(path), runs=lambda: True)
-    told = scale_module.undone_by_the_daemon({"fleet": "web", "keep": keep}, done, lambda: daemon)
+    daemon = HostAutoscaler(str(path), runs=lambda: True)
+    told = scale_module.undone_by_the_autoscaler({"fleet": "web", "keep": keep}, done, lambda: daemon)
     assert bool(told) is warns
     assert all("pause the fleet at it" in warning and "on this host" in warning for warning in told)
 
 
 def test_a_daemon_of_which_nothing_is_known_is_warned_of(tmp_path: Path) -> None:
-    daemon = HostDaemon(str(tmp_path / "none"), runs=lambda: True)
-    [told] = scale_module.undone_by_the_daemon({"fleet": "web", "keep": False}, True, lambda: daemon)
-    assert "not known which fleets the daemon celery-autoscaler sizes on this host" in told
+    daemon = HostAutoscaler(str(tmp_path / "none"), runs=lambda: True)
+    [told] = scale_module.undone_by_the_autoscaler({"fleet": "web", "keep": False}, True, lambda: daemon)
+    assert "not known which fleets the autoscaler sizes on this host" in told

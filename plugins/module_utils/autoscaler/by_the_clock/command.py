@@ -23,8 +23,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_cl
     load_schedule,
     save_applied,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import Daemon
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.base import Autoscaler
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS
@@ -35,20 +35,20 @@ from ansible_collections.muejam.celery.plugins.module_utils.printable import pri
 BETWEEN_TRIES = 30.0
 """Seconds."""
 
-HERE = HostDaemon()
+HERE = HostAutoscaler()
 
 PATIENCE = Patience(lock=60.0)
 """A deployment may have the fleet's lock for long; then this run fails, and the next one comes soon."""
 
 
-def once(fleet: str, platform: RollingPlatform, daemon: Daemon, clock: Clock = REAL_CLOCK) -> str:
+def once(fleet: str, platform: RollingPlatform, autoscaler: Autoscaler, clock: Clock = REAL_CLOCK) -> str:
     """Bring a fleet to what holds now, and return for the log what was done.
 
     :raises OperationError: when it could not be done, or not in full.
     """
     policy = load_schedule(schedule_path(fleet))
-    if fleet in daemon.sized():
-        return f"fleet {fleet}: left to the daemon celery-autoscaler, which sizes it by the windows of its policy"
+    if fleet in autoscaler.sized():
+        return f"fleet {fleet}: left to the autoscaler, which sizes it by the windows of its policy"
     outcome = apply(fleet, policy, platform, load_applied(applied_path(fleet)), PATIENCE, clock)
     save_applied(applied_path(fleet), outcome.applied)
     return told(fleet, outcome)
@@ -69,7 +69,7 @@ def told(fleet: str, outcome: Outcome) -> str:
 def main(
     arguments: Sequence[str] | None = None,
     opened: Callable[[str], RollingPlatform] = open_platform,
-    daemon: Daemon = HERE,
+    autoscaler: Autoscaler = HERE,
     clock: Clock = REAL_CLOCK,
 ) -> int:
     """Return 0 when the fleet has what its schedule wants, and 1 when not.
@@ -86,7 +86,7 @@ def main(
     deadline = clock.monotonic() + options.retry_for
     while True:
         try:
-            said = once(options.fleet, opened(options.platform), daemon, clock)
+            said = once(options.fleet, opened(options.platform), autoscaler, clock)
         except OperationError as error:
             sys.stderr.write(printable(str(error), keep="\n\t") + "\n")
             if clock.monotonic() + BETWEEN_TRIES > deadline:

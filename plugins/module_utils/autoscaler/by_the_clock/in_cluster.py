@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.by_the_clock.applying import Patience
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.manifests import bounds_in_force
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.cluster import ClusterDaemon
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.cluster import ClusterAutoscaler
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation import schedules
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -113,7 +113,7 @@ def daemon_sizes(api: Api, fleet: str) -> bool:
     :raises OperationError: when the cluster cannot be asked.
     """
     try:
-        return fleet in ClusterDaemon(api).sized()
+        return fleet in ClusterAutoscaler(api).sized()
     except Refused as error:
         if error.status == 403:
             return False

@@ -1,9 +1,9 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon of a place, as others see it who are about to set the number of a fleet's workers.
+"""The autoscaler of a place, as others see it who are about to set the number of a fleet's workers.
 
-Two that do would undo each other's work. So whoever else is to do it asks first, and has the daemon let go.
+Two that do would undo each other's work. So whoever else is to do it asks first, and has the autoscaler let go.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms impo
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 
 
-class Daemon(Protocol):
-    """The daemon celery-autoscaler of one place."""
+class Autoscaler(Protocol):
+    """The autoscaler of one place."""
 
     @property
     def where(self) -> str:
@@ -41,17 +41,17 @@ class Daemon(Protocol):
         """
 
 
-def daemon_of(params: Mapping[str, Any]) -> Daemon:
-    """Return the daemon of the place that a module's options name. Nothing is asked yet.
+def autoscaler_of(params: Mapping[str, Any]) -> Autoscaler:
+    """Return the autoscaler of the place that a module's options name. Nothing is asked yet.
 
     :raises KeyError: when nobody is known there.
     :raises OperationError: when there is no way there.
     """
     # Each is loaded where it is asked for: a module compiles all that it loads in each run.
     if options.runs_here(params):
-        from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostDaemon
+        from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.host import HostAutoscaler
 
-        return HostDaemon()
+        return HostAutoscaler()
     if params["platform"] == KUBERNETES:
         from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership.cluster import open_cluster
 
@@ -59,24 +59,24 @@ def daemon_of(params: Mapping[str, Any]) -> Daemon:
     raise KeyError(params["platform"])
 
 
-def known_sized(daemon: Daemon, warn: Callable[[str], None]) -> frozenset[str] | None:
-    """Return which fleets a daemon sizes; None where that is not known, after a warning that says why."""
+def known_sized(autoscaler: Autoscaler, warn: Callable[[str], None]) -> frozenset[str] | None:
+    """Return which fleets an autoscaler sizes; None where that is not known, after a warning that says why."""
     try:
-        return daemon.sized()
+        return autoscaler.sized()
     except OperationError as error:
-        warn(f"It is not known which fleets the daemon celery-autoscaler sizes {daemon.where}: {error}")
+        warn(f"It is not known which fleets the autoscaler sizes {autoscaler.where}: {error}")
         return None
 
 
 def second_owner(fleet: str, where: str) -> OperationError:
-    """The error for a fleet that a daemon sizes and that somebody else is to size by a policy too.
+    """The error for a fleet that an autoscaler sizes and that somebody else is to size by a policy too.
 
     :param where: C(on app1, app2).
     """
     return OperationError(
         f"autoscale fleet {fleet}",
-        f"the daemon celery-autoscaler sizes it {where}, and two would undo each other's work",
-        "Nothing was changed. Leave the fleet to the daemon. Or take it from the daemon: by the module let_go, by "
+        f"the autoscaler sizes it {where}, and two would undo each other's work",
+        "Nothing was changed. Leave the fleet to the autoscaler. Or take it from there: by the module let_go, by "
         "celery_autoscaler_mode: advise, or by a deployment without a policy for the fleet. With apply: false this "
         "module only says what it would do.",
     )

@@ -1,11 +1,11 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon of a namespace, wherever it runs: in it, or on a host with a kubeconfig.
+"""The autoscaler of a namespace, wherever it runs: in it, or on a host with a kubeconfig.
 
 Its Lease tells whether one leads now and which fleets it sizes; each fleet's Deployment notes whether it may. The note
-is what lets go: the daemon sets a number only on the version of the Deployment in which it has read the note, so from
-the note on it sets none, and nobody has to wait for it.
+is what lets go: the autoscaler sets a number only on the version of the Deployment in which it has read the note, so
+from the note on it sets none, and nobody has to wait for it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ EVERY = 1.0
 """Seconds between two looks at a Lease."""
 
 
-def open_cluster(place: Place) -> ClusterDaemon:
-    """Return the daemon of a namespace. Nothing is sent yet.
+def open_cluster(place: Place) -> ClusterAutoscaler:
+    """Return the autoscaler of a namespace. Nothing is sent yet.
 
     :raises OperationError: when there is no way to it.
     """
-    return ClusterDaemon(HttpApi(connect(place)))
+    return ClusterAutoscaler(HttpApi(connect(place)))
 
 
-class ClusterDaemon:
-    """The daemon of a namespace."""
+class ClusterAutoscaler:
+    """The autoscaler of a namespace."""
 
     def __init__(self, api: Api, clock: Clock = REAL_CLOCK) -> None:
         self.where = f"in namespace {api.namespace} of {api.server}"
@@ -57,7 +57,7 @@ class ClusterDaemon:
         return self._sized
 
     def let_go(self, names: Sequence[str] | None, keep: Sequence[str], check: bool) -> list[str]:
-        """Note in the Deployments of fleets that the daemon sets their number no more.
+        """Note in the Deployments of fleets that the autoscaler sets their number no more.
 
         A Lease that nobody holds at the moment counts too: somebody will take it up.
         """

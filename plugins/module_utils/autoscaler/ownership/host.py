@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon of this host, which lets go of fleets until the next deployment writes its configuration anew."""
+"""The autoscaler of this host, which lets go of fleets until the next deployment writes its configuration anew."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.whole_files import w
 
 
 def service_runs() -> bool:
-    """Whether this host runs the daemon."""
+    """Whether this host runs the autoscaler."""
     return services.runs(SERVICE)
 
 
@@ -42,8 +42,8 @@ def without(configured: Mapping[str, Any], names: Sequence[str]) -> dict[str, An
 
 
 @dataclass(frozen=True)
-class HostDaemon:
-    """The daemon of a host: where its configuration is, whether it runs, and how it is told to read it."""
+class HostAutoscaler:
+    """The autoscaler of a host: where its configuration is, whether it runs, and how it is told to read it."""
 
     configuration: str = CONFIGURATION_FILE
     in_force: str = IN_FORCE_FILE
@@ -53,13 +53,13 @@ class HostDaemon:
     def sized(self) -> frozenset[str]:
         """The fleets that it has a policy for, where it runs and acts.
 
-        Faults of its configuration are not looked for: with any, the daemon changes nothing.
+        Faults of its configuration are not looked for: with any, the autoscaler changes nothing.
 
         :raises OperationError: when it runs and its configuration cannot be read.
         """
         if not self.runs():
             return frozenset()
-        # Most hosts have no daemon. What checks a whole configuration would be half of all that a module brings along.
+        # Most hosts have none. What checks a whole configuration would be half of all that a module brings along.
         from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings.documents import load_document
 
         configured: Any = load_document(self.configuration, "the configuration")
@@ -75,7 +75,7 @@ class HostDaemon:
             ) from None
 
     def let_go(self, names: Sequence[str] | None, keep: Sequence[str], check: bool) -> list[str]:
-        """Have the daemon scale the fleets named no more, and return those that it did scale until now.
+        """Have the autoscaler scale the fleets named no more, and return those that it did scale until now.
 
         :param names: None is all but those to keep.
         :raises OperationError: when its configuration cannot be read or written, or it does not read it.
@@ -95,13 +95,13 @@ class HostDaemon:
         return gone
 
     def _have_it_read_again(self) -> None:
-        """Have the next deployment give the daemon all of its configuration, and not restart it for that."""
+        """Have the next deployment give the autoscaler all of its configuration, and not restart it for that."""
         path = Path(self.in_force)
         try:
             noted = json.loads(path.read_text(encoding="utf-8"))
             del noted["configuration"]
         except (OSError, ValueError, KeyError, TypeError):
-            # A note that tells nothing of use has the daemon restarted.
+            # A note that tells nothing of use has the autoscaler restarted.
             path.unlink(missing_ok=True)
         else:
             _write(path, noted, 0o644)

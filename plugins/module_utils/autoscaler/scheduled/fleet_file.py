@@ -123,9 +123,7 @@ class FleetFile:
         if kept is None or not kept.scheduled:
             raise OperationError(
                 f"use the state file {self.path} for fleet {self.fleet}",
-                "the daemon celery-autoscaler wrote it"
-                if kept
-                else f"it has the state of {', '.join(sorted(memories))}",
+                "the autoscaler wrote it" if kept else f"it has the state of {', '.join(sorted(memories))}",
                 "Nothing was changed. Name a state_path that is this fleet's alone.",
             )
         return kept

@@ -38,7 +38,7 @@ Act = Callable[[int, int], ScaleResult]
 class Outcome:
     """What came of a cycle.
 
-    :ivar log_line: the cycle as the daemon would log it, for replay.
+    :ivar log_line: the cycle as the autoscaler would log it, for replay.
     :ivar scaled: what was done, None where nothing was to be done here.
     :ivar started_again: workers that are down and that were, or are to be, started again.
     """

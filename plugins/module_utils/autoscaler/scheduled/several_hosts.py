@@ -77,7 +77,7 @@ def room_on(readings: Sequence[FleetReading], capacities: Mapping[str, int], at:
 
 
 def owned_by_daemon(answers: Mapping[str, Any]) -> list[str]:
-    """Return the hosts on which the daemon C(celery-autoscaler) sizes the fleet."""
+    """Return the hosts on which the autoscaler sizes the fleet."""
     return sorted(
         host for host, answer in answers.items() if isinstance(answer, Mapping) and answer.get("owned_by_daemon")
     )

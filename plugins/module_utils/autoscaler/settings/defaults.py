@@ -13,7 +13,7 @@ MODES = (OBSERVE, ADVISE, ACT)
 SERVICE = "celery-autoscaler.service"
 CONFIGURATION_FILE = "/etc/celery-autoscaler/config.json"
 IN_FORCE_FILE = "/etc/celery-autoscaler/in-force.json"
-"""What the daemon was started with and has read, as the last deployment that came to its end noted it."""
+"""What the autoscaler was started with and has read, as the last deployment that came to its end noted it."""
 STATE_FILE = "/var/lib/celery-autoscaler/state.json"
 STATUS_FILE = "/run/celery-autoscaler/status.json"
 SOCKET = "/run/celery-autoscaler-scale.sock"

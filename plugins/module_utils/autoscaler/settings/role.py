@@ -15,7 +15,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import app_fac
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import DEFAULT, ON_HOSTS
 
 POLICY, SCHEDULE, NOBODY = "policy", "schedule", "none"
-"""Who has the number of workers of fleets with a policy, on a host: the daemon, their windows alone, the inventory."""
+"""Who sets the number of workers of fleets with a policy, on a host: the autoscaler, their windows, the inventory."""
 
 _BOUNDS = ("min_workers", "max_workers")
 

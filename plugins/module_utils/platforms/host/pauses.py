@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What somebody holds the fleets of this host at: a file for each paused fleet, which only root may write.
 
-Who sizes a fleet reads it each time: the service, the helper that acts for it, and scheduled runs. So there is nobody
-to be told, and nothing that a restart could forget.
+Who sizes a fleet reads it each time: the autoscaler, the root helper that acts for it, and scheduled runs. So there is
+nobody to be told, and nothing that a restart could forget.
 """
 
 from __future__ import annotations
