@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What docs/architecture.md and the pages beside it name is in the tree, and no change takes more files than told."""
+"""What docs/architecture.md and the pages beside it name is in the tree, and its words are those that users read."""
 
 from __future__ import annotations
 
@@ -82,3 +82,22 @@ def test_no_change_takes_more_files_than_that() -> None:
 def test_the_page_is_read_in_one_go() -> None:
     # Many tools show no more of a text than this.
     assert len(ARCHITECTURE.encode()) < 30_000
+
+
+READ_BY_USERS = (
+    "README.md",
+    "docs/**/*.md",
+    "playbooks/**/*.yml",
+    "plugins/doc_fragments/*.py",
+    "plugins/modules/*.py",
+    "roles/*/README.md",
+    "roles/*/meta/argument_specs.yml",
+)
+"""What people read who know nothing of our code."""
+
+
+@pytest.mark.parametrize("pattern", READ_BY_USERS)
+def test_what_sizes_fleets_has_one_name(pattern: str) -> None:
+    read = {path: path.read_text(encoding="utf-8") for path in TOP.glob(pattern) if path.name != "architecture.md"}
+    assert read
+    assert [str(path.relative_to(TOP)) for path, text in read.items() if re.search(r"\bdaemons?\b", text, re.I)] == []
