@@ -71,12 +71,12 @@ def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
         "schedule",
         help="print the floor and ceiling of the days to come",
         description="Print the floor and ceiling of the days to come, on the clock of the policy's zone. Without "
-        "--policy, those of all fleets of the running service, with their pauses.",
+        "--policy, those of all fleets of the running autoscaler, with their pauses.",
     )
     whose = week.add_mutually_exclusive_group()
     whose.add_argument("--policy", metavar="FILE", help="the policy, YAML or JSON")
-    whose.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="the service's (%(default)s)")
-    week.add_argument("--fleet", metavar="NAME", help="only this fleet of the service")
+    whose.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="the autoscaler's (%(default)s)")
+    week.add_argument("--fleet", metavar="NAME", help="only this fleet of the autoscaler")
     week.add_argument("--pause", type=_pause, metavar="JSON", help='with --policy: {"workers": 3, "until": DATE}')
     week.add_argument("--from", dest="since", metavar="DATE", help="2026-12-01 or 2026-12-01T08:00Z (today)")
     week.add_argument("--days", type=_days, default=7, metavar="N", help="how many days, 1 to 366 (%(default)s)")
@@ -90,18 +90,18 @@ def parser(add_verbs: AddVerbs, draw: Draw) -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="look at fleets, decide and act, until told to stop")
     run.add_argument("--config", default=CONFIGURATION_FILE, metavar="FILE", help="YAML or JSON (%(default)s)")
     run.set_defaults(act=_run)
-    status = verbs.add_parser("status", help="show what the running service last saw and decided")
+    status = verbs.add_parser("status", help="show what the running autoscaler last saw and decided")
     status.add_argument("--json", action="store_true", help="print JSON, for programs")
-    status.add_argument("--file", default=Configuration.status, help="status file of the service (%(default)s)")
+    status.add_argument("--file", default=Configuration.status, help="status file of the autoscaler (%(default)s)")
     status.set_defaults(act=_status)
     past = verbs.add_parser(
         "history",
-        help="print what the service keeps of the past, as JSON: decisions, numbers, the memory of each worker",
-        description="Print what the service keeps of the past for its page, as JSON. It is saved every five minutes.",
+        help="print what the autoscaler keeps of the past, as JSON: decisions, numbers, the memory of each worker",
+        description="Print what the autoscaler keeps of the past for its page, as JSON, saved every five minutes.",
     )
     past.add_argument("--last", default="1h", choices=SPANS, help="the time whose numbers are printed (%(default)s)")
     past.add_argument("--fleet", metavar="NAME", help="only this fleet")
-    past.add_argument("--file", default=HISTORY_FILE, help="what the service writes (%(default)s)")
+    past.add_argument("--file", default=HISTORY_FILE, help="what the autoscaler writes (%(default)s)")
     past.set_defaults(act=_history)
     return commands
 
@@ -255,10 +255,10 @@ def _history(options: argparse.Namespace) -> Iterator[str]:
         history = saved(options.file)
     except FileNotFoundError as error:
         raise OperationError(
-            f"read {options.file}", "there is no such file", "It is there five minutes after the service has started."
+            f"read {options.file}", "there is no such file", "It is there five minutes after the start."
         ) from error
     except (OSError, ValueError, NotAPlainFile) as error:
-        raise OperationError(f"read {options.file}", error, "The service begins it anew when it starts.") from error
+        raise OperationError(f"read {options.file}", error, "The autoscaler begins it anew when it starts.") from error
     fleets = history.as_seen(options.last)
     if options.fleet is not None:
         if options.fleet not in fleets:
@@ -266,7 +266,7 @@ def _history(options: argparse.Namespace) -> Iterator[str]:
             raise OperationError(
                 f"read the history of fleet {options.fleet} in {options.file}",
                 f"it has no such fleet; it has {known}",
-                "A new fleet is there five minutes, at the latest, after the service has first looked at it.",
+                "A new fleet is there five minutes, at the latest, after the autoscaler has first looked at it.",
             )
         fleets = {options.fleet: fleets[options.fleet]}
     yield json.dumps({"last": options.last, "fleets": fleets})

@@ -133,7 +133,7 @@ def test_what_a_terminal_would_obey_is_spelled_out(fleet: dict[str, Any]) -> Non
     ],
 )
 def test_a_status_of_another_form_is_refused(status: dict[str, Any]) -> None:
-    with pytest.raises(OperationError, match="not what the service writes"):
+    with pytest.raises(OperationError, match="not what the autoscaler writes"):
         table(status, now=1000)
 
 

@@ -185,7 +185,7 @@ class Daemon:
         self._show()
 
     def begin(self) -> None:
-        """Take up what was remembered when the service ended last, unless somebody else acts."""
+        """Take up what was remembered when the autoscaler ended last, unless somebody else acts."""
         self._noticed = self.leads = self._leadership.leads()
         state, lost = self._recall() if self.leads else ({}, False)
         self._watch(state, lost)

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the service writes down and counts besides its decisions."""
+"""What the autoscaler writes down and counts besides its decisions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tell = Callable[[Mapping[str, Any]], None]
 class EventLog:
     """Events, and problems that last.
 
-    :ivar counts: how often each event happened since the service started.
+    :ivar counts: how often each event happened since the autoscaler started.
     """
 
     def __init__(self, tell: Tell, clock: Clock) -> None:

@@ -32,7 +32,7 @@ STEADY_SECONDS = 30.0
 """A connection that lasted for so long was a good one: the next attempt follows quickly."""
 
 LOST = (
-    "The service tries again until it succeeds. Check the broker's health and its log; Redis also hangs up on "
+    "The autoscaler tries again until it succeeds. Check the broker's health and its log; Redis also hangs up on "
     "listeners that are too slow for its client-output-buffer-limit of class pubsub."
 )
 

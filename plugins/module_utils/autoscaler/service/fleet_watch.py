@@ -89,16 +89,16 @@ class Look:
 
 @dataclass
 class FleetWatch:
-    """What the service keeps of one fleet. C(decisions) and C(errors) count since it started.
+    """What the autoscaler keeps of one fleet. C(decisions) and C(errors) count since it started.
 
-    :ivar fresh: whether no cycle was run since the service started.
+    :ivar fresh: whether no cycle was run since the autoscaler started.
     :ivar state_lost: whether there was a state and it could not be used.
     :ivar blocked: whether its broker took no tasks at the last cycle.
     :ivar stuck: names of the workers that were stuck at the last cycle.
     :ivar let_go: who else set the number of its workers at the last cycle, so that it was only looked at; empty where
         nobody did.
     :ivar ended: how many workers ended without having been told to, and C(started_again) how many were started again,
-        since the service started.
+        since the autoscaler started.
     """
 
     fleet: WatchedFleet

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a cluster asks the service: whether it is alive, and whether it has begun."""
+"""What a cluster asks the autoscaler: whether it is alive, and whether it has begun."""
 
 from __future__ import annotations
 

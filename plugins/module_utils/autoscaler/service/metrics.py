@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Prometheus can read of the service: its fleets, their workers and queues, and how it decides."""
+"""What Prometheus can read of the autoscaler: its fleets, their workers and queues, and how it decides."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PHASES = (CONSUMING, STARTING, ENDING, DRAINING, DOWN)
 
 
 class FleetMetrics:
-    """Collects the metrics of a daemon at each scrape. What is unknown is absent, and never 0."""
+    """Collects the metrics of an autoscaler at each scrape. What is unknown is absent, and never 0."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -70,14 +70,14 @@ class FleetMetrics:
         interval = gauge("celery_autoscaler_interval_seconds", "Seconds between two looks at a fleet.")
         interval.add_metric([], self._daemon.configuration.interval)
         yield interval
-        events = counter("celery_autoscaler_events", "What happened to the service itself, as in its log.", "event")
+        events = counter("celery_autoscaler_events", "What happened to the autoscaler itself, as in its log.", "event")
         for event, count in sorted(self._daemon.log.counts.items()):
             events.add_metric([event], count)
         yield events
         refused = gauge("celery_autoscaler_reload_failed", "1 while the last configuration given was refused.")
         refused.add_metric([], float(self._daemon.reload_failed))
         yield refused
-        leads = gauge("celery_autoscaler_leader", "1 for the service that acts and tells of the fleets, 0 for others.")
+        leads = gauge("celery_autoscaler_leader", "1 for the one that acts and tells of the fleets, 0 for others.")
         leads.add_metric([], float(self._daemon.leads))
         yield leads
 

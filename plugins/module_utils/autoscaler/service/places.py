@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is different about the service from one platform to the next: who acts, where state is kept, who leads."""
+"""What is different about the autoscaler from one platform to the next: who acts, where state is kept, who leads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.registry i
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the service needs of the place that it is for.
+    """What the autoscaler needs of the place that it is for.
 
     :ivar store: None is the file of its configuration.
     """

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`celery-autoscaler run`: the daemon with its signals, its log and its metrics."""
+"""`celery-autoscaler run`: the autoscaler with its signals, its log and its metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.errors import Operat
 
 
 def run(path: str, out: TextIO | None = None) -> None:
-    """Run the service with the configuration file C(path) until it is told to stop.
+    """Run the autoscaler with the configuration file C(path) until it is told to stop.
 
     SIGTERM and SIGINT end it after the cycle that is running, SIGHUP makes it read its configuration anew.
 

@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`celery-autoscaler status`: what the service last saw and decided, as a table for people."""
+"""`celery-autoscaler status`: what the autoscaler last saw and decided, as a table for people."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def table(status: Mapping[str, Any], now: float | None = None) -> str:
     """Return the status file's content as text of several lines, fit for a terminal whatever is in it.
 
     :param now: seconds since the epoch.
-    :raises OperationError: when something is missing in it, or of another kind than the service writes.
+    :raises OperationError: when something is missing in it, or of another kind than the autoscaler writes.
     """
     try:
         return "\n".join(_lines(status, time.time() if now is None else now))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise unusable(
-            f"it is not what the service writes ({type(error).__name__}: {printable(str(error))})"
+            f"it is not what the autoscaler writes ({type(error).__name__}: {printable(str(error))})"
         ) from error
 
 
 def is_late(status: Mapping[str, Any], now: float) -> bool:
-    """Whether the service ought to have looked again by C(now), in seconds since the epoch."""
+    """Whether the autoscaler ought to have looked again by C(now), in seconds since the epoch."""
     late: bool = now - status["at"] > 3 * status["interval"] + 10
     return late
 

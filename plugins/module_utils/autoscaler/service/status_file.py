@@ -1,7 +1,7 @@
 # Copyright: muejam.celery contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the service last saw and decided, in a file for whoever asks how it is."""
+"""What the autoscaler last saw and decided, in a file for whoever asks how it is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_status(path: str, status: Mapping[str, Any]) -> None:
 
 
 def read_status(path: str) -> dict[str, Any]:
-    """Return what the service wrote last. Its user could have written anything: only its version is certain.
+    """Return what the autoscaler wrote last. Its user could have written anything: only its version is certain.
 
     :raises OperationError: when there is nothing, or nothing that makes sense.
     """
