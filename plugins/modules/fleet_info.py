@@ -272,16 +272,18 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.ownership
     known_sized,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms import options
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.base import Platform
 
 
-def reading_of(platform: Platform, fleet: str, sized: Collection[str] | None) -> dict[str, Any]:
+def reading_of(read: Callable[[str], FleetReading], fleet: str, sized: Collection[str] | None) -> dict[str, Any]:
     """What the host or cluster says of a fleet, and whether the autoscaler sizes it.
 
+    :param read: reads a fleet.
     :param sized: the fleets that it does; None where that is not known.
     """
-    return {**asdict(platform.read(fleet)), "owned_by_daemon": None if sized is None else fleet in sized}
+    return {**asdict(read(fleet)), "owned_by_daemon": None if sized is None else fleet in sized}
 
 
 def fleets_of(
@@ -295,7 +297,8 @@ def fleets_of(
     if not workers:
         return {name: {} for name in fleets}
     sized = known_sized(autoscaler, warn) if fleets else None
-    return {name: reading_of(platform, name, sized) for name in fleets}
+    read = platform.reader()
+    return {name: reading_of(read, name, sized) for name in fleets}
 
 
 def main() -> None:
@@ -307,7 +310,7 @@ def main() -> None:
     try:
         platform, autoscaler = options.open_from(module.params), autoscaler_of(module.params)
         if fleet is not None:
-            module.exit_json(changed=False, **reading_of(platform, fleet, known_sized(autoscaler, module.warn)))
+            module.exit_json(changed=False, **reading_of(platform.read, fleet, known_sized(autoscaler, module.warn)))
         found = fleets_of(platform, module.params["workers"], autoscaler, module.warn)
     except OperationError as error:
         module.fail_json(msg=str(error), **error.details)

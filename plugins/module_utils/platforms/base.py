@@ -9,6 +9,7 @@ it on as it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -126,6 +127,12 @@ class Platform(Protocol):
 
     def read(self, fleet: str) -> FleetReading:
         """Read a fleet. A failure is part of the reading, never an exception."""
+
+    def reader(self) -> Callable[[str], FleetReading]:
+        """What reads fleets as `read` does, for one look at many of them.
+
+        A platform that can read many at once does so once for all. So what it tells may be as old as itself.
+        """
 
     def fleet_of(self, name: str) -> str | None:
         """The fleet of this place that the worker of this name belongs to, by its form; None for any other."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -52,6 +52,10 @@ class RemotePlatform:
     def read(self, fleet: str) -> FleetReading:
         """Read a fleet, without the root helper."""
         return self._here.read(fleet)
+
+    def reader(self) -> Callable[[str], FleetReading]:
+        """What reads fleets for one look at many of them, without the helper."""
+        return self._here.reader()
 
     def fleet_of(self, name: str) -> str | None:
         """The fleet that the worker of this name belongs to."""

@@ -35,10 +35,10 @@ class Daemon:
 
 
 def test_whether_the_autoscaler_sizes_a_fleet() -> None:
-    found = fleet_info.reading_of(FakePlatform(1, 2), "web", {"web"})
+    found = fleet_info.reading_of(FakePlatform(1, 2).read, "web", {"web"})
     assert (found["exists"], found["owned_by_daemon"]) == (True, True)
     assert [worker["name"] for worker in found["workers"]] == ["web-1@fake", "web-2@fake"]
-    assert fleet_info.reading_of(FakePlatform(1), "web", set())["owned_by_daemon"] is False
+    assert fleet_info.reading_of(FakePlatform(1).read, "web", set())["owned_by_daemon"] is False
 
 
 def test_a_daemon_whose_configuration_cannot_be_read() -> None:

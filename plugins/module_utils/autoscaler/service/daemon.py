@@ -18,6 +18,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.e
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.fleet_watch import (
     FleetWatch,
     Link,
+    ReadFleet,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.notify import Notifier
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.service.status_file import write_status
@@ -168,13 +169,14 @@ class Daemon:
             self.log.event("clock_stepped", seconds=stepped)
             self.history.shift(stepped)
         self._notice_who_leads()
+        read = self._reader()
         for watch in self.watches.values():
             if self._stopping:
                 break
             if stepped:
                 watch.remembered = watch.remembered.shifted(stepped)
             try:
-                self._run_cycle(watch, stepped)
+                self._run_cycle(watch, stepped, read)
             except Exception as error:
                 # One fleet's trouble is not the others'. Nothing was decided on it.
                 watch.errors["cycle"] += 1
@@ -291,13 +293,13 @@ class Daemon:
     def _tell_what_is_watched(self, event: str) -> None:
         self.log.event(event, mode=self.configuration.mode, fleets=list(self.watches))
 
-    def _run_cycle(self, watch: FleetWatch, stepped: float) -> None:
+    def _run_cycle(self, watch: FleetWatch, stepped: float, read: ReadFleet) -> None:
         heartbeats = self._listener.heartbeats(watch.fleet.name) if self._listener else {}
         now = self._steady.time_of_day(), self._clock.monotonic()
         if watch.state_lost:
             watch.remembered = cautious(now[0])
         before, let_go = watch.last, watch.let_go
-        look = watch.look(self.configuration.mode, *now, self._read_workers, heartbeats)
+        look = watch.look(self.configuration.mode, *now, read, heartbeats)
         cycle = look.cycle
         line = {"fleet": watch.fleet.name, "mode": self.configuration.mode, **cycle.as_json()}
         if watch.state_lost:
@@ -337,9 +339,18 @@ class Daemon:
         if cycle.decision and self.leads and not (acts and watch.remembered.withdrawn):
             watch.decisions[cycle.decision.action.value] += 1
 
-    def _read_workers(self, fleet: str) -> FleetReading:
-        """Read the workers of a fleet, by the same clock as its queues."""
-        return replace(self._platform.read(fleet), at=self._steady.time_of_day())
+    def _reader(self) -> ReadFleet:
+        """Return what reads the workers of fleets in this cycle, by the same clock as their queues.
+
+        A new one for each cycle: what a platform reads of all fleets at once is asked for once, however long brokers
+        take to answer, and is never older than the cycle.
+        """
+        read = self._platform.reader()
+
+        def by_the_steady_clock(fleet: str) -> FleetReading:
+            return replace(read(fleet), at=self._steady.time_of_day())
+
+        return by_the_steady_clock
 
     def _memories(self) -> dict[str, Remembered]:
         return {name: watch.remembered for name, watch in self.watches.items()}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from ansible_collections.muejam.celery.plugins.module_utils.platforms.host.pauses import Pauses
 
 
-class HostPlatform:
+class HostPlatform(ABC):
     """What is the same for every manager of units. How they are read is each one's own.
 
     What scales and what restarts is loaded when it is asked for: a module compiles all that it loads in each run.
@@ -49,6 +51,14 @@ class HostPlatform:
     def fleets(self) -> list[str]:
         """The names of all fleets of this host."""
         return self._manager.fleets()
+
+    @abstractmethod
+    def read(self, fleet: str) -> FleetReading:
+        """Read a fleet. A failure is part of the reading, never an exception."""
+
+    def reader(self) -> Callable[[str], FleetReading]:
+        """What reads fleets for one look at many of them: each when it is asked for, which costs little here."""
+        return self.read
 
     def scale(self, request: ScaleRequest, *, check: bool = False) -> ScaleResult:
         """Bring a fleet to a number of workers, or with `check` only say what would be done."""

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CLOCK, Clock
@@ -30,9 +31,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 if TYPE_CHECKING:
     from ansible_collections.muejam.celery.plugins.module_utils.decide.pause import Pause
 
-SHARED_FOR = 5.0
-"""Seconds for which fleets may share what was read of their namespace; each has it once, and then it is read anew."""
-
 REMEMBERED_FOR = 300.0
 """Seconds for which the name of a pod that is gone is still known: its last words may come late."""
 
@@ -44,6 +42,15 @@ def open_kubernetes(place: Place) -> KubernetesPlatform:
     """
     connection = connect(place)
     return KubernetesPlatform(HttpApi(connection), ask_workers=place.ask_workers)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was read of a namespace at C(at), by fleet; C(problem) where that could not be read."""
+
+    at: float
+    readings: dict[str, FleetReading]
+    problem: OperationError | None = None
 
 
 class KubernetesPlatform:
@@ -65,10 +72,6 @@ class KubernetesPlatform:
         self._ask = ask_by(api, api.namespace)
         self._ask_workers = ask_workers
         self._tools = Tools(Fleets(api, api.namespace), ask_before_scaling or self._ask, clock, self.place)
-        self._readings: dict[str, FleetReading] = {}
-        self._problem: OperationError | None = None
-        self._read_at = -SHARED_FOR
-        self._given: set[str] = set()
         self._nodes: dict[str, tuple[str, float]] = {}
 
     def require_access(self, tried: str) -> None:
@@ -87,32 +90,28 @@ class KubernetesPlatform:
         return self._tools.fleets.names()
 
     def read(self, fleet: str) -> FleetReading:
-        """Read a fleet; what cannot be read is part of the answer.
+        """Read a fleet; what cannot be read is part of the answer."""
+        return self.reader()(fleet)
 
-        The fleets of a namespace are read all at once, and those that are asked for soon after each other share that.
-        Whoever asks for the same fleet again has it read anew.
+    def reader(self) -> Callable[[str], FleetReading]:
+        """Return what reads the fleets of the namespace, with as many calls for many as for one.
+
+        They are read all at once, when it is asked for the first one.
         """
-        if fleet in self._given or self._clock.monotonic() - self._read_at >= SHARED_FOR:
-            self.read_all()
-        self._given.add(fleet)
-        return self._readings.get(fleet) or self._absent(fleet)
+        looks: list[_Look] = []
 
-    def read_all(self) -> dict[str, FleetReading]:
-        """Read every fleet of the namespace, by name, with as many calls for many as for one.
+        def read(fleet: str) -> FleetReading:
+            if not looks:
+                looks.append(self._look())
+            [look] = looks
+            if look.problem is None:
+                return look.readings.get(fleet) or self._unread(
+                    look.at, f"{self.place} has no fleet {fleet}", exists=False
+                )
+            exists = False if getattr(look.problem, "status", None) == 404 else None
+            return self._unread(look.at, str(look.problem), exists)
 
-        Empty as well where the namespace could not be read; C(read) then says why.
-        """
-        self._readings, self._problem, self._given = {}, None, set()
-        self._read_at = self._clock.monotonic()
-        at = self._clock.wall()
-        try:
-            states = self._tools.fleets.read_all()
-        except OperationError as error:
-            self._problem = error
-            return {}
-        self._remember(states.values())
-        self._readings = self._readings_of(states, at)
-        return dict(self._readings)
+        return read
 
     def fleet_of(self, name: str) -> str | None:
         """The fleet that the worker of this name belongs to, if its pod was seen here.
@@ -133,28 +132,19 @@ class KubernetesPlatform:
         """
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import scaling
 
-        try:
-            return scaling.scale(request, self._tools, check)
-        finally:
-            self._forget()
+        return scaling.scale(request, self._tools, check)
 
     def restart(self, fleet: str, worker: str, *, lock_wait: float = LOCK_WAIT) -> None:
         """Have one worker restarted, drained, and do not wait for it."""
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import restarting
 
-        try:
-            restarting.restart(fleet, worker, self._tools)
-        finally:
-            self._forget()
+        restarting.restart(fleet, worker, self._tools)
 
     def roll(self, request: RollRequest, *, check: bool = False) -> RollResult:
         """Restart workers one at a time, or with C(check) only say which would be."""
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import restarting
 
-        try:
-            return restarting.roll(request, self._tools, check)
-        finally:
-            self._forget()
+        return restarting.roll(request, self._tools, check)
 
     def paused(self, fleet: str) -> Pause | None:
         """What somebody holds the fleet at, over or not."""
@@ -173,11 +163,17 @@ class KubernetesPlatform:
         from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import pausing
 
         pausing.set_pause(self._tools.fleets, fleet, pause)
-        self._forget()
 
-    def _forget(self) -> None:
-        """Read anew next time: what was read is of before."""
-        self._read_at = self._clock.monotonic() - SHARED_FOR
+    def _look(self) -> _Look:
+        at = self._clock.wall()
+        try:
+            states = self._tools.fleets.read_all()
+            if not states:
+                self._tools.fleets.require_namespace()
+        except OperationError as error:
+            return _Look(at, {}, error)
+        self._remember(states.values())
+        return _Look(at, self._readings_of(states, at))
 
     def _readings_of(self, states: dict[str, FleetState], at: float) -> dict[str, FleetReading]:
         # Whoever only scales does without these.
@@ -196,17 +192,8 @@ class KubernetesPlatform:
     def _asked(self, busy: Iterable[Pod]) -> Asked:
         return self._ask(busy) if self._ask_workers else {}
 
-    def _absent(self, fleet: str) -> FleetReading:
-        at = self._clock.wall()
-        if self._problem is None and not self._readings:
-            try:
-                self._tools.fleets.require_namespace()
-            except OperationError as error:
-                self._problem = error
-        if self._problem is not None:
-            exists = False if getattr(self._problem, "status", None) == 404 else None
-            return FleetReading(self.place, at, None, str(self._problem), exists=exists)
-        return FleetReading(self.place, at, None, f"{self.place} has no fleet {fleet}", exists=False)
+    def _unread(self, at: float, problem: str, exists: bool | None) -> FleetReading:
+        return FleetReading(self.place, at, None, problem, exists=exists)
 
     def _remember(self, states: Iterable[FleetState]) -> None:
         now = self._clock.monotonic()

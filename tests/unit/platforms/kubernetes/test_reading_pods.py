@@ -11,10 +11,7 @@ import pytest
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import FleetReading, WorkerReading
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import is_pod_of, labels
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.platform import (
-    SHARED_FOR,
-    KubernetesPlatform,
-)
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.platform import KubernetesPlatform
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.pods import parse_pod
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.quantities import quantity
 from fake_cluster import STATUS, FakeCluster
@@ -83,25 +80,26 @@ def test_calls_do_not_grow_with_the_fleets() -> None:
     for name in names:
         cluster.add(name, 4)
     kubernetes = platform(cluster, ask_workers=False)
-    for _cycle in range(3):
+    for _look in range(3):
         cluster.calls.clear()
-        readings = [kubernetes.read(name) for name in names]
+        read, begun, readings = kubernetes.reader(), cluster.time.clock.wall(), []
+        for name in names:
+            readings.append(read(name))
+            cluster.time.pass_by(60)
         assert sorted(cluster.calls) == ["list deployments", "list pods", "list pods"], "the last are the metrics"
         assert all(reading.wanted == 4 and len(reading.workers or ()) == 4 for reading in readings)
-        assert {reading.at for reading in readings} == {cluster.time.clock.wall()}
-        cluster.time.pass_by(1)
+        assert {reading.at for reading in readings} == {begun}
 
 
-def test_a_fleet_that_is_asked_for_again_is_read_anew(cluster: FakeCluster) -> None:
+def test_each_look_is_a_new_one(cluster: FakeCluster) -> None:
     cluster.add("mail", 1)
     kubernetes = platform(cluster)
-    kubernetes.read("web")
+    read = kubernetes.reader()
+    assert cluster.calls == [], "until it is asked"
+    assert read("web").wanted == 1
     cluster.deployments["web"].replicas = cluster.deployments["mail"].replicas = 2
-    assert kubernetes.read("mail").wanted == 1, "of the same instant"
-    assert kubernetes.read("web").wanted == 2
-    cluster.deployments["mail"].replicas = 3
-    cluster.time.pass_by(SHARED_FOR)
-    assert kubernetes.read("mail").wanted == 3, "too old to be shared"
+    assert (read("web").wanted, read("mail").wanted) == (1, 1), "of the same instant"
+    assert (kubernetes.read("web").wanted, kubernetes.reader()("mail").wanted) == (2, 2)
 
 
 def test_where_heartbeats_tell_no_worker_is_asked(cluster: FakeCluster) -> None:
@@ -241,14 +239,11 @@ def test_unknown_is_told_with_its_reason(cluster: FakeCluster) -> None:
     assert "has no fleet new" in absent.problem
     cluster.refuses["list pods"] = (403, 'pods is forbidden: User "ci" cannot list resource "pods"')
     unread = kubernetes.read("web")
-    assert unread.workers is not None, "of the reading before"
-    unread = kubernetes.read("web")
     assert (unread.exists, unread.workers) == (None, None)
     assert 'Add the rule {apiGroups: [""], resources: ["pods"], verbs: ["list"]}' in unread.problem
     cluster.refuses.clear()
     cluster.deployments.clear()
     cluster.namespaces.clear()
-    cluster.time.pass_by(SHARED_FOR)
     nowhere = kubernetes.read("web")
     assert nowhere.exists is False
     assert "there is no such namespace" in nowhere.problem
