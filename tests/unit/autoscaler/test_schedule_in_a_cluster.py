@@ -118,8 +118,9 @@ def test_late_jobs_act_until_the_next_edge_and_not_after_it() -> None:
     api = Api()
     keep(api, FakePlatform(1, 2))
     specs = {each["spec"]["schedule"]: each["spec"] for path, each in api.objects.items() if "/cronjobs/" in path}
-    assert specs["0 8 * * *"]["startingDeadlineSeconds"] == 10 * 3600 - 1
-    assert specs["0 18 * * *"]["startingDeadlineSeconds"] == 14 * 3600 - 1
+    # A job that begins as late as it may, and is tried for as long as it may, is over before the next edge.
+    assert specs["0 8 * * *"]["startingDeadlineSeconds"] == 9 * 3600 - 4
+    assert specs["0 18 * * *"]["startingDeadlineSeconds"] == 13 * 3600 - 4
     assert {each["jobTemplate"]["spec"]["activeDeadlineSeconds"] for each in specs.values()} == {3600}
 
 

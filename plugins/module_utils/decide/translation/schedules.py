@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
@@ -35,20 +36,23 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.e
     on_calendar_of_a_date,
 )
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.yearly import yearly
-from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import zone_of
+from ansible_collections.muejam.celery.plugins.module_utils.decide.wall_clock import instant, zone_of
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import DAYS
 
 MOST_LETTERS = 52
 """Of the name of a CronJob: the names of its Jobs and pods are longer."""
 
 TRIED_FOR = 3600
-"""Seconds for which an edge that fails is tried again, where the next one is not nearer."""
+"""Seconds for which an edge that fails is tried again, where the next one is not too near for that."""
+
+TO_END = 4
+"""Seconds before the next edge at which a job is over at the latest: it takes a moment to begin, and to be stopped."""
 
 TRIES = 20
 """More than there is time for: the kubelet waits longer each time, up to five minutes."""
 
-_A_DAY = 24 * 60
-_A_WEEK = 7 * _A_DAY
+_A_WEEK = 7 * 24 * 60
+_SECONDS_OF_A_DAY = 86400
 
 # kubectl took 45 MB at most. A namespace with a quota lets no pod in that asks for nothing.
 _RESOURCES = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
@@ -151,7 +155,8 @@ def cron_jobs(
     account = f"{workload}-schedule"
     metadata = {"name": account, "namespace": namespace}
     jobs = [
-        _cron_job(edge, policy, at, owner, name, workload, namespace, account, image) for edge in _of_cron(policy, at)
+        _cron_job(edge, lasts, policy.schedule.timezone, owner, name, workload, namespace, account, image)
+        for edge, lasts in _lasting(policy, at)
     ]
     if not jobs:
         return []
@@ -176,8 +181,8 @@ def cron_jobs(
 
 def _cron_job(
     edge: Edge | DatedEdge,
-    policy: Policy,
-    at: float,
+    lasts: int,
+    zone: str,
     owner: Owner,
     name: str,
     workload: str,
@@ -208,9 +213,10 @@ def _cron_job(
             }
         ],
     }
-    zone = policy.schedule.timezone
     line, year = _line(edge, zone)
-    lasts = _lasts(edge, policy, at)
+    # An edge that comes late, as after an outage, holds until the next one, and must not undo that: a job that begins
+    # as late as it may has given up by then. There is as much time to begin late as there is to try again.
+    tried_for = min((lasts - TO_END) // 2, TRIED_FOR)
     # For people: Kubernetes goes by nothing but the schedule, which has no year.
     meant = {"annotations": {"muejam.celery/only-in": str(year["year"])}} if year else {}
     return {
@@ -221,13 +227,12 @@ def _cron_job(
             "schedule": line,
             "timeZone": zone,
             "concurrencyPolicy": "Replace",
-            # An edge that comes late, as after an outage, holds until the next one, and must not undo that.
-            "startingDeadlineSeconds": lasts - 1,
+            "startingDeadlineSeconds": lasts - TO_END - tried_for,
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 1,
             "jobTemplate": {
                 "spec": {
-                    "activeDeadlineSeconds": min(lasts, TRIED_FOR),
+                    "activeDeadlineSeconds": tried_for,
                     "backoffLimit": TRIES,
                     "template": {"spec": pod},
                 }
@@ -236,17 +241,37 @@ def _cron_job(
     }
 
 
-def _lasts(edge: Edge | DatedEdge, policy: Policy, at: float) -> int:
-    """Return the seconds from an edge to the next one, the fewest that there are of one that comes on several days."""
-    minutes = sorted(day * _A_DAY + each.minute for each in edges(policy) for day in each.days)
-    if isinstance(edge, Edge):
-        mine = [day * _A_DAY + edge.minute for day in edge.days]
-        return 60 * min((other - own) % _A_WEEK or _A_WEEK for own in mine for other in minutes)
-    dated = [each.at for time in yearly(policy, at) for each in time.edges if each.at > edge.at]
-    wall = datetime.fromtimestamp(edge.at, zone_of(policy.schedule.timezone))
-    own = wall.weekday() * _A_DAY + wall.hour * 60 + wall.minute
-    weekly = [60 * ((other - own) % _A_WEEK or _A_WEEK) for other in minutes]
-    return max(60, int(min([*weekly, *(each - edge.at for each in dated), 60 * _A_WEEK])))
+def _lasting(policy: Policy, at: float) -> Iterator[tuple[Edge | DatedEdge, int]]:
+    """Yield the edges, each with the seconds to the next one, the fewest that there are of one that comes more often.
+
+    Days on which the clock is changed and windows that come once are among it: they make a time short.
+    """
+    zone = zone_of(policy.schedule.timezone)
+    found = _of_cron(policy, at)
+    first = datetime.fromtimestamp(at, zone).date()
+    days = [first + timedelta(days=number) for number in range(-7, int(ODD_DAYS_FOR // _SECONDS_OF_A_DAY))]
+    comes = {edge: sorted(_instants(edge, days, zone)) for edge in found}
+    instants = sorted({each for of_one in comes.values() for each in of_one})
+    for edge, own in comes.items():
+        # Of the last one in the row nobody knows the next.
+        until = [(each, bisect_right(instants, each)) for each in own]
+        lengths = [instants[after] - each for each, after in until if after < len(instants)]
+        yield edge, max(60, int(min([*lengths, 60 * _A_WEEK])))
+
+
+def _instants(edge: Edge | DatedEdge, days: Iterable[date], zone: tzinfo) -> set[float]:
+    """Return when a CronJob comes for an edge: on whole minutes, and twice where the clock shows its time twice."""
+    if isinstance(edge, DatedEdge):
+        return {edge.at - edge.at % 60}
+    found: set[float] = set()
+    for day in days:
+        if day.weekday() in edge.days:
+            wall = datetime.combine(day, time()) + timedelta(minutes=edge.minute)
+            found.add(instant(day, edge.minute, zone))
+            again = wall.replace(tzinfo=zone, fold=1).timestamp()
+            if datetime.fromtimestamp(again, zone).replace(tzinfo=None, fold=0) == wall:
+                found.add(again)
+    return found
 
 
 def _job_name(workload: str, edge: Edge | DatedEdge, zone: str) -> str:
