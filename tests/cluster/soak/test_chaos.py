@@ -21,6 +21,9 @@ from muejam_cluster.waiting import wait_until
 FLEET = "web"
 FLOOR, CEILING = 1, 4
 COOLDOWN_UP, COOLDOWN_DOWN, CALM = 4.0, 5.0, 4.0
+LONG_COOLDOWN = 25.0
+INTERVAL = 5.0
+"""Seconds. With a shorter one the Lease lasts longer than an interval (leading/election.py)."""
 LENGTH = 8.0
 OUTAGE = 30.0
 POLICY: dict[str, Any] = {
@@ -46,13 +49,13 @@ def scaled(deployed: Deployed) -> Deployed:
     return bring(deployed, {"policy": POLICY})
 
 
-def bring(deployed: Deployed, fleet: dict[str, Any]) -> Deployed:
+def bring(deployed: Deployed, fleet: dict[str, Any], interval: str = "2s") -> Deployed:
     image = ensure_autoscaler_image()
     deployed.cluster.load_image(image)
     deployed.deploy(
         {"name": FLEET, "workers": fleet["policy"]["limits"]["min_workers"], **fleet},
         celery_autoscaler_image=image,
-        celery_autoscaler_interval="2s",
+        celery_autoscaler_interval=interval,
         celery_autoscaler_mode="act",
     )
     deployed.wait_for_leader()
@@ -102,13 +105,60 @@ def test_leader_and_follower_are_killed_at_once(scaled: Deployed) -> None:
     assert not scaled.load(FLEET).twice()
     assert "state_unusable" not in events(scaled)
     assert events(scaled).count("started") == 4, "two starts of each, told in the log"
+    kept_cooldowns(scaled, COOLDOWN_UP, COOLDOWN_DOWN)
+
+
+def test_the_leader_alone_is_killed(deployed: Deployed) -> None:
+    # Longer than it takes until another one leads, which has to know of what was done before.
+    limits = {**POLICY["limits"], "max_workers": FLOOR + 2, "cooldown_up": LONG_COOLDOWN}
+    scaled = bring(deployed, {"policy": {**POLICY, "limits": limits}}, f"{INTERVAL:.0f}s")
+    leader = scaled.leader()
+    [follower] = set(scaled.autoscalers()) - {leader}
+    assert (leads(scaled, leader), leads(scaled, follower)) == (1, 0)
+    scaled.load(FLEET).send(70, 2, 2)
+    wait_until(lambda: steps(scaled), 60, lambda: f"it begins to grow: {scaled.log()[-5:]}")
+    assert steps(scaled) == [(FLOOR, FLOOR + 1)]
+    killed = time.time()
+    faults.signal_main(scaled.cluster, scaled.namespace, leader, "KILL")
+    first = wait_until(lambda: scaled.decisions(follower), 60, lambda: f"the other one decides: {scaled.log()[-5:]}")[0]
+    print(f"the other one decided after {first['at'] - killed:.1f} s")
+    assert first["at"] - killed < 2 * INTERVAL
+    assert scaled.leader() == follower
+    wait_until(lambda: scaled.restarts(leader) == 1, 60, "the kubelet starts the one that was killed anew")
+    wait_until(lambda: (leads(scaled, leader), leads(scaled, follower)) == (0, 1), 60, "metrics tell who leads")
+    told = [line["event"] for line in scaled.log(follower) if "event" in line]
+    assert (told.count("leads"), told.count("state_unusable")) == (1, 0)
+    finish(scaled)
+    assert not scaled.load(FLEET).twice()
+    assert scaled.leader() == follower, "the one that came back follows"
+    assert not [line for line in scaled.decisions(leader) if line["at"] > killed]
+    assert steps(scaled) == [(1, 2), (2, 3), (3, 2), (2, 1)], "nothing was done twice"
+    kept_cooldowns(scaled, LONG_COOLDOWN, COOLDOWN_DOWN)
+
+
+def leads(scaled: Deployed, pod: str) -> float | None:
+    """Return what a pod of the autoscaler says of itself, None where it does not serve its metrics yet."""
+    text = scaled.kubectl(
+        "get", "--raw", f"/api/v1/namespaces/{scaled.namespace}/pods/{pod}:9541/proxy/metrics", check=False
+    )
+    found = [line for line in text.splitlines() if line.startswith("celery_autoscaler_leader ")]
+    return float(found[0].split()[1]) if found else None
+
+
+def steps(scaled: Deployed) -> list[tuple[int, int]]:
+    """Return what was done to the fleet, in order: from how many workers to how many."""
+    return [(line["before"], line["after"]) for line in scaled.log() if line.get("event") == "scaled"]
+
+
+def kept_cooldowns(scaled: Deployed, up: float, down: float) -> None:
+    """Look at the time between two steps in one direction, whoever made them."""
     # Killed between writing a decision down and carrying it out, it decides anew.
     made = [
         one
         for one, later in itertools.pairwise(scaled.decisions())
         if not (later.get("withdrawn") or (later.get("restarted") and later["workers"] == one["from"]))
     ]
-    for action, cooldown in (("up", COOLDOWN_UP), ("down", COOLDOWN_DOWN)):
+    for action, cooldown in (("up", up), ("down", down)):
         at = [line["at"] for line in made if line["action"] == action]
         assert all(later - earlier >= cooldown - 0.01 for earlier, later in itertools.pairwise(at)), (action, at)
 
