@@ -65,9 +65,7 @@ def targets(hosts: Sequence[str], hostvars: Mapping[str, Any], here: str, others
 def files(settings: Mapping[str, Any], sources: Mapping[str, str], places: Mapping[str, str]) -> dict[str, str]:
     """The files of the services, by what they are. No secret is in them."""
     given = _plain(settings)
-    listens = f"{given['prometheus_address']}:{given['prometheus_port']}"
-    alertmanager = f"{given['alertmanager_address']}:{given['alertmanager_port']}"
-    reached = {**places, "alertmanager": alertmanager.replace("0.0.0.0:", "127.0.0.1:")}
+    reached = {**places, "alertmanager": _reached(given, "alertmanager")}
     return {
         "rules": _as_file(_rules(given, sources)),
         "prometheus": _as_file(monitoring_files.prometheus(sources["prometheus"], given, reached)),
@@ -77,21 +75,31 @@ def files(settings: Mapping[str, Any], sources: Mapping[str, str], places: Mappi
                 "storage.tsdb.path": given["storage_path"],
                 "storage.tsdb.retention.time": given["retention"],
                 "storage.tsdb.retention.size": given["retention_size"] or None,
-                "web.listen-address": listens,
-                "web.external-url": given["prometheus_url"] or None,
+                **monitoring_files.web(given["prometheus_address"], given["prometheus_port"], given["prometheus_url"]),
             }
         ),
         "alertmanager_arguments": monitoring_files.arguments(
             {
-                "web.listen-address": alertmanager,
+                **monitoring_files.web(
+                    given["alertmanager_address"], given["alertmanager_port"], given["alertmanager_url"]
+                ),
                 # Empty is none: it would look for others of its kind, at all addresses.
                 "cluster.listen-address": "",
-                "web.external-url": given["alertmanager_url"] or None,
             }
         ),
         "grafana_source": _as_file(monitoring_files.grafana_source(given["grafana_prometheus_url"])),
         "grafana_dashboards": _as_file(monitoring_files.grafana_dashboards(places["dashboards"])),
     }
+
+
+def reached(settings: Mapping[str, Any], service: str) -> str:
+    """Host and port by which the host itself reaches C(prometheus) or C(alertmanager)."""
+    return _reached(_plain(settings), service)
+
+
+def seconds(duration: str) -> int:
+    """A duration as Prometheus writes it, in whole seconds, rounded up."""
+    return monitoring_role.seconds(str(duration))
 
 
 def secrets(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -125,6 +133,7 @@ def objects(
         given["scrape_interval"],
         _rules(given, sources),
         {str(k): str(v) for k, v in dashboards.items()},
+        monitoring_files.relabelings(sources["prometheus"]),
     )
     return {"present": found, "absent": monitoring_objects.other_objects(where, operator), "operator": operator}
 
@@ -134,6 +143,10 @@ def object_files(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {
         f"{thing['kind'].lower()}-{thing['metadata']['name']}.yaml": as_yaml(thing, "monitoring") for thing in found
     }
+
+
+def _reached(given: Mapping[str, Any], service: str) -> str:
+    return monitoring_files.reached(given[f"{service}_address"], given[f"{service}_port"])
 
 
 def _rules(given: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
@@ -212,6 +225,8 @@ class FilterModule:
             "monitoring_object_files": object_files,
             "monitoring_objects": objects,
             "monitoring_problems": problems,
+            "monitoring_reached": reached,
+            "monitoring_seconds": seconds,
             "monitoring_secrets": secrets,
             "monitoring_targets": targets,
         }

@@ -91,6 +91,12 @@ def prometheus(text: str, settings: Mapping[str, Any], places: Mapping[str, str]
     }
 
 
+def relabelings(text: str) -> list[dict[str, Any]]:
+    """Return how monitoring/prometheus.yml has series relabelled once they are scraped."""
+    [job] = yaml.safe_load(text)["scrape_configs"]
+    return list(job["metric_relabel_configs"])
+
+
 def alertmanager(settings: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Return the configuration of Alertmanager: who is told of what.
 
@@ -123,9 +129,10 @@ def alertmanager_secrets(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _route(receiver: Mapping[str, Any]) -> dict[str, Any]:
+    # What is of no fleet is of all: that an autoscaler is gone, or a queue, which several fleets may share.
     matchers = [
-        f'{label}=~"{"|".join(receiver[key])}"'
-        for key, label in (("severities", "severity"), ("fleets", "fleet"))
+        f'{label}=~"{"|".join([*receiver[key], *others])}"'
+        for key, label, others in (("severities", "severity", ()), ("fleets", "fleet", ("",)))
         if receiver.get(key)
     ]
     # The next ones may have to know as well.
@@ -169,6 +176,26 @@ def arguments(options: Mapping[str, Any]) -> str:
     """Return the command line of a service as Debian's packages take it; an option of None is left out."""
     given = " ".join(f"--{name}={value}" for name, value in options.items() if value is not None)
     return f'ARGS="{given}"\n'
+
+
+def web(address: str, port: int, url: str) -> dict[str, Any]:
+    """Return the options of a service's own web server.
+
+    :param url: by which people reach it; empty is none.
+    """
+    options: dict[str, Any] = {"web.listen-address": f"{_bracketed(address)}:{port}"}
+    # A path in the URL is the reverse proxy's: it would move all that is served, for those on this host too.
+    return {**options, "web.external-url": url, "web.route-prefix": "/"} if url else options
+
+
+def reached(address: str, port: int) -> str:
+    """Return by which host and port a service that listens on an address is reached on its own host."""
+    anywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
+    return f"{_bracketed(anywhere.get(address, address))}:{port}"
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address and not address.startswith("[") else address
 
 
 def grafana_source(url: str) -> dict[str, Any]:

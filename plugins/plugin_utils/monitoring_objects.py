@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +41,19 @@ def has_operator(apis: Mapping[str, Any]) -> bool:
 
 
 def objects(
-    place: Place, operator: bool, interval: str, rules: Mapping[str, Any], dashboards: Mapping[str, str]
+    place: Place,
+    operator: bool,
+    interval: str,
+    rules: Mapping[str, Any],
+    dashboards: Mapping[str, str],
+    relabelings: Sequence[Mapping[str, Any]],
 ) -> list[Object]:
     """Return the objects in the order in which to apply them.
 
     :param operator: whether the cluster has the kinds of the Prometheus operator.
     :param rules: groups of rules, as in a file of Prometheus; without the operator they go into a ConfigMap.
     :param dashboards: the texts of dashboards by the names of their files.
+    :param relabelings: of series once they are scraped, in Prometheus' own words.
     """
     selector = {place.name_label: place.name}
     scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(place.port), "prometheus.io/path": "/metrics"}
@@ -64,7 +70,16 @@ def objects(
         monitor = _object(OPERATOR, "ServiceMonitor", place)
         monitor["spec"] = {
             "selector": {"matchLabels": selector},
-            "endpoints": [{"port": PORT_NAME, "interval": interval, "relabelings": _RELABELINGS}],
+            "endpoints": [
+                {
+                    "port": PORT_NAME,
+                    "interval": interval,
+                    "relabelings": _RELABELINGS,
+                    "metricRelabelings": [
+                        {_OF_OPERATOR.get(key, key): value for key, value in one.items()} for one in relabelings
+                    ],
+                }
+            ],
         }
         rule = _object(OPERATOR, "PrometheusRule", place)
         rule["spec"] = dict(rules)
@@ -87,6 +102,8 @@ def other_objects(place: Place, operator: bool) -> list[Object]:
 
 # A pod is told by its name, which lasts as long as it does, where its address may be another one's later.
 _RELABELINGS = [{"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}]
+_OF_OPERATOR = {"source_labels": "sourceLabels", "target_label": "targetLabel"}
+"""The operator's words for Prometheus' own."""
 
 
 def _object(

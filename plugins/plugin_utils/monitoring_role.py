@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -170,6 +172,13 @@ def problems(settings: Mapping[str, Any], alerts: Sequence[str] = ()) -> Iterato
     yield from _of_logins(settings)
 
 
+def seconds(duration: str) -> int:
+    """Return how long a duration as Prometheus writes it is, in whole seconds, rounded up."""
+    each = {"y": 365 * 86400, "w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
+    parts = re.findall(r"(\d+)(ms|[ywdhms])", duration)
+    return math.ceil(sum(int(number) * each[unit] for number, unit in parts))
+
+
 def _of_receivers(receivers: object) -> Iterator[str]:
     seen: set[object] = set()
     for index, receiver in enumerate(checks.mappings(receivers) or ()):
@@ -205,6 +214,25 @@ def _of_logins(settings: Mapping[str, Any]) -> Iterator[str]:
         )
     if settings.get("grafana_url") and not (settings.get("grafana_token") or settings.get("grafana_password")):
         yield "celery_monitoring_grafana_url: give celery_monitoring_grafana_token or the password of its user"
+    if (
+        _own(settings.get("grafana_prometheus_url"))
+        and settings.get("grafana_url")
+        and not _own(settings["grafana_url"])
+    ):
+        yield (
+            f"celery_monitoring_grafana_prometheus_url: {settings['grafana_prometheus_url']} is the host of Grafana "
+            "itself to a Grafana elsewhere. Give the URL by which that one reaches Prometheus, and have "
+            "celery_monitoring_prometheus_address let it in"
+        )
     repository = checks.mapping(settings.get("grafana_repository")) or {}
     if repository and not repository.get("uris"):
         yield "celery_monitoring_grafana_repository.uris: missing, give where the packages are"
+
+
+def _own(url: object) -> bool:
+    """Whether a URL leads to the host that asks."""
+    try:
+        host = urllib.parse.urlsplit(str(url or "")).hostname or ""
+    except ValueError:
+        return False
+    return host in ("localhost", "::1") or host.startswith("127.")

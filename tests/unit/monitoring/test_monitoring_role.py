@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 import documented
 from ansible_collections.muejam.celery.plugins.filter import monitoring
@@ -95,6 +96,10 @@ def test_the_examples_of_the_readme_are_good() -> None:
         ({"receivers": [{"name": "a", "mail": {"to": "a"}}]}, "[0].mail.from: missing, give the address of the sender"),
         ({"receivers": [{"name": "a", "mial": {}, "webhook": RECEIVER["webhook"]}]}, "did you mean mail?"),
         ({"grafana_url": "https://grafana.example.com"}, "give celery_monitoring_grafana_token or the"),
+        (
+            {"grafana_url": "https://grafana.example.com", "grafana_prometheus_url": "http://127.0.0.1:9090"},
+            "Give the URL by which that one reaches Prometheus",
+        ),
         ({"grafana_repository": {"suites": "stable"}}, "celery_monitoring_grafana_repository.uris: missing"),
     ],
 )
@@ -139,7 +144,7 @@ def test_who_is_told_of_what() -> None:
     # Whom nothing fits is told nothing, and what fits two is told to both.
     assert route["receiver"] == "nobody"
     assert route["routes"] == [
-        {"receiver": "team", "matchers": ['severity=~"critical"', 'fleet=~"web|mail"'], "continue": True},
+        {"receiver": "team", "matchers": ['severity=~"critical"', 'fleet=~"web|mail|"'], "continue": True},
         {"receiver": "all", "continue": True},
     ]
 
@@ -177,6 +182,61 @@ def test_the_job_is_that_of_the_file() -> None:
     assert job["job_name"] == of_the_file["job_name"]
     assert job["metric_relabel_configs"] == of_the_file["metric_relabel_configs"]
     assert (job["scrape_interval"], job["tls_config"], other) == ("30s", tls, own)
+
+
+def test_a_grafana_on_the_same_host_may_have_the_default() -> None:
+    own = {"grafana_url": "http://localhost:3000", "grafana_token": SECRET}
+    assert list(monitoring_role.problems({**defaults(), **own})) == []
+
+
+@pytest.mark.parametrize("service", ["prometheus", "alertmanager"])
+def test_a_path_in_a_url_is_for_the_proxy_and_moves_nothing(service: str) -> None:
+    url = f"https://mon.example.com/{service}"
+    texts = monitoring.files({**defaults(), f"{service}_url": url}, SOURCES, PLACES)
+    assert f" --web.external-url={url} --web.route-prefix=/" in texts[f"{service}_arguments"]
+    assert "--web.route-prefix" not in monitoring.files(defaults(), SOURCES, PLACES)[f"{service}_arguments"]
+
+
+@pytest.mark.parametrize(
+    ("address", "listens", "reached"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0", "127.0.0.1"),
+        ("", "", "127.0.0.1"),
+        ("::", "[::]", "[::1]"),
+        ("[::]", "[::]", "[::1]"),
+        ("fd00::2", "[fd00::2]", "[fd00::2]"),
+        ("[fd00::2]", "[fd00::2]", "[fd00::2]"),
+    ],
+)
+def test_where_services_listen_and_are_reached(address: str, listens: str, reached: str) -> None:
+    settings = {**defaults(), "prometheus_address": address, "alertmanager_address": address}
+    texts = monitoring.files(settings, SOURCES, PLACES)
+    assert f"--web.listen-address={listens}:9090" in texts["prometheus_arguments"]
+    assert f"--web.listen-address={listens}:9093" in texts["alertmanager_arguments"]
+    alertmanagers = yaml.safe_load(texts["prometheus"])["alerting"]["alertmanagers"]
+    assert alertmanagers == [{"static_configs": [{"targets": [f"{reached}:9093"]}]}]
+    assert monitoring.reached(settings, "prometheus") == f"{reached}:9090"
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("15s", 15), ("1m", 60), ("1m30s", 90), ("1h", 3600), ("1s500ms", 2), ("1d", 86400)]
+)
+def test_how_long_a_duration_is(duration: str, seconds: int) -> None:
+    assert monitoring.seconds(duration) == seconds
+
+
+@pytest.mark.parametrize(("interval", "least"), [("15s", 15), ("1m", 60), ("5m", 300)])
+def test_a_first_look_is_waited_for_as_long_as_it_may_take(interval: str, least: int) -> None:
+    [asks] = [task for task in read("tasks/systemd/service.yml") if "which autoscalers it reaches" in task["name"]]
+    found = read("vars/main.yml")
+    expressions = {name: found[name] for name in ("__celery_monitoring_interval", "__celery_monitoring_awaited")}
+    given = {"celery_monitoring_scrape_interval": interval, **expressions}
+    environment = NativeEnvironment()
+    environment.filters["muejam.celery.monitoring_seconds"] = monitoring.seconds
+    for name, text in expressions.items():
+        given[name] = environment.from_string(text).render(given)
+    assert environment.from_string(asks["retries"]).render(given) * asks["delay"] >= least + 20
 
 
 def test_what_is_kept_and_for_how_long() -> None:
@@ -275,6 +335,12 @@ def test_a_cluster_with_the_operator_gets_its_kinds() -> None:
     assert all(thing["metadata"]["namespace"] == "shop" for thing in found["present"])
     rules = [rule for group in kinds["PrometheusRule"]["spec"]["groups"] for rule in group["rules"]]
     assert [rule["alert"] for rule in rules if "alert" in rule] == monitoring_files.alert_names(SOURCES["alerts"])
+    [endpoint] = kinds["ServiceMonitor"]["spec"]["endpoints"]
+    assert {
+        "sourceLabels": ["__name__", "queue"],
+        "regex": "celery_queue_length;(.*)",
+        "targetLabel": "queue_name",
+    } in (endpoint["metricRelabelings"])
     # Alerts look for a job with this in its name, and the job has that of the Service.
     assert "celery-autoscaler" in kinds["Service"]["metadata"]["name"]
     assert (
