@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -181,6 +182,30 @@ def test_rules_are_evaluated_without_errors_where_two_hosts_have_the_same_fleets
     assert [(rule["name"], rule["lastError"]) for rule in prometheus.rules() if rule["health"] != "ok"] == []
     named = {rule["name"] for rule in prometheus.rules() if rule["type"] == "recording"}
     assert [name for name in sorted(named) if not prometheus.ask(name)] == []
+
+
+def selectors() -> set[tuple[str, str]]:
+    """What alerts and their texts ask for, with the alert that does; of several values of a label each by itself."""
+    found = set()
+    for rule in documented.alerts():
+        texts = [rule["expr"], *rule["annotations"].values()]
+        asked = "\n".join(texts).replace("='%s'", "=~'.+'")
+        for name, labels in re.findall(r"\b(celery_\w+|up\b)(\{[^{}]*\})?", asked):
+            several = re.search(r"\w+(?:\|\w+)+", labels)
+            for one in several[0].split("|") if several else [""]:
+                found.add((rule["alert"], name + (labels.replace(several[0], one) if several else labels)))
+    return found
+
+
+# What a text says in words: the setting of the service, no series of it.
+NOT_SERIES = {("CeleryWorkerStuck", "celery_autoscaler_stuck_after")}
+
+
+def test_all_that_alerts_ask_for_is_exported(prometheus: Prometheus) -> None:
+    asked = selectors()
+    assert asked >= NOT_SERIES
+    assert ("CeleryNoWorker", 'celery_workers{state=~"ending"}') in asked
+    assert [one for one in sorted(asked - NOT_SERIES) if not prometheus.ask(one[1])] == []
 
 
 def test_names_of_the_exporter_have_its_labels(prometheus: Prometheus) -> None:
