@@ -67,21 +67,25 @@ def stop_process(process: subprocess.Popen[Any], seconds: float = 10.0) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Certificates:
-    """Files of a certificate authority and of one server certificate for localhost and 127.0.0.1."""
+    """Files of a certificate authority and of one server certificate for localhost, 127.0.0.1 and others asked for."""
 
     authority: Path
     certificate: Path
     key: Path
 
 
-def make_certificates(directory: Path) -> Certificates:
-    """Make a throw-away certificate authority and a server certificate with openssl."""
+def make_certificates(directory: Path, *addresses: str) -> Certificates:
+    """Make a throw-away certificate authority and a server certificate with openssl.
+
+    :param addresses: further IP addresses of the server.
+    """
     openssl = find_program("openssl", "openssl")
     directory.mkdir(parents=True, exist_ok=True)
     authority, authority_key = directory / "ca.crt", directory / "ca.key"
     certificate, key, request = directory / "server.crt", directory / "server.key", directory / "server.csr"
     names = directory / "names.cnf"
-    names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    ips = "".join(f",IP:{address}" for address in ("127.0.0.1", *addresses))
+    names.write_text(f"subjectAltName=DNS:localhost{ips}\n")
     commands = [
         ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Test authority",
          "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", authority_key, "-out", authority],

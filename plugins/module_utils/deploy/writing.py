@@ -225,5 +225,7 @@ def _refused_by_command(wanted: File, path: Path) -> Iterator[str]:
         yield f"{wanted.label}: it cannot be checked, there is no program {wanted.validate[0]}"
         return
     if checked.returncode != 0:
-        said = redact(checked.stderr.strip() or checked.stdout.strip()).replace(str(path), wanted.path)
+        # amtool has the reason on the one, and on the other only that it failed.
+        parts = [part for part in (checked.stdout.strip(), checked.stderr.strip()) if part]
+        said = redact("\n".join(parts)).replace(str(path), wanted.path)
         yield f"{wanted.label}: {said or f'{wanted.validate[0]} ended with {checked.returncode}'}"

@@ -15,6 +15,7 @@ from muejam_bed.systemd_host import SystemdHost
 
 # Tests are imported by path (importmode=importlib), so a module beside them must be put on the path.
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[2] / "broker"))
 
 from monitored_host import Monitored
 from told import Told, listening

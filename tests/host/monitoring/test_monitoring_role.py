@@ -8,9 +8,13 @@ What takes longer, with the other alerts, is in test_alerts_delivered.py.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from broker_servers import make_certificates
 from grafana_standing_in import standing_in
+from mail_server import mail_server
 from monitored_host import PASSWORD, SLACK, TOKEN, Monitored, changes
-from told import Told
+from told import Told, listening
 
 from muejam_bed.shell import wait_until
 
@@ -96,6 +100,47 @@ def test_what_is_wrong_is_refused_and_nothing_changed(watched: Monitored) -> Non
     assert "celery.yml" in printed
     assert "no_such_key" in printed
     assert watched.host.output(*sums) == before
+    # The role takes this for a duration, and Alertmanager does not.
+    printed = watched.monitor(check=False, celery_monitoring_group_interval="0s", celery_monitoring_retention="9d")
+    assert "group_interval" in printed
+    assert "alertmanager.yml" in printed
+    assert changes(printed) == 0
+    assert watched.host.output(*sums) == before
+    assert watched.asked("status/flags")["storage.tsdb.retention.time"] == "30d"
+
+
+def receivers_of(watched: Monitored, *labels: str) -> set[str]:
+    command = ("amtool", "config", "routes", "test", "--config.file=/etc/prometheus/alertmanager.yml")
+    return set(watched.host.output(*command, *labels).split(","))
+
+
+def test_who_has_fleets_is_told_of_these_and_of_what_is_of_none(watched: Monitored) -> None:
+    mine = ("alertname=CeleryAtCeiling", "severity=warning", "fleet=nobody-has-this-one")
+    assert receivers_of(watched, *mine) == {"test", "team"}
+    assert receivers_of(watched, "alertname=CeleryAtCeiling", "severity=warning", "fleet=web") == {"test"}
+    for alert in ("CeleryBacklogNotShrinking", "CeleryConfigurationRefused"):
+        assert receivers_of(watched, f"alertname={alert}", "severity=warning") == {"test", "team"}
+    assert receivers_of(watched, "alertname=CeleryAutoscalerGone", "severity=critical") == {"test"}
+
+
+def test_urls_of_a_proxy_with_a_path_and_another_storage(watched: Monitored) -> None:
+    watched.monitor(
+        celery_monitoring_prometheus_url="https://mon.example.com/prometheus",
+        celery_monitoring_alertmanager_url="https://mon.example.com/alertmanager",
+        celery_monitoring_storage_path="/srv/celery-metrics",
+        celery_monitoring_retention="9d",
+    )
+    flags = watched.asked("status/flags")
+    assert flags["web.external-url"] == "https://mon.example.com/prometheus"
+    assert flags["storage.tsdb.path"] == "/srv/celery-metrics"
+    assert flags["storage.tsdb.retention.time"] == "9d"
+    assert watched.host.output("stat", "--format=%U", "/srv/celery-metrics/wal") == "prometheus"
+    # Alerts reach the Alertmanager: none is lost at an address that answers nothing.
+    sent = 'prometheus_notifications_sent_total{alertmanager="http://127.0.0.1:9093/api/v2/alerts"}'
+    page = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
+    assert sent in watched.host.output("python3", "-c", page)
+    status = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9093/api/v2/status').status)"
+    assert watched.host.output("python3", "-c", status) == "200"
 
 
 def test_a_host_that_leaves_is_forgotten_and_a_grafana_that_came_gets_its_files(watched: Monitored) -> None:
@@ -152,3 +197,47 @@ def test_a_broker_that_is_away_is_told_and_that_it_is_back(watched: Monitored, t
     assert alert["labels"] | {"fleet": "web", "severity": "critical", "instance": watched.host.name} == alert["labels"]
     assert alert["annotations"]["summary"] == "The queues of the fleet web cannot be read"
     assert not [secret for secret in SECRETS if secret in str(told.messages)]
+
+
+def test_mail_and_slack_are_delivered(watched: Monitored, tmp_path: Path) -> None:
+    tls = make_certificates(tmp_path / "tls", watched.gateway)
+    watched.host.put("/usr/local/share/ca-certificates/test.crt", tls.authority.read_text(encoding="utf-8"))
+    watched.host.run("update-ca-certificates")
+    # It has read what the host trusts when it started.
+    watched.host.run("systemctl", "restart", "prometheus-alertmanager")
+    summary, description = "The fleet web may not grow", "The fleet web has all its workers"
+    runbook = "https://git.example.org/celery/blob/main/docs/runbooks/celery-at-ceiling.md"
+    secret = f"{TOKEN}-of-slack"
+    with mail_server(tls) as post, listening() as slack:
+        mail = {
+            "to": "team@example.com",
+            "from": "alerts@example.com",
+            "smarthost": f"{watched.gateway}:{post.port}",
+            "username": "alerts",
+            "password": PASSWORD,
+        }
+        channel = {"url": f"http://{watched.gateway}:{slack.port}/services/{secret}", "channel": "#celery"}
+        watched.monitor(
+            celery_monitoring_receivers=[{"name": "team", "fleets": ["web"], "mail": mail, "slack": channel}]
+        )
+        watched.host.run(
+            *("amtool", "alert", "add", "--alertmanager.url=http://127.0.0.1:9093"),
+            *("CeleryAtCeiling", "fleet=web", "severity=warning", "instance=app1"),
+            *(f"--annotation=summary={summary}", f"--annotation=description={description}"),
+            f"--annotation=runbook_url={runbook}",
+        )
+        journal = ("journalctl", "--no-pager", "--lines=20", "--unit=prometheus-alertmanager")
+        wait_until(lambda: post.mail and slack.messages, 60, lambda: watched.host.output(*journal))
+    [letter] = post.mail
+    assert letter.to == ["team@example.com"]
+    assert letter.login == ("alerts", PASSWORD)
+    assert letter.message["From"] == "alerts@example.com"
+    assert letter.message["Subject"].startswith("[FIRING:1] CeleryAtCeiling web")
+    assert [part for part in (summary, description, runbook, "fleet = web") if part not in letter.text] == []
+    [message] = slack.messages
+    assert message["channel"] == "#celery"
+    [shown] = message["attachments"]
+    assert shown["title"] == "FIRING: CeleryAtCeiling"
+    assert [part for part in (summary, description, f"<{runbook}|What to do>") if part not in shown["text"]] == []
+    told = f"{letter.message} {letter.text} {message}"
+    assert [one for one in (PASSWORD, secret, TOKEN) if one in told] == []

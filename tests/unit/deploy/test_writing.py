@@ -126,6 +126,13 @@ def test_nothing_is_written_where_one_is_refused(wanted: Wanted) -> None:
     assert list(wanted.root.iterdir()) == []
 
 
+def test_the_reason_of_a_refusal_is_told_wherever_the_program_says_it(wanted: Wanted) -> None:
+    said = "echo 'no such key' && echo 'amtool: error: 1 file' >&2; exit 1"
+    with pytest.raises(OperationError) as caught:
+        wanted.put(files=[file(wanted.root / "etc/bad", "bad\n", validate=["sh", "-c", said])])
+    assert caught.value.details["refused"] == ["bad: no such key\namtool: error: 1 file"]
+
+
 def test_a_check_by_a_program_is_left_out_of_a_rehearsal(wanted: Wanted) -> None:
     one = file(wanted.root / "etc/x", "x", validate=["/no/such/program", "%s"])
     assert str(wanted.root / "etc/x") in wanted.put(check=True, files=[one]).paths
