@@ -239,6 +239,17 @@ def test_a_first_look_is_waited_for_as_long_as_it_may_take(interval: str, least:
     assert environment.from_string(asks["retries"]).render(given) * asks["delay"] >= least + 20
 
 
+@pytest.mark.parametrize(
+    ("rehearsal", "kind", "restarted"),
+    [(True, "absent", False), (True, "directory", True), (False, "absent", True), (False, "directory", True)],
+)
+def test_a_rehearsal_does_not_restart_a_grafana_that_is_not_there(rehearsal: bool, kind: str, restarted: bool) -> None:
+    [handler] = read("handlers/main.yml")
+    found = {"paths": [{"path": "/etc/grafana/provisioning", "kind": kind}]}
+    condition = NativeEnvironment().compile_expression(handler["when"])
+    assert condition(ansible_check_mode=rehearsal, __celery_monitoring_found=found) is restarted
+
+
 def test_what_is_kept_and_for_how_long() -> None:
     texts = monitoring.files({**defaults(), "retention": "1y", "retention_size": "10GB"}, SOURCES, PLACES)
     assert "--storage.tsdb.retention.time=1y --storage.tsdb.retention.size=10GB" in texts["prometheus_arguments"]
