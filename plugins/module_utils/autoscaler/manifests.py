@@ -184,5 +184,5 @@ def _keda(policy: Policy, options: ManifestOptions, odd: list[OddEdge], at: floa
     if asked.jobs:
         places = (options.workload, options.namespace, options.image)
         manifests += schedules.cron_jobs(policy, at, owner, options.scaler, *places)
-    kept = fidelity.of_keda(policy, asked, triggers.unseen, odd, at)
+    kept = fidelity.of_keda(policy, asked, triggers.unseen, triggers.foreign, odd, at)
     return Translation(manifests, [asdict(entry) for entry in kept], triggers.secret)

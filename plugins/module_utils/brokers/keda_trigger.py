@@ -60,11 +60,13 @@ class Triggers:
     :ivar parameters: what of the login they take, by KEDA's name, with the key of the Secret that KEDA reads.
     :ivar secret: what that Secret has to have, by its keys.
     :ivar unseen: what of the backlog they do not count, in words.
+    :ivar foreign: what of others they count as well, and what to do about it, in words.
     """
 
     triggers: list[dict[str, Any]]
     parameters: Mapping[str, str] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    foreign: str = ""
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

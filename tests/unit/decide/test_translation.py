@@ -97,6 +97,25 @@ def test_every_list_and_what_is_not_acknowledged_is_added_up() -> None:
     assert spec["fallback"]["behavior"] == "currentReplicas"
 
 
+@pytest.mark.parametrize("policy", [{}, {"target": {"wait_time": "30s"}}])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "; counted too: what all fleets in database 3 have not acknowledged, so give each a database or"),
+        ({"transport_options": {"global_keyprefix": "x_"}}, "all fleets in database 3 under the prefix x_ have not"),
+        ({"lists": "bare"}, ""),
+    ],
+)
+def test_what_other_fleets_have_not_acknowledged_is_counted_and_said(
+    policy: dict[str, Any], options: dict[str, Any], told: str
+) -> None:
+    found = translated(policy, "keda", ManifestOptions(broker_url="redis://redis/3", **options))
+    rule = "target.wait_time" if policy else "scale_up.any[0]"
+    how = next(each["how"] for each in found["fidelity"] if each["rule"] == rule)
+    assert told in how
+    assert ("counted too" in how) == bool(told)
+
+
 def test_lists_are_named_as_the_app_names_them() -> None:
     options = {"global_keyprefix": "x_", "sep": ":", "priority_steps": [0, 5]}
     names = [each["metadata"]["listName"] for each in scaled({}, transport_options=options)["triggers"][:3]]
@@ -129,6 +148,23 @@ def test_brokers(url: str, options: dict[str, Any], kind: str, metadata: dict[st
     found = scaled({}, broker_url=url, **options)["triggers"][0]
     assert found["type"] == kind
     assert {key: found["metadata"].get(key) for key in metadata} == metadata
+
+
+@pytest.mark.parametrize(
+    ("url", "queues", "protocol"),
+    [
+        ("amqp://me:pw@rabbit/my%20shop", ("celery",), "amqp"),
+        ("amqp://me:pw@rabbit/shop", ("celery", "to do"), "amqp"),
+        ("amqp://me:pw@rabbit/my+shop", ("celery",), "http"),
+    ],
+)
+def test_names_with_a_space_are_asked_for_by_amqp(url: str, queues: tuple[str, ...], protocol: str) -> None:
+    options = ManifestOptions(broker_url=url, queues=queues, management_url="http://me:pw@rabbit:15672")
+    found = translated({}, "keda", options)
+    triggers = [each for each in found["ScaledObject"]["spec"]["triggers"] if each["type"] == "rabbitmq"]
+    assert {each["metadata"]["protocol"] for each in triggers} == {protocol}
+    depth = next(each["how"] for each in found["fidelity"] if each["rule"] == "scale_up.any[0]")
+    assert ("as KEDA finds no name with a space by HTTP" in depth) == (protocol == "amqp")
 
 
 @pytest.mark.parametrize(
@@ -168,11 +204,41 @@ def test_floors_of_windows_are_cron_triggers_where_nobody_sets_ceilings() -> Non
     spec = found["ScaledObject"]["spec"]
     crons = [each["metadata"] for each in spec["triggers"] if each["type"] == "cron"]
     assert crons == [{"timezone": "UTC", "start": "0 8 * * 1-5", "end": "0 18 * * 1-5", "desiredReplicas": "5"}]
-    assert "(window_0 > 1 ? window_0 * 50 : 0)" in spec["advanced"]["scalingModifiers"]["formula"]
+    assert "(window_0 > 1 ? 250.0 : 0.0)" in spec["advanced"]["scalingModifiers"]["formula"]
     assert {each["metadata"]["value"] for each in spec["triggers"] if each["type"] in ("cpu", "memory")} == {"70", "80"}
     how = {each["rule"]: each["how"] for each in found["fidelity"]}
     assert "the ceiling of 10 is dropped" in how["schedule.windows[1]"]
     assert found["kept"]["scale_up.any[3]"] == "dropped"
+
+
+@pytest.mark.parametrize(("by", "names"), [("triggers", {"window_0", "once_0"}), ("cron_jobs", {"window_0"})])
+def test_a_floor_of_one_is_told_from_what_a_cron_trigger_tells_outside_its_hours(by: str, names: set[str]) -> None:
+    windows = [
+        {"name": "day", "time": "08:00-18:00", "min_workers": 1},
+        {"name": "sale", "from": "2026-06-20T08:00Z", "until": "2026-06-21T08:00Z", "min_workers": 1},
+    ]
+    policy = {"limits": {"min_workers": 0}, "schedule": {"windows": windows[: len(names)]}}
+    spec = scaled(policy, windows=by)
+    crons = {each["name"]: each["metadata"]["desiredReplicas"] for each in spec["triggers"] if each["type"] == "cron"}
+    # That is 0, and was 1 before KEDA 2.18.
+    assert crons == dict.fromkeys(names, "2")
+    for name in names:
+        assert f"({name} > 1 ? 50.0 : 0.0)" in spec["advanced"]["scalingModifiers"]["formula"]
+
+
+@pytest.mark.parametrize(
+    ("windows", "spans"),
+    [
+        ([{"name": "always", "min_workers": 3}], [("0 0 * * 1", "0 0 * * 4"), ("0 0 * * 4", "0 0 * * 1")]),
+        ([{"name": "monday", "days": ["mon"], "min_workers": 3}], [("0 0 * * 1", "0 0 * * 2")]),
+    ],
+)
+def test_no_cron_trigger_begins_when_it_ends(windows: list[dict[str, Any]], spans: list[tuple[str, str]]) -> None:
+    spec = scaled({"schedule": {"windows": windows}}, windows="triggers")
+    crons = [each["metadata"] for each in spec["triggers"] if each["type"] == "cron"]
+    assert [(each["start"], each["end"]) for each in crons] == spans
+    assert {each["desiredReplicas"] for each in crons} == {"3"}
+    assert "(window_0 > 1 ? 150.0 : 0.0)" in spec["advanced"]["scalingModifiers"]["formula"]
 
 
 def test_cron_jobs_set_floors_and_ceilings_of_a_scaled_object() -> None:
@@ -276,10 +342,54 @@ def test_an_hpa_has_the_targets_and_the_limits_as_rates() -> None:
     up, down = spec["behavior"]["scaleUp"], spec["behavior"]["scaleDown"]
     assert up["policies"] == [{"type": "Pods", "value": 5, "periodSeconds": 60}]
     assert down["policies"] == [{"type": "Pods", "value": 2, "periodSeconds": 300}]
-    assert (up["stabilizationWindowSeconds"], down["stabilizationWindowSeconds"]) == (60, 300)
+    assert (up["stabilizationWindowSeconds"], down["stabilizationWindowSeconds"]) == (120, 300)
     job = found["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
     assert job[:3] == ["kubectl", "patch", "hpa/web-scaler"]
     assert found["kept"]["scale_up.any[0]"] == "dropped"
+
+
+DEEP = {"metric": "queue_depth", "above": 20}
+LATE = {"metric": "wait_time", "above": 30}
+BUSY = {"metric": "cpu", "above": 80, "for": "2m"}
+
+
+@pytest.mark.parametrize(
+    ("up", "of_keda", "of_hpa"),
+    [
+        ([DEEP, BUSY], 0, 120),
+        ([{**DEEP, "for": "30s"}, BUSY, LATE], 30, 120),
+        ([{**DEEP, "for": "3m"}, BUSY], 120, 120),
+        ([{**DEEP, "for": "3m"}, {**BUSY, "metric": "memory"}], 180, 120),
+        # None is translated: what it scales by stands for all of them.
+        ([{**LATE, "for": "10s"}], 10, 10),
+        ([LATE, {"metric": "tasks_processed", "below": 5, "for": "1m"}], 0, 0),
+    ],
+)
+def test_it_grows_after_the_shortest_hold_of_what_is_translated(
+    up: list[dict[str, Any]], of_keda: int, of_hpa: int
+) -> None:
+    policy = {"scale_up": {"any": up}}
+    options = ManifestOptions(broker_url="redis://redis", requested=("cpu",))
+    keda, hpa = translated(policy, "keda", options), translated(policy, "hpa", options)
+    of = keda["ScaledObject"]["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert of["scaleUp"]["stabilizationWindowSeconds"] == of_keda
+    assert hpa["HorizontalPodAutoscaler"]["spec"]["behavior"]["scaleUp"]["stabilizationWindowSeconds"] == of_hpa
+    for found, hold in ((keda, of_keda), (hpa, of_hpa)):
+        rules = [each for each in found["fidelity"] if each["rule"].startswith("scale_up.any")]
+        told = [each["how"] for each in rules if each["kept"] != "dropped"]
+        assert all((f"wanted for {hold}s without a break" in how) == bool(hold) for how in told)
+
+
+def test_it_shrinks_after_the_longest_hold_of_all_as_each_is_needed() -> None:
+    calm = {"metric": "cpu", "below": 30, "for": "1m"}
+    policy = {"scale_down": {"all": [calm, {"metric": "tasks_processed", "equals": 0, "for": "10m"}]}}
+    for autoscaler, kind in (("keda", "ScaledObject"), ("hpa", "HorizontalPodAutoscaler")):
+        found = translated(policy, autoscaler, ManifestOptions(broker_url="redis://redis"))
+        spec = found[kind]["spec"]
+        config = spec["advanced"]["horizontalPodAutoscalerConfig"] if autoscaler == "keda" else spec
+        assert config["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 600
+        how = next(each["how"] for each in found["fidelity"] if each["rule"] == "scale_down.all[0]")
+        assert how.endswith("wanted for 600s without a break")
 
 
 def test_what_the_api_would_refuse_is_cut_and_said() -> None:

@@ -340,7 +340,7 @@ def test_keda_raises_the_floor_once() -> None:
         "end": "0 18 24 12 *",
         "desiredReplicas": "10",
     }
-    assert "once_0 * 50" in spec["advanced"]["scalingModifiers"]["formula"]
+    assert "(once_0 > 1 ? 500.0 : 0.0)" in spec["advanced"]["scalingModifiers"]["formula"]
     assert said[1]["kept"] == "approximated"
     assert "a higher floor of another window wins over it" in said[1]["how"]
 

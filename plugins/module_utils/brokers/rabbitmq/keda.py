@@ -25,14 +25,17 @@ def triggers_of(backlog: Backlog) -> Triggers:
     """
     if len(addresses(backlog.broker_url)) > 1:
         raise NotForKeda("KEDA takes one address of RabbitMQ; give that of a load balancer or a Service")
-    by_http = bool(backlog.whole and backlog.management_url)
+    vhost = database(addresses(backlog.broker_url)[0], RABBITMQ.database)
+    # KEDA asks the management API for a plus where a name has a space, and never gets an answer.
+    spaced = any(" " in name for name in (vhost, *backlog.queues))
+    by_http = bool(backlog.whole and backlog.management_url and not spaced)
     url = (backlog.management_url or "") if by_http else _amqp(backlog)
     protocol = "http" if by_http else "amqp"
     metadata = {
         "protocol": protocol,
         "mode": "QueueLength",
         "value": str(backlog.list_length),
-        "vhostName": database(addresses(backlog.broker_url)[0], RABBITMQ.database),
+        "vhostName": vhost,
     }
     secrets: dict[str, str | None] = {}
     if url.startswith(("amqps:", "https:")) and (backlog.certificates or not backlog.verified):
@@ -55,8 +58,11 @@ def triggers_of(backlog: Backlog) -> Triggers:
         )
         for place, queue in enumerate(backlog.queues)
     ]
-    unseen = () if by_http else ("messages that are not acknowledged, as no management_url is given",)
-    return Triggers(found, parameters, unseen, secret)
+    why = (
+        "KEDA finds no name with a space by HTTP" if spaced and backlog.management_url else "no management_url is given"
+    )
+    unseen = () if by_http else (f"messages that are not acknowledged, as {why}",)
+    return Triggers(found, parameters, unseen, secret=secret)
 
 
 def _amqp(backlog: Backlog) -> str:

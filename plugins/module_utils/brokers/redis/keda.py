@@ -70,9 +70,17 @@ def triggers_of(backlog: Backlog) -> Triggers:
         )
         for name, label in names
     ]
-    if backlog.whole:
-        return Triggers(found, parameters, (), secret)
-    return Triggers(found, parameters, ("all priorities but one", "messages that are not acknowledged"), secret)
+    if not backlog.whole:
+        unseen = ("all priorities but one", "messages that are not acknowledged")
+        return Triggers(found, parameters, unseen, secret=secret)
+    # Celery keeps them in one hash, which does not tell KEDA whose they are.
+    place = f"database {ends['databaseIndex']}"
+    if options["global_keyprefix"]:
+        place += f" under the prefix {options['global_keyprefix']}"
+    foreign = (
+        f"what all fleets in {place} have not acknowledged, so give each a database or a global_keyprefix of its own"
+    )
+    return Triggers(found, parameters, foreign=foreign, secret=secret)
 
 
 def _verified(address: Address) -> bool:

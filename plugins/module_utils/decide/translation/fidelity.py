@@ -27,7 +27,11 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.h
     hold_up,
     period,
 )
-from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import Asked, out_of_reach
+from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.keda import (
+    Asked,
+    out_of_reach,
+    scaled_by,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.schedules import (
     HPA,
     SCALED_OBJECT,
@@ -82,10 +86,13 @@ def of_engine(policy: Policy) -> list[Fidelity]:
     return [Fidelity(rule, EXACT, how) for rule, how in parts]
 
 
-def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[OddEdge], at: float) -> list[Fidelity]:
+def of_keda(
+    policy: Policy, asked: Asked, unseen: Sequence[str], foreign: str, odd: Sequence[OddEdge], at: float
+) -> list[Fidelity]:
     """Return what a ScaledObject makes of each part.
 
     :param unseen: what of the backlog the broker's triggers do not count, in words.
+    :param foreign: what of others they count as well, in words.
     :param odd: edges that a change of the clock touches.
     :param at: seconds since the epoch; windows that are over by then need nothing.
     """
@@ -99,15 +106,20 @@ def of_keda(policy: Policy, asked: Asked, unseen: Sequence[str], odd: Sequence[O
     depth = f"a worker for each {length} messages{often}"
     if unseen:
         depth += f"; not counted: {', '.join(unseen)}"
+    too = f"; counted too: {foreign}" if foreign else ""
     if isinstance(policy.rules, StepRules):
         found += _rates(policy) if asked.whole else _no_rates(policy, "only lists and bounds are translated")
-        up = {QUEUE_DEPTH: f"{depth}, in place of steps{_held(hold_up(policy.rules.up) if asked.whole else 0)}"}
-        held = _held(hold_down(policy.rules.down) if asked.whole else 0)
-        down = {QUEUE_DEPTH: f"shrinks to a worker for each {length} messages{held}"}
-        resources = _utilizations(asked.targets) if asked.whole else {}
-        found += _rules(policy.rules, {**up, **resources}, {**down, **resources}, unseen=_unseen(asked.whole))
+        held_up = _held(hold_up(policy.rules.up, scaled_by(asked)) if asked.whole else 0)
+        held_down = _held(hold_down(policy.rules.down) if asked.whole else 0)
+        targets = asked.targets if asked.whole else {}
+        up = {QUEUE_DEPTH: f"{depth}, in place of steps{held_up}{too}", **_utilizations(targets, held_up)}
+        down = {
+            QUEUE_DEPTH: f"shrinks to a worker for each {length} messages{held_down}",
+            **_utilizations(targets, held_down),
+        }
+        found += _rules(policy.rules, up, down, unseen=_unseen(asked.whole))
     else:
-        found.append(Fidelity("target.wait_time", DROPPED, f"KEDA knows no wait; {depth}"))
+        found.append(Fidelity("target.wait_time", DROPPED, f"KEDA knows no wait; {depth}{too}"))
     for path, window in _windows(policy):
         if not asked.whole:
             found.append(Fidelity(path, DROPPED, "only lists and bounds are translated"))
@@ -144,8 +156,9 @@ def of_hpa(policy: Policy, targets: Mapping[str, int], odd: Sequence[OddEdge], a
     ]
     if isinstance(policy.rules, StepRules):
         found += _rates(policy)
-        of_resources = _utilizations(targets)
-        found += _rules(policy.rules, of_resources, of_resources, unseen=_unseen(True))
+        up = _utilizations(targets, _held(hold_up(policy.rules.up, targets)))
+        down = _utilizations(targets, _held(hold_down(policy.rules.down)))
+        found += _rules(policy.rules, up, down, unseen=_unseen(True))
     else:
         why = f"an HPA knows no wait; {FALLBACK_METRIC} is kept near {targets[FALLBACK_METRIC]} % instead"
         found.append(Fidelity("target.wait_time", DROPPED, why))
@@ -282,9 +295,9 @@ def _no_rates(policy: Policy, why: str) -> Iterator[Fidelity]:
         yield Fidelity(f"limits.{key}", DROPPED, why)
 
 
-def _utilizations(targets: Mapping[str, int]) -> dict[str, str]:
+def _utilizations(targets: Mapping[str, int], held: str) -> dict[str, str]:
     return {
-        metric: f"kept near {targets[metric]} % of the requests, to within HPA's tolerance of 10 %"
+        metric: f"kept near {targets[metric]} % of the requests, to within HPA's tolerance of 10 %{held}"
         for metric in (CPU, MEMORY)
         if metric in targets
     }

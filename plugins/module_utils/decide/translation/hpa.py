@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import CPU, MEMORY
@@ -57,20 +57,23 @@ def horizontal_pod_autoscaler(
                 }
                 for metric in metrics_kept(policy, targets)
             ],
-            "behavior": behavior(policy),
+            "behavior": behavior(policy, targets),
         },
     }
 
 
-def behavior(policy: Policy) -> dict[str, Any]:
-    """Return how fast an HPA may go: the steps and cooldowns of the limits as rates, holds as stabilization."""
+def behavior(policy: Policy, scaled_by: Collection[str]) -> dict[str, Any]:
+    """Return how fast an HPA may go: the steps and cooldowns of the limits as rates, holds as stabilization.
+
+    :param scaled_by: the metrics of conditions that are translated.
+    """
     if not isinstance(policy.rules, StepRules):
         # Steps and cooldowns do not apply to a target; when to shrink is left to Kubernetes' own five minutes.
         every = [{"type": "Pods", "value": max(policy.limits.max_workers, 1), "periodSeconds": 1}]
         return {"scaleUp": {"stabilizationWindowSeconds": 0, "policies": every}}
     limits, rules = policy.limits, policy.rules
     return {
-        "scaleUp": _direction(limits.scale_up_max, limits.cooldown_up, hold_up(rules.up)),
+        "scaleUp": _direction(limits.scale_up_max, limits.cooldown_up, hold_up(rules.up, scaled_by)),
         "scaleDown": _direction(limits.scale_down_max, limits.cooldown_down, hold_down(rules.down)),
     }
 
@@ -88,11 +91,22 @@ def period(cooldown: float) -> int:
     return min(max(math.ceil(cooldown), 1), LONGEST_PERIOD)
 
 
-def hold_up(rule: Rule) -> int:
-    """Return the seconds for which an HPA has to have wanted more: the shortest hold, as any condition is enough."""
-    return min(math.ceil(min((each.hold for each in rule.conditions if each.hold), default=0.0)), LONGEST_WINDOW)
+def hold_up(rule: Rule, scaled_by: Collection[str]) -> int:
+    """Return the seconds for which an HPA has to have wanted more: the shortest hold, as any condition is enough.
+
+    A condition that is not translated never has it grow, so that its hold counts for nothing. Where none is translated,
+    what it scales by stands for all of them.
+
+    :param scaled_by: the metrics of conditions that are translated.
+    """
+    translated = [each.hold for each in rule.conditions if each.metric in scaled_by]
+    shortest = min(translated or [each.hold for each in rule.conditions], default=0.0)
+    return min(math.ceil(shortest), LONGEST_WINDOW)
 
 
 def hold_down(rule: Rule) -> int:
-    """Return the seconds for which it has to have wanted fewer: the longest hold, as all conditions are needed."""
+    """Return the seconds for which it has to have wanted fewer: the longest hold, as all conditions are needed.
+
+    Those that are not translated count too: without them it would shrink sooner than any policy means it to.
+    """
     return min(math.ceil(max((each.hold for each in rule.conditions), default=0.0)), LONGEST_WINDOW)

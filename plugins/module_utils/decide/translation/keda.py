@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import QUEUE_DEPTH
 from ansible_collections.muejam.celery.plugins.module_utils.decide.policy import Policy
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.edges import Span, floors
 from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.expressions import cron, cron_of_a_date
@@ -21,6 +22,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.decide.translation.y
 from ansible_collections.muejam.celery.plugins.module_utils.decide.windows import OneOffWindow
 
 _A_DAY = 24 * 60
+_A_WEEK = 7 * _A_DAY
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,19 @@ class Asked:
     whole: bool
     targets: Mapping[str, int]
     jobs: bool = False
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """A cron trigger, and the floor that it stands for."""
+
+    trigger: dict[str, Any]
+    floor: int
+
+
+def scaled_by(asked: Asked) -> tuple[str, ...]:
+    """Return the metrics by which a ScaledObject with all of a policy scales, as far as the policy asks for them."""
+    return (QUEUE_DEPTH, *asked.targets)
 
 
 def raises_floor(policy: Policy, window: OneOffWindow, at: float) -> bool:
@@ -78,7 +93,7 @@ def scaled_object(
         zone = policy.schedule.timezone
         # A trigger that raises a floor each week cannot be told to leave out a week.
         weekly = floors(policy) if not asked.jobs or without_dropped(policy, at).schedule.one_offs == () else ()
-        windows = [_window(f"window_{place}", span, zone) for place, span in enumerate(weekly)]
+        windows = [_window(f"window_{place}", span, zone) for place, span in enumerate(_ending(weekly))]
         windows += [
             _cron(
                 f"once_{place}",
@@ -95,7 +110,7 @@ def scaled_object(
             for metric in resource_metrics(policy)
             if metric in asked.targets
         ]
-        advanced: dict[str, Any] = {"horizontalPodAutoscalerConfig": {"behavior": behavior(policy)}}
+        advanced: dict[str, Any] = {"horizontalPodAutoscalerConfig": {"behavior": behavior(policy, scaled_by(asked))}}
         if len(triggers) + len(windows) > 1:
             # The largest of several triggers would win, and each counts a part.
             advanced["scalingModifiers"] = {
@@ -110,7 +125,7 @@ def scaled_object(
             "replicas": max(policy.limits.min_workers, 1),
             "behavior": "currentReplicas",
         }
-        spec["triggers"] = [*triggers, *windows, *resources]
+        spec["triggers"] = [*triggers, *(each.trigger for each in windows), *resources]
     else:
         spec["triggers"] = list(triggers)
     return {
@@ -121,25 +136,35 @@ def scaled_object(
     }
 
 
-def _window(name: str, span: Span, zone: str) -> dict[str, Any]:
+def _ending(spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield the spans, one of all the week as two: KEDA refuses a trigger that begins when it ends."""
+    for span in spans:
+        if span.length < _A_WEEK:
+            yield span
+            continue
+        [first] = span.days
+        half = 3 * _A_DAY
+        yield replace(span, length=half)
+        yield replace(span, length=_A_WEEK - half, days=((first + 3) % 7,))
+
+
+def _window(name: str, span: Span, zone: str) -> _Raised:
     end = span.start + span.length
     days = [(day + end // _A_DAY) % 7 for day in span.days]
     return _cron(name, zone, cron(span.start, span.days), cron(end % _A_DAY, days), span.min_workers)
 
 
-def _cron(name: str, zone: str, start: str, end: str, workers: int) -> dict[str, Any]:
-    return {
-        "type": "cron",
-        "name": name,
-        "metadata": {"timezone": zone, "start": start, "end": end, "desiredReplicas": str(workers)},
-    }
+def _cron(name: str, zone: str, start: str, end: str, floor: int) -> _Raised:
+    # Outside its hours a cron trigger tells 0, and that of KEDA before 2.18 tells 1: what holds has to tell more.
+    metadata = {"timezone": zone, "start": start, "end": end, "desiredReplicas": str(max(floor, 2))}
+    return _Raised({"type": "cron", "name": name, "metadata": metadata}, floor)
 
 
-def _formula(counts: Sequence[str], windows: Sequence[Mapping[str, Any]], list_length: int) -> str:
+def _formula(counts: Sequence[str], windows: Sequence[_Raised], list_length: int) -> str:
     """Return what the target is held against: all messages, or as many as the floors in force stand for."""
     messages = " + ".join(counts)
     if not windows:
         return messages
-    # Outside its hours a cron trigger tells 1.
-    of_floors = [f"({each['name']} > 1 ? {each['name']} * {list_length} : 0)" for each in windows]
+    # KEDA refuses a formula that comes to a whole number: 250 is one, 250.0 is not.
+    of_floors = [f"({each.trigger['name']} > 1 ? {each.floor * list_length}.0 : 0.0)" for each in windows]
     return f"max({', '.join([messages, *of_floors])})"
