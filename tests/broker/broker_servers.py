@@ -275,6 +275,7 @@ class RabbitServer:
     environment: dict[str, str]
     user: str = "guest"
     password: str = "guest"
+    address: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
@@ -284,19 +285,19 @@ class RabbitServer:
     @property
     def management_url(self) -> str:
         """URL of the management API with the login in it."""
-        return f"http://{self.user}:{self.password}@127.0.0.1:{self.management_port}"
+        return f"http://{self.user}:{self.password}@{self.address}:{self.management_port}"
 
     def vhost_url(self, vhost: str, *, user: str = "", password: str = "", tls: bool = False) -> str:
         """Return the broker URL for a virtual host, optionally as another user or over TLS."""
         scheme, port = ("amqps", self.tls_port) if tls else ("amqp", self.port)
         login = f"{quote(user or self.user, safe='')}:{quote(password or self.password, safe='')}"
-        return f"{scheme}://{login}@127.0.0.1:{port}/{quote(vhost, safe='')}"
+        return f"{scheme}://{login}@{self.address}:{port}/{quote(vhost, safe='')}"
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Call the management API; C(path) follows /api/. Returns the parsed answer, or None for an empty one."""
         token = b64encode(f"{self.user}:{self.password}".encode()).decode()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.management_port}/api/{path}",
+            f"http://{self.address}:{self.management_port}/api/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
@@ -381,25 +382,30 @@ class RabbitServer:
 
 
 @contextlib.contextmanager
-def rabbitmq_running(directory: Path) -> Iterator[RabbitServer]:
-    """Run a RabbitMQ node (with an epmd of its own) for the length of a with block."""
+def rabbitmq_running(directory: Path, address: str = "127.0.0.1") -> Iterator[RabbitServer]:
+    """Run a RabbitMQ node (with an epmd of its own) for the length of a with block.
+
+    :param address: of this machine, on which it listens; others may connect to one that is not a loopback address.
+    """
     program = RABBITMQ_BIN / "rabbitmq-server"
     if not program.exists():
         raise MissingServer("rabbitmq-server is not installed; install the package rabbitmq-server")
     epmd = find_program("epmd", "erlang-base")
     directory.mkdir(parents=True, exist_ok=True)
-    tls = make_certificates(directory / "tls")
+    tls = make_certificates(directory / "tls", address)
     port, tls_port, management_port = free_port(), free_port(), free_port()
     dist_port, epmd_port = free_port(), free_port()
     (directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
     (directory / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\n"
-        f"listeners.ssl.1 = 127.0.0.1:{tls_port}\n"
+        f"listeners.tcp.1 = {address}:{port}\n"
+        f"listeners.ssl.1 = {address}:{tls_port}\n"
         f"ssl_options.cacertfile = {tls.authority}\n"
         f"ssl_options.certfile = {tls.certificate}\n"
         f"ssl_options.keyfile = {tls.key}\n"
         "ssl_options.verify = verify_none\n"
-        f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management_port}\n"
+        f"management.tcp.ip = {address}\nmanagement.tcp.port = {management_port}\n"
+        # The user guest may come from elsewhere too.
+        "loopback_users = none\n"
         # The node shares the disk with everything else here; its alarm would block publishers.
         "disk_free_limit.absolute = 50MB\n"
         "collect_statistics_interval = 1000\n"
@@ -433,7 +439,7 @@ def rabbitmq_running(directory: Path) -> Iterator[RabbitServer]:
         process = subprocess.Popen(
             [str(program)], env=environment, cwd=directory, stdout=output, stderr=output, start_new_session=True
         )
-        server = RabbitServer(directory, port, tls_port, management_port, tls, process, environment)
+        server = RabbitServer(directory, port, tls_port, management_port, tls, process, environment, address=address)
         stack.callback(server.stop)
 
         def answers() -> bool:

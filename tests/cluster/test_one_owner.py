@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,24 @@ from muejam_cluster.waiting import wait_until
 
 # Below its floor it grows at each look, so whoever does not let go is seen at once.
 POLICY = {"limits": {"min_workers": 2, "max_workers": 3}}
+PASSWORD = "not-a-real-password-0123"
 LOOKS = 4
 """After so many looks without a decision it would have decided."""
+KINDS = "deployments,leases,configmaps,secrets,serviceaccounts,roles,rolebindings,services,poddisruptionbudgets"
+SCALERS = "scaledobjects,hpa,triggerauthentications"
 
 
 @dataclass(frozen=True)
 class Version:
-    """One version of the Deployment: who sets the number, the number, and who set it last by the scale subresource."""
+    """One version of the Deployment: who sets the number, the number, and who set it last by the scale subresource.
+
+    :ivar revision: of all that the cluster keeps.
+    """
 
     scaled_by: str
     number: int
     by_scale: str
+    revision: int
 
 
 @dataclass
@@ -42,20 +50,43 @@ class Watched(Place):
     """A place whose Deployment is watched from its beginning."""
 
     def versions(self) -> list[Version]:
-        found, read = [], json.JSONDecoder()
-        text = (self.scratch / "versions").read_text(encoding="utf-8")
+        found = []
+        for event in self._events("deployments"):
+            metadata, value = event["object"]["metadata"], event["object"]
+            by_scale = [one for one in metadata.get("managedFields") or () if one.get("subresource") == "scale"]
+            last = max(by_scale, key=lambda one: str(one.get("time")), default={})
+            noted = (metadata.get("annotations") or {}).get("muejam.celery/scaled-by", "")
+            number, revision = int(value["spec"]["replicas"]), int(metadata["resourceVersion"])
+            found.append(Version(noted, number, str(last.get("manager", "")), revision))
+        return found
+
+    def of_keda(self, event: str) -> list[int]:
+        """The revisions in which ScaledObjects were C(ADDED) or C(DELETED)."""
+        return [
+            int(each["object"]["metadata"]["resourceVersion"])
+            for each in self._events("scaledobjects")
+            if each["type"] == event
+        ]
+
+    def _events(self, kind: str) -> Iterator[dict[str, Any]]:
+        read, text = json.JSONDecoder(), (self.scratch / kind).read_text(encoding="utf-8")
         while text.strip():
             try:
                 value, end = read.raw_decode(text.lstrip())
             except ValueError:
                 break  # the last one is on its way
             text = text.lstrip()[end:]
-            metadata = value["metadata"]
-            by_scale = [one for one in metadata.get("managedFields") or () if one.get("subresource") == "scale"]
-            last = max(by_scale, key=lambda one: str(one.get("time")), default={})
-            noted = (metadata.get("annotations") or {}).get("muejam.celery/scaled-by", "")
-            found.append(Version(noted, int(value["spec"]["replicas"]), str(last.get("manager", ""))))
-        return found
+            yield value
+
+    def of_the_autoscaler(self) -> set[str]:
+        """What there is in the namespace that the autoscaler of this collection needs or leaves."""
+        found = [(each["kind"], each["metadata"]["name"]) for each in self.get(KINDS)["items"]]
+        return {f"{kind}/{name}" for kind, name in found if "celery-autoscaler" in name}
+
+    def scalers(self) -> set[str]:
+        """What else there is that sets the number, and what that reads."""
+        found = [(each["kind"], each["metadata"]["name"]) for each in self.get(f"{SCALERS},secrets")["items"]]
+        return {f"{kind}/{name}" for kind, name in found if kind != "Secret" or name.endswith("-keda")}
 
     def numbers(self, scaled_by: str, since: int) -> list[int]:
         """The numbers that it had one after the other while it was so, from a version on."""
@@ -88,20 +119,20 @@ def place(cluster: Cluster, namespace: str, redis: RedisServer, tmp_path: Path) 
     cluster.load_image(image)
     made = Watched(cluster, namespace, redis, tmp_path, {"drain_timeout": 30, "workers": 1, "policy": POLICY})
     made.variables = {"celery_autoscaler_image": image, "celery_autoscaler_interval": "2s"}
-    command = [str(cluster.program), "--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace]
-    command += [
-        "get",
-        "deployments",
-        "--watch",
-        "--output=json",
-        "--show-managed-fields",
-        "--selector=app.kubernetes.io/name=celery-worker",
-    ]
-    with (tmp_path / "versions").open("wb") as out, subprocess.Popen(command, stdout=out) as process:
-        try:
-            yield made
-        finally:
-            process.kill()
+    with ExitStack() as stack:
+        for kind, of_which in (
+            ("deployments", ["--show-managed-fields", "--selector=app.kubernetes.io/name=celery-worker"]),
+            ("scaledobjects", []),
+        ):
+            out = stack.enter_context((tmp_path / kind).open("wb"))
+            process = stack.enter_context(subprocess.Popen(_watch(cluster, namespace, kind, of_which), stdout=out))
+            stack.callback(process.kill)
+        yield made
+
+
+def _watch(cluster: Cluster, namespace: str, kind: str, of_which: Sequence[str]) -> list[str]:
+    place = ["--kubeconfig", str(cluster.kubeconfig), "--namespace", namespace]
+    return [str(cluster.program), *place, "get", kind, "--watch", "--output-watch-events", "--output=json", *of_which]
 
 
 def test_a_fleet_goes_from_hand_to_hand_and_never_has_two_owners(place: Watched) -> None:
@@ -146,3 +177,48 @@ def test_a_fleet_goes_from_hand_to_hand_and_never_has_two_owners(place: Watched)
 
     # Whoever set the number by the scale subresource was the autoscaler, or the playbooks by hand.
     assert {version.by_scale for version in place.versions()} <= {"", "muejam.celery"}
+
+
+def with_password(redis: RedisServer) -> str:
+    """Have it ask for one, so that KEDA needs a login, and return its URL."""
+    redis.client().config_set("requirepass", PASSWORD)
+    return redis.url.replace("redis://", f"redis://:{PASSWORD}@")
+
+
+def test_keda_gets_a_fleet_and_gives_it_back_and_each_leaves_nothing(place: Watched) -> None:
+    place.fleet = {"broker_url": with_password(place.redis)}
+    place.deploy()
+    wait_until(lambda: place.number() == 2, 60, "the autoscaler has set its floor")
+    wait_until(lambda: place.sized() == {"web"}, 60, "it says so in its Lease")
+    there = place.of_the_autoscaler()
+    assert {each.partition("/")[0] for each in there} >= {"Deployment", "Lease", "ConfigMap", "Secret", "RoleBinding"}
+
+    switched_from = len(place.versions())
+    place.fleet["policy"] = {"limits": {"min_workers": 3, "max_workers": 3}}
+    place.variables["celery_worker_autoscaling"] = "keda"
+    place.deploy()
+    assert place.of_the_autoscaler() == set()
+    assert place.scalers() == {
+        "ScaledObject/celery-worker-web-scaler",
+        "HorizontalPodAutoscaler/keda-hpa-celery-worker-web-scaler",
+        "TriggerAuthentication/celery-worker-web-scaler-login",
+        "Secret/celery-worker-web-keda",
+    }
+    wait_until(lambda: place.number() == 3, 60, "KEDA has set its floor")
+    [taken, *_more] = [each.revision for each in place.versions()[switched_from:] if each.scaled_by == "keda"]
+    [added] = place.of_keda("ADDED")
+    assert taken < added, "KEDA came before the autoscaler was to let go"
+    assert place.numbers("keda", switched_from) == [2, 3]
+    assert place.versions()[-1].by_scale != "muejam.celery"
+
+    given_back_from = len(place.versions())
+    place.fleet["policy"] = POLICY
+    place.variables["celery_worker_autoscaling"] = "policy"
+    place.deploy()
+    assert place.scalers() == set()
+    wait_until(lambda: place.sized() == {"web"}, 60, "it has the fleet back")
+    assert {each.partition("/")[0] for each in place.of_the_autoscaler()} == {each.partition("/")[0] for each in there}
+    [back, *_more] = [each.revision for each in place.versions()[given_back_from:] if each.scaled_by == "policy"]
+    [deleted] = place.of_keda("DELETED")
+    assert deleted < back, "the autoscaler was given the fleet before KEDA had gone"
+    assert place.numbers("policy", given_back_from) == [3]
