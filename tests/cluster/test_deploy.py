@@ -201,7 +201,7 @@ def test_a_pause_outlasts_a_deployment_of_another_configuration(place: Place) ->
     place.deploy()
     asked = ("-e", "fleet=web", "-e", "workers=2", "-e", "by=alice")
     refused = place.play("muejam.celery.pause", *asked, check=False)
-    assert "no daemon celery-autoscaler scales it by a policy in namespace" in refused.stdout
+    assert "no autoscaler scales it by a policy in namespace" in refused.stdout
     assert changed(place.play("muejam.celery.pause", *asked, "-e", "scheduled=true", "--check")) == 1
     assert changed(place.play("muejam.celery.pause", *asked, "-e", "scheduled=true")) == 1
     assert changed(place.play("muejam.celery.pause", *asked, "-e", "scheduled=true")) == 0

@@ -144,7 +144,7 @@ def test_a_fleet_goes_from_hand_to_hand_and_never_has_two_owners(place: Watched)
     # By hand, a number holds until its next look, and a warning says so. Where that comes before the last one has
     # drained, the playbook fails.
     told = place.play("muejam.celery.scale", "-e", "fleet=web", "-e", "workers=1", check=False)
-    assert "celery-autoscaler sizes fleet web in namespace" in told.stdout + told.stderr
+    assert "The autoscaler sizes fleet web in namespace" in told.stdout + told.stderr
     wait_until(lambda: place.number() == 2, 60, "it has set its floor again")
 
     drained_from = len(place.versions())

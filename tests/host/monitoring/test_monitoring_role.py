@@ -123,26 +123,6 @@ def test_who_has_fleets_is_told_of_these_and_of_what_is_of_none(watched: Monitor
     assert receivers_of(watched, "alertname=CeleryAutoscalerGone", "severity=critical") == {"test"}
 
 
-def test_urls_of_a_proxy_with_a_path_and_another_storage(watched: Monitored) -> None:
-    watched.monitor(
-        celery_monitoring_prometheus_url="https://mon.example.com/prometheus",
-        celery_monitoring_alertmanager_url="https://mon.example.com/alertmanager",
-        celery_monitoring_storage_path="/srv/celery-metrics",
-        celery_monitoring_retention="9d",
-    )
-    flags = watched.asked("status/flags")
-    assert flags["web.external-url"] == "https://mon.example.com/prometheus"
-    assert flags["storage.tsdb.path"] == "/srv/celery-metrics"
-    assert flags["storage.tsdb.retention.time"] == "9d"
-    assert watched.host.output("stat", "--format=%U", "/srv/celery-metrics/wal") == "prometheus"
-    # Alerts reach the Alertmanager: none is lost at an address that answers nothing.
-    sent = 'prometheus_notifications_sent_total{alertmanager="http://127.0.0.1:9093/api/v2/alerts"}'
-    page = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
-    assert sent in watched.host.output("python3", "-c", page)
-    status = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9093/api/v2/status').status)"
-    assert watched.host.output("python3", "-c", status) == "200"
-
-
 def test_a_host_that_leaves_is_forgotten_and_a_grafana_that_came_gets_its_files(watched: Monitored) -> None:
     # Folders and a unit stand in for Grafana, which no distribution has: that it reads them is not shown here.
     watched.host.run("mkdir", "-p", "/etc/grafana/provisioning")
@@ -197,6 +177,27 @@ def test_a_broker_that_is_away_is_told_and_that_it_is_back(watched: Monitored, t
     assert alert["labels"] | {"fleet": "web", "severity": "critical", "instance": watched.host.name} == alert["labels"]
     assert alert["annotations"]["summary"] == "The queues of the fleet web cannot be read"
     assert not [secret for secret in SECRETS if secret in str(told.messages)]
+
+
+def test_urls_of_a_proxy_with_a_path_and_another_storage(watched: Monitored) -> None:
+    # After those that wait for alerts: the storage that it goes back to has no word of what left meanwhile.
+    watched.monitor(
+        celery_monitoring_prometheus_url="https://mon.example.com/prometheus",
+        celery_monitoring_alertmanager_url="https://mon.example.com/alertmanager",
+        celery_monitoring_storage_path="/srv/celery-metrics",
+        celery_monitoring_retention="9d",
+    )
+    flags = watched.asked("status/flags")
+    assert flags["web.external-url"] == "https://mon.example.com/prometheus"
+    assert flags["storage.tsdb.path"] == "/srv/celery-metrics"
+    assert flags["storage.tsdb.retention.time"] == "9d"
+    assert watched.host.output("stat", "--format=%U", "/srv/celery-metrics/wal") == "prometheus"
+    # Alerts reach the Alertmanager: none is lost at an address that answers nothing.
+    sent = 'prometheus_notifications_sent_total{alertmanager="http://127.0.0.1:9093/api/v2/alerts"}'
+    page = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
+    assert sent in watched.host.output("python3", "-c", page)
+    status = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:9093/api/v2/status').status)"
+    assert watched.host.output("python3", "-c", status) == "200"
 
 
 def test_mail_and_slack_are_delivered(watched: Monitored, tmp_path: Path) -> None:
