@@ -16,6 +16,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.deploy import tree
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     app_facts,
     arguments,
+    beats,
     command,
     environment,
     fingerprint,
@@ -132,4 +133,6 @@ class FilterModule:
             "fleet_reading": app_facts.reading,
             "fleet_config_id": fingerprint.config_id,
             "fleet_file_problems": arguments.of_files,
+            "fleet_senders": beats.senders,
+            "fleet_sender_problems": beats.of_hosts,
         }

@@ -25,6 +25,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_names import Flag
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.celery_words import Word
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.keys import KEYS, PREFORK
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.platforms import ON_HOSTS
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import shown
 
 _FLAGS = (*celery_names.WORKER, *celery_names.MAIN)
@@ -67,6 +68,9 @@ def of_files(fleet: spec.Fleet, variables: Mapping[str, str]) -> list[str]:
             continue
         elif refused:
             found.append(f"{place} {refused}")
+        elif name == "CELERY_WORKER_BEAT" and value.lower() not in celery_names.OFF and _runs_celery(fleet):
+            # What files say is read where other fleets and hosts are not known.
+            found.append(f"{place}: other fleets and hosts could not be held against it: move it to environment")
         elif name == "CELERY_WORKER_STATEDB" and value and policies.most_workers(fleet) > 1:
             found.append(f"{place}: workers cannot share the file: move it to environment, with %i in its name")
         else:
@@ -148,7 +152,7 @@ def _setting(fleet: spec.Fleet, own: Mapping[str, Any], word: Word) -> Iterator[
 
 def _variables(fleet: spec.Fleet, own: Mapping[str, Any], variables: Mapping[str, Any], where: str) -> Iterator[str]:
     """Celery's command line takes options from variables such as `CELERY_WORKER_PURGE` too."""
-    if fleet["command"] and celery_words.celery_in(fleet["command"]) is None:
+    if not _runs_celery(fleet):
         return
     flags = {f"CELERY_WORKER_{flag.variable}": flag for flag in celery_names.WORKER if flag.name != "--help"}
     flags["CELERY_VERSION"] = {flag.name: flag for flag in celery_names.MAIN}["--version"]
@@ -168,6 +172,10 @@ def _variables(fleet: spec.Fleet, own: Mapping[str, Any], variables: Mapping[str
         else:
             written = f"Celery takes it as {flag.name}, and this"
             yield from (f"{place}: {fault}" for fault in _of_option(fleet, own, flag, written, text))
+
+
+def _runs_celery(fleet: spec.Fleet) -> bool:
+    return not fleet["command"] or celery_words.celery_in(fleet["command"]) is not None
 
 
 def _unknown(word: Word) -> Iterator[str]:
@@ -195,7 +203,12 @@ def _of_option(fleet: spec.Fleet, own: Mapping[str, Any], flag: Flag, written: s
         yield f"{written}: {flag.refused}, remove it"
     elif flag.name == "--beat":
         most = policies.most_workers(fleet)
-        if most > 1:
+        if fleet["platform"] not in ON_HOSTS:
+            yield (
+                f"{written}: while pods are replaced, the next one runs beside the last one, and both would send what is "
+                "scheduled: remove it, and have the role beat send it"
+            )
+        elif most > 1:
             yield (
                 f"{written}: each of up to {most} workers would send what is scheduled: "
                 "run `celery beat` once as a service of its own, or give the option to a fleet of one worker"

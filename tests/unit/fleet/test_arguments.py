@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
     arguments,
+    beats,
     celery_names,
     celery_words,
     problems,
@@ -154,6 +156,61 @@ def test_two_fleets_of_an_app_do_not_both_send_what_is_scheduled(
 )
 def test_fleets_of_different_apps_may_each_send_what_is_scheduled(keys: dict[str, Any]) -> None:
     assert problems.find([fleet(extra_args=["-B"]), fleet(name="two", **keys)]) == []
+
+
+SENDER = {"extra_args": ["-B"]}
+
+
+def of_hosts(*hosts: list[dict[str, Any]]) -> list[str]:
+    """What is said of hosts with these fleets, called app1 and so on. What each notes goes by way of variables."""
+    noted = {f"app{number}": beats.senders(spec.resolve(own)) for number, own in enumerate(hosts, start=1)}
+    return beats.of_hosts(json.loads(json.dumps(noted)))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SENDER,
+        {"environment": {"CELERY_WORKER_BEAT": "1"}},
+        {"name": "two", "command": [*CELERY, "-n", "two-%i@%H", "-B"]},
+        {**SENDER, "broker_url": "redis://:not-a-real-password@10.0.0.5:6379/"},
+        {**SENDER, "workers": 0, "queues": ["a"], "policy": {"limits": {"min_workers": 0, "max_workers": 1}}},
+    ],
+)
+def test_two_hosts_do_not_both_send_what_is_scheduled(other: dict[str, Any]) -> None:
+    [found] = of_hosts([fleet(**SENDER)], [], [fleet(**other)])
+    assert found.startswith("proj: app1 (fleet web, extra_args) and app3 (fleet ")
+    assert found.endswith("--beat out of their fleets (or give these workers: 0)")
+    assert "not-a-real-password" not in found
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {**SENDER, "workers": 0},
+        {**SENDER, "state": "absent"},
+        {**SENDER, "app": "other"},
+        {**SENDER, "broker_url": "redis://10.0.0.5/1"},
+        {**SENDER, "virtualenv": "/srv/other"},
+    ],
+)
+def test_one_host_alone_may_send_what_is_scheduled(other: dict[str, Any]) -> None:
+    assert of_hosts([fleet(**SENDER)], [fleet(**other)]) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://localhost/0", "redis://:x@127.0.0.1:6380", "redis://[::1]:6380/1", "redis+socket:///run/redis.sock"]
+)
+def test_hosts_with_a_broker_of_their_own_each_send_what_is_scheduled(url: str) -> None:
+    own = [fleet(**SENDER, broker_url=url)]
+    assert problems.find(own) == []
+    assert of_hosts(own, own) == []
+
+
+def test_of_many_hosts_some_are_named() -> None:
+    [found] = of_hosts(*[[fleet(**SENDER)]] * 40)
+    assert "app5 (fleet web, extra_args) and 35 more would each send" in found
 
 
 @pytest.mark.parametrize(
@@ -376,7 +433,7 @@ def of_files(variables: dict[str, str], **keys: Any) -> list[str]:
         ("CELERY_WORKER_AUTOSCALE", "8,1", {"concurrency": 2}, "key autoscale says: use the key"),
         ("CELERY_WORKER_TIME_LIMIT", "5", {}, "key time_limit says: use the key"),
         ("CELERY_WORKER_PREFETCH_MULTIPLIER", "4", {"prefetch_multiplier": 0}, "use the key"),
-        ("CELERY_WORKER_BEAT", "1", {"workers": 2}, "up to 2 workers"),
+        ("CELERY_WORKER_BEAT", "1", {}, "other fleets and hosts could not be held against it: move it to environment"),
         ("CELERY_WORKER_STATEDB", "/srv/%i", {"workers": 2}, "move it to environment"),
         ("CELERY_WORKER_HEARTBEAT_INTERVAL", "60", {}, "heartbeats"),
         ("CELERY_WORKER_QUEUES", "a", {"command": [*CELERY, *NODE], "queues": ["b"]}, "give both the same"),
@@ -410,7 +467,7 @@ def test_files_of_variables_break_no_promise(name: str, value: str, keys: dict[s
         ("CELERY_WORKER_QUEUES", "", {}),
         ("CELERY_WORKER_QUEUES", "a", {"command": [*CELERY, *NODE, "-Qb"], "queues": ["b"]}),
         ("CELERY_WORKER_CONCURRENCY", "8", {"concurrency": 2}),
-        ("CELERY_WORKER_BEAT", "1", {}),
+        ("CELERY_WORKER_BEAT", "0", {}),
         ("CELERY_WORKER_OPTIMIZATION", "fair", {}),
         ("PYTHONPATH", "/srv/shop", {"environment": {"PYTHONPATH": "/srv/more"}}),
     ],

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ansible_collections.muejam.celery.plugins.filter import beat as filters
-from ansible_collections.muejam.celery.plugins.module_utils.fleet import problems, spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet import beats, problems, spec
 from ansible_collections.muejam.celery.plugins.plugin_utils import beat_role
 
 ROLES = Path(__file__).parents[3] / "roles"
@@ -91,6 +91,38 @@ def test_two_senders_of_the_same_are_refused() -> None:
     [fault] = found({"fleet": "web"}, of=fleets(WEB, sender))
     assert "fleet mail has --beat in extra_args for the same app" in fault
     assert found({"fleet": "web"}, of=fleets(WEB, {**sender, "app": "blog"})) == []
+
+
+def on_each(given: list[dict[str, Any]], *own: dict[str, Any], moved_to: str = "app1") -> list[str]:
+    """What two hosts say of beats and fleets that both have."""
+    noted = {}
+    for here in ("app1", "app2"):
+        assert found(*given, of=fleets(*own), host=moved_to, here=here) == []
+        runs = [one for one in filters.resolve_beats(given, fleets(*own), moved_to) if one["host"] == here]
+        noted[here] = beats.senders(fleets(*own), [one for one in runs if one["state"] == "present"])
+    assert PASSWORD not in str(noted)
+    return beats.of_hosts(noted)
+
+
+def test_two_beats_of_an_app_on_two_hosts_are_refused() -> None:
+    twin = {**WEB, "name": "mail"}
+    given = [{"fleet": "web"}, {"fleet": "mail", "host": "app2"}]
+    [fault] = on_each(given, WEB, twin)
+    assert fault.startswith(
+        "shop.celery:app: app1 (beat of fleet web) and app2 (beat of fleet mail) would each send everything that is "
+        "scheduled: keep one. Take the others out of celery_beats"
+    )
+    assert on_each(given, WEB, {**twin, "app": "blog"}) == []
+    assert on_each([given[0], {**given[1], "state": "absent"}], WEB, twin) == []
+    # It moves by the inventory.
+    assert on_each([{"fleet": "web"}], moved_to="app2") == []
+
+
+def test_a_beat_beside_workers_that_send_on_another_host_is_refused() -> None:
+    mine = filters.resolve_beats([{"fleet": "web"}], fleets(), "app1")
+    noted = {"app1": beats.senders(fleets(), mine), "app2": beats.senders(fleets({**WEB, "extra_args": ["-B"]}))}
+    [fault] = beats.of_hosts(noted)
+    assert "app1 (beat of fleet web) and app2 (fleet web, extra_args) would each send" in fault
 
 
 def test_a_fleet_with_a_command_of_its_own_has_no_app_to_beat_for() -> None:

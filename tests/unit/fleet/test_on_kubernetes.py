@@ -43,6 +43,21 @@ def test_a_good_fleet_has_no_fault(given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        {"extra_args": ["-B"]},
+        {"environment": {"CELERY_WORKER_BEAT": "1"}},
+        {"app": None, "notify": True, "command": ["celery", "-A", "shop", "worker", "-n", "web@%H", "-B"]},
+        {"extra_args": ["--beat"], "workers": 3},
+    ],
+)
+def test_no_pod_sends_what_is_scheduled_beside_its_tasks(given: dict[str, Any]) -> None:
+    [fault] = faults_of(**given)
+    assert "while pods are replaced, the next one runs beside the last one" in fault
+    assert fault.endswith("have the role beat send it")
+
+
+@pytest.mark.parametrize(
     ("given", "path", "says"),
     [
         ({"image": None}, ".image", "missing"),
