@@ -26,9 +26,16 @@ def flower_files(settings: Mapping[str, Any], fleets: Sequence[spec.Fleet], apps
     return flower_role.files(given, fleets, apps)
 
 
+@templated.takes_undefined
+def flower_reads(settings: Mapping[str, Any], fleets: Sequence[spec.Fleet]) -> list[dict[str, str]]:
+    """The files on the host that Flower reads for TLS."""
+    given, _undefined = templated.settings(settings, flower_role.PREFIX)
+    return flower_role.reads(given, fleets)
+
+
 class FilterModule:
     """Ansible's way to find filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filters by the names that playbooks use."""
-        return {"flower_problems": flower_problems, "flower_files": flower_files}
+        return {"flower_problems": flower_problems, "flower_files": flower_files, "flower_reads": flower_reads}

@@ -9,8 +9,10 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from ansible_collections.muejam.celery.plugins.module_utils import checks
+from ansible_collections.muejam.celery.plugins.module_utils.addresses import addresses
 from ansible_collections.muejam.celery.plugins.module_utils.brokers import tls, transport_options
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.registry import kind_of
 from ansible_collections.muejam.celery.plugins.module_utils.brokers.url import normal
@@ -30,6 +32,8 @@ PROVIDERS = {
     "okta": "flower.views.auth.OktaLoginHandler",
 }
 """Flower's own, by the name that users write; the path of another class is taken as it is."""
+
+_TLS_FILES = ("ca_certs", "certfile", "keyfile")
 
 _BROKER = ("broker_url", "broker_transport_options", "broker_use_ssl", "result_backend")
 
@@ -201,6 +205,39 @@ def files(given: Mapping[str, Any], fleets: Sequence[spec.Fleet], apps: Mapping[
         "flowerconfig.py": _python(_options(found)),
         "celeryconfig.py": _python(_celery(found, fleets, apps)),
     }
+
+
+def reads(given: Mapping[str, Any], fleets: Sequence[spec.Fleet]) -> list[dict[str, str]]:
+    """The files on the host that Flower reads for TLS: the C(path) of each, and what C(says) it, for people.
+
+    :param given: the variables, without faults.
+    """
+    found = plain(given)
+    if found["state"] == "absent":
+        return []
+    own = [(PREFIX + name, found[name]) for name in ("certificate", "certificate_key")]
+    celery = _celery(found, fleets, {})
+    of_fleet = f" of fleet {found['fleet']}" if found["fleet"] else ""
+    prefix = "" if of_fleet else PREFIX
+    ssl = celery.get("broker_use_ssl")
+    own += [
+        (f"{prefix}broker_use_ssl.{name.removeprefix('ssl_')}{of_fleet}", path)
+        for name, path in (ssl.items() if isinstance(ssl, Mapping) else ())
+        if name.removeprefix("ssl_") in _TLS_FILES
+    ]
+    own += [
+        (f"{name} in {prefix}{key}{of_fleet}", path)
+        for key in ("broker_url", "result_backend")
+        for address in addresses(celery.get(key) or "")
+        for name, path in parse_qsl(address.place.partition("?")[2])
+        if name.removeprefix("ssl_") in _TLS_FILES
+    ]
+    said: dict[str, str] = {}
+    for says, path in own:
+        # A relative one is what Flower makes of it.
+        if str(path or "").startswith("/"):
+            said.setdefault(str(path), says)
+    return [{"path": path, "says": says} for path, says in said.items()]
 
 
 def _options(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from ansible_collections.muejam.celery.plugins.filter import flower as filters
 from ansible_collections.muejam.celery.plugins.module_utils.fleet import spec
+from ansible_collections.muejam.celery.plugins.module_utils.fleet.fingerprint import config_id
 
 ROLE = Path(__file__).parents[3] / "roles/flower"
 DEFAULTS = {
@@ -132,6 +135,77 @@ def test_the_same_by_variables() -> None:
     _flower, celery = written(broker_url="rediss://h:6380", broker_use_ssl=True)
     assert celery["broker_use_ssl"] == {"ssl_cert_reqs": 2}
     assert "result_backend" not in celery
+
+
+def read_by(*own: dict[str, Any], **changes: Any) -> dict[str, str]:
+    given = {**DEFAULTS, **GOOD, **changes}
+    assert filters.flower_problems(given, spec.resolve(own)) == []
+    return {one["path"]: one["says"] for one in filters.flower_reads(given, spec.resolve(own))}
+
+
+def test_the_files_that_it_reads_for_tls_are_known() -> None:
+    assert read_by() == {}
+    own = {"certificate": "/etc/ssl/f.pem", "certificate_key": "/etc/ssl/f.key"}
+    ssl = {**TLS, "ssl_keyfile": "/etc/ssl/client.key", "certfile": None, "password": "not-a-real-password"}
+    assert read_by(**own, broker_url="rediss://h:6380", broker_use_ssl=ssl) == {
+        "/etc/ssl/f.pem": "celery_flower_certificate",
+        "/etc/ssl/f.key": "celery_flower_certificate_key",
+        "/etc/ssl/broker.pem": "celery_flower_broker_use_ssl.ca_certs",
+        "/etc/ssl/client.key": "celery_flower_broker_use_ssl.keyfile",
+    }
+    assert read_by(broker_url="amqps://h", broker_use_ssl=TLS) == {
+        "/etc/ssl/broker.pem": "celery_flower_broker_use_ssl.ca_certs"
+    }
+    assert read_by(broker_url="rediss://h:6380", broker_use_ssl=True) == {}
+    assert read_by(**own, state="absent") == {}
+
+
+def test_those_of_a_fleet_and_of_urls_are_known_too() -> None:
+    backend = "rediss://:not-a-real-password@h/1?ssl_cert_reqs=required&ssl_ca_certs=%2Fetc%2Fssl%2Fresults.pem"
+    assert read_by({**FLEET, "result_backend": backend}, fleet="web", broker_url="") == {
+        "/etc/ssl/broker.pem": "broker_use_ssl.ca_certs of fleet web",
+        "/etc/ssl/results.pem": "ssl_ca_certs in result_backend of fleet web",
+    }
+
+
+def templated(expression: str, reads: list[dict[str, str]], found: dict[str, str]) -> Any:
+    """What a variable of the role is where the host has these files, by their checksums."""
+    variables = {
+        "__celery_flower_reads": reads,
+        "__celery_flower_found": {
+            "paths": [{"path": path, "kind": "file" if sum_ else "", "checksum": sum_} for path, sum_ in found.items()]
+        },
+        "__celery_flower_unit_text": "[Service]",
+        "__celery_flower_files": {"flowerconfig.py": "port = 1"},
+        "__celery_flower_requirements": ["flower==2.2.0"],
+    }
+    text = yaml.safe_load((ROLE / "vars/main.yml").read_text())[expression]
+    templar = Templar(DataLoader(), variables=variables)
+    engine = templar.environment if hasattr(templar, "environment") else templar._engine.environment
+    engine.filters["muejam.celery.fleet_config_id"] = config_id
+    return templar.template(trust_as_template(text))
+
+
+def test_a_changed_certificate_restarts_it_and_a_missing_one_is_told() -> None:
+    reads = [{"path": "/etc/ssl/ca.pem", "says": "celery_flower_broker_use_ssl.ca_certs"}]
+    old, new, again = (
+        templated("__celery_flower_config_id", reads, {"/etc/celery-flower": "", "/etc/ssl/ca.pem": sum_})
+        for sum_ in ("a1", "b2", "a1")
+    )
+    assert old == again != new
+    # Where it reads none, an id that was noted before stays what it is.
+    bare = templated("__celery_flower_config_id", [], {"/etc/celery-flower": ""})
+    assert bare == config_id("[Service]", ["port = 1"], "flower==2.2.0")
+    assert templated("__celery_flower_lacks", reads, {"/etc/ssl/ca.pem": ""}) == reads
+    assert templated("__celery_flower_lacks", reads, {"/etc/ssl/ca.pem": "a1"}) == []
+
+
+def test_it_is_told_before_anything_is_installed() -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text(encoding="utf-8"))
+    [look] = [task for task in tasks if "muejam.celery.host_info" in task]
+    assert "__celery_flower_reads" in look["muejam.celery.host_info"]["paths"]
+    assert tasks[-1]["loop"] == "{{ __celery_flower_lacks }}"
+    assert tasks[-1]["failed_when"] == "not ansible_check_mode"
 
 
 def test_flower_asks_for_a_login_and_keeps_what_it_saw() -> None:
