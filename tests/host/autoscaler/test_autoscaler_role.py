@@ -139,6 +139,13 @@ with urllib.request.urlopen("http://127.0.0.1:9541/", timeout=30) as answer:
 """
 
 
+READ_METRICS = """
+import urllib.request
+with urllib.request.urlopen("http://127.0.0.1:9541/metrics", timeout=30) as answer:
+    print(answer.read().decode())
+"""
+
+
 def test_its_page_is_there_and_the_past_is_there_after_a_restart(deployed: Scaled) -> None:
     headers, page = json.loads(deployed.host.output("python3", "-c", FETCH))
     assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
@@ -282,6 +289,9 @@ def test_no_secret_is_in_sight(deployed: Scaled) -> None:
         ["sh", "-c", "cat /run/celery-autoscaler/*.json /usr/local/bin/celery-autoscaler"],
     ):
         assert PASSWORD not in deployed.host.run(*look, check=False).stdout
+    metrics = deployed.host.output("python3", "-c", READ_METRICS)
+    assert "celery_autoscaler_" in metrics
+    assert PASSWORD not in metrics
 
 
 def test_removing_it_leaves_the_workers_alone(deployed: Scaled) -> None:

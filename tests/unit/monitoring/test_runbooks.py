@@ -18,12 +18,14 @@ import yaml
 
 import documented
 from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.cli import parser
-from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import variables
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.settings import defaults, variables
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
 
 TROUBLES = ("not-scaling-up", "scaling-too-aggressively", "tasks-timing-out", "memory-leak")
 RUNBOOKS = sorted(documented.RUNBOOKS.iterdir())
 UNITS = {"celery-autoscaler", "celery-autoscaler-scale.socket", "redis-server", "rabbitmq-server"}
 KNOWN = {"ansible", "ansible-playbook", "bin/celery-autoscaler", "celery-autoscaler", "curl", "journalctl", "ls", "ps"}
+SELECTORS = {names.selector_text("web"), f"{names.NAME_LABEL}={defaults.CLUSTER_NAME}"}
 KNOWN |= {"rabbitmq-diagnostics", "redis-cli", "systemctl", "systemd-cgtop"}
 
 
@@ -34,6 +36,12 @@ def text(path: Path) -> str:
 def commands(path: Path) -> list[str]:
     (block,) = re.findall(r"```console\n(.*?)```", text(path), re.S)
     return [re.sub(r"\s{2,}#.*", "", line) for line in block.splitlines()]
+
+
+def in_a_cluster(path: Path) -> list[str]:
+    """The commands for a fleet whose workers are pods."""
+    blocks = re.findall(r"```shell\n(.*?)```", text(path), re.S)
+    return [re.sub(r"\s{2,}#.*", "", line) for block in blocks for line in block.splitlines()]
 
 
 def verbs() -> set[str]:
@@ -52,7 +60,7 @@ def test_each_alert_and_each_trouble_has_one_and_nobody_else() -> None:
 
 @pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
 def test_a_runbook_says_which_cause_it_is_and_what_to_do(path: Path) -> None:
-    assert 15 <= len(text(path).splitlines()) <= 35
+    assert 15 <= len(text(path).splitlines()) <= 42
     assert len(commands(path)) == 3
     assert [part in text(path) for part in ("| It shows | Cause |", "**Do**", "**Do not**")] == [True] * 3
 
@@ -83,6 +91,30 @@ def test_its_commands_are_known(path: Path) -> None:
             assert all(unit in UNITS or unit.startswith("celery-worker-web@") for unit in units), command
         if program == "celery-autoscaler":
             assert words[0] in verbs()
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_what_stands_there_for_hosts_stands_there_for_a_cluster(path: Path) -> None:
+    found = in_a_cluster(path)
+    assert 1 <= len(found) <= 3
+    assert "In a cluster" in text(path).partition("```shell")[0]
+    for command in found:
+        words = shlex.split(command.partition(" | ")[0].partition(" > ")[0])
+        assert words[0] == "kubectl", command
+        if words[1] == "get" and "--raw" in words:
+            continue
+        assert words[1:3] == ["-n", "shop"], command
+        options = words[3:]
+        assert options[0] in {"auth", "describe", "exec", "get", "logs", "port-forward", "top"}, command
+        assert all(one in SELECTORS for one in after(options, "-l")), command
+        named = [word.partition("/")[2] for word in options if word.startswith("deployment")]
+        named += after(options, "lease")
+        assert set(named) <= {defaults.CLUSTER_NAME, names.object_name("web")}, command
+        # Of several pods it shows ten lines of each otherwise.
+        assert options[0] != "logs" or "-l" not in options or re.search("--tail=", command), command
+        if options[0] == "exec":
+            assert options[options.index("--") + 2] in verbs(), command
+        assert options[0] != "port-forward" or options[-1] == str(variables.default("metrics_port")), command
 
 
 def calls() -> Iterator[tuple[str, list[str]]]:
@@ -166,6 +198,14 @@ def test_words_that_are_looked_for_in_logs_are_written_there() -> None:
     ours = documented.CHECKOUT / "plugins/module_utils/autoscaler"
     of_service = "".join(path.read_text(encoding="utf-8") for path in ours.rglob("*.py"))
     of_celery = "".join(path.read_text(encoding="utf-8") for path in Path(celery.__file__).parent.rglob("*.py"))
+    of_pods = [command for path in RUNBOOKS for command in in_a_cluster(path) if " | grep -E " in command]
+    assert len(of_pods) > 10
+    for command in of_pods:
+        written = of_service if "name=celery-autoscaler" in command else of_celery
+        pattern = after(shlex.split(command), "-E")[0]
+        # A line of the log is JSON.
+        wanted = re.findall(r'"(\w+)"', pattern) or pattern.split("|")
+        assert all(one in written for one in wanted), command
     for where, words in of("journalctl"):
         # What systemd and the kernel write is theirs.
         if "-k" in words or "Main process exited" in where:
