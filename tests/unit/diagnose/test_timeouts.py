@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from celery.worker import request
-from gathered import failed, firing, gathered, status, verdict
+from gathered import NOW, failed, firing, gathered, printed, status, verdict
+from kombu import Connection, Message
 
 import documented
+from ansible_collections.muejam.celery.plugins.module_utils.autoscaler.page.history import History
+from ansible_collections.muejam.celery.plugins.module_utils.decide.metrics import PROCESSED_TOTAL
 from ansible_collections.muejam.celery.plugins.plugin_utils.diagnose import timeouts
 
 
@@ -98,3 +103,80 @@ def test_celery_writes_what_is_looked_for() -> None:
     text = Path(request.__file__).read_text(encoding="utf-8")
     for kind in ("Soft", "Hard"):
         assert f"'{kind} time limit (%ss) exceeded for %s[%s]'" in text
+
+
+def nothing() -> None:
+    pass
+
+
+def celery_logs(caplog: pytest.LogCaptureFixture, *runs: tuple[str, str, bool, float]) -> str:
+    """What a worker of Celery itself writes of runs that reach their limits.
+
+    :param runs: of each its task, its id, whether the limit is the soft one, and the limit in seconds.
+    """
+    app = Celery("shop", broker="memory://", backend=None, set_as_current=False)
+    app.conf.worker_send_task_events = False
+    caplog.clear()
+    with caplog.at_level(logging.WARNING), Connection("memory://") as connection:
+        for name, task_id, soft, limit in runs:
+            app.task(name=name)(nothing)
+            message = Message(
+                body="[[], {}, {}]",
+                channel=connection.default_channel,
+                content_type="application/json",
+                content_encoding="utf-8",
+                headers={"id": task_id, "task": name, "argsrepr": "('a secret',)"},
+                delivery_tag="1",
+            )
+            app.finalize()
+            request.Request(message, app=app, task=app.tasks[name], hostname="web-1@app1").on_timeout(soft, limit)
+    form = logging.Formatter(app.conf.worker_log_format.replace("%(processName)s", "MainProcess"))
+    return "\n".join(form.format(record) for record in caplog.records) + "\n"
+
+
+def of_ansible(stdout: str) -> dict[str, Any]:
+    """As the playbook registers the answer of journalctl, one of a loop over fleets."""
+    return {
+        "item": "web",
+        "ansible_loop_var": "item",
+        "changed": False,
+        "cmd": ["journalctl", "--unit=celery-worker-web@*", "--since=-1h", "--grep=time limit .* exceeded"],
+        "rc": 0,
+        "stdout": stdout.rstrip("\n"),
+        "stdout_lines": stdout.splitlines(),
+        "stderr": "",
+        "stderr_lines": [],
+        "failed": False,
+        "failed_when_result": False,
+        "msg": "",
+    }
+
+
+def kept(finished: int) -> dict[str, Any]:
+    """What the command history prints where so many tasks ended within the hour, a look each five seconds."""
+    history = History()
+    for look in range(721):
+        done = {"queue_depth": 0.0, PROCESSED_TOTAL: 5000.0 + finished * look / 720}
+        at = NOW - 3602 + 5 * look
+        history.record({"interval": 5, "fleets": [status(at=at, metrics=done, worker_memory={})]})
+    return printed({"last": "1h", "fleets": history.as_seen("1h")})
+
+
+def test_what_celery_and_the_autoscaler_write_says_yes(caplog: pytest.LogCaptureFixture) -> None:
+    lines = celery_logs(
+        caplog,
+        ("shop.tasks.bill", "0b7c", True, 300),
+        ("shop.tasks.bill", "0b7c", False, 360),
+        ("shop.tasks.bill", "5d1e", True, 300),
+        ("shop.tasks.mail", "77aa", False, 12.5),
+    )
+    assert lines.count("exceeded for") == 4, lines
+    told = of(gathered(journal=of_ansible(lines), history=kept(200)))
+    assert (told["verdict"], told["says"]) == ("yes", "3 runs reached their time limit within the hour"), told
+    numbers, *tasks = told["evidence"]
+    assert re.fullmatch(r"3 of (19\d|200) runs within the hour, 1\.5%", numbers), told
+    assert "shop.tasks.bill: 2 times (hard limit of 360 s, soft limit of 300 s)" in tasks
+    assert "shop.tasks.mail: 1 time (hard limit of 12.5 s)" in tasks
+    assert told["runbook"] == "docs/runbooks/tasks-timing-out.md"
+    # The same among as many runs as 1 % of them may be.
+    assert of(gathered(journal=of_ansible(lines), history=kept(400)))["verdict"] == "no"
