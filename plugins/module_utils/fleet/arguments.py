@@ -205,8 +205,8 @@ def _of_option(fleet: spec.Fleet, own: Mapping[str, Any], flag: Flag, written: s
         most = policies.most_workers(fleet)
         if fleet["platform"] not in ON_HOSTS:
             yield (
-                f"{written}: while pods are replaced, the next one runs beside the last one, and both would send what is "
-                "scheduled: remove it, and have the role beat send it"
+                f"{written}: while pods are replaced, the next one runs beside the last one, and both would send what "
+                "is scheduled: remove it, and have the role beat send it"
             )
         elif most > 1:
             yield (

@@ -21,7 +21,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.fleet import (
 )
 from ansible_collections.muejam.celery.plugins.module_utils.redaction import place_of
 
-
 _SHOWN = 5
 """Senders of one app that a message names; a group of hosts may have hundreds."""
 

@@ -200,7 +200,8 @@ def test_one_host_alone_may_send_what_is_scheduled(other: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://localhost/0", "redis://:x@127.0.0.1:6380", "redis://[::1]:6380/1", "redis+socket:///run/redis.sock"]
+    "url",
+    ["redis://localhost/0", "redis://:x@127.0.0.1:6380", "redis://[::1]:6380/1", "redis+socket:///run/redis.sock"],
 )
 def test_hosts_with_a_broker_of_their_own_each_send_what_is_scheduled(url: str) -> None:
     own = [fleet(**SENDER, broker_url=url)]
