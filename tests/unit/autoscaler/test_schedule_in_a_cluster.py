@@ -68,6 +68,10 @@ class Api:
             self.objects[path] = copy.deepcopy(dict(body))
         return self.objects[path]
 
+    def post(self, path: str, body: Any, **query: str) -> dict[str, Any]:
+        assert body["kind"] == "SelfSubjectAccessReview"
+        return {"status": {"allowed": True}}
+
     def delete(self, path: str, body: Any = None, **query: str) -> dict[str, Any]:
         self.calls.append(f"delete {path.rpartition('/')[2]}")
         return self.objects.pop(path)

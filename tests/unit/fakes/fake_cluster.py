@@ -81,6 +81,9 @@ class FakeCluster:
     :ivar quota: the most pods of the namespace.
     :ivar tasks: by pod, tasks in hand; None does not answer.
     :ivar objects: Leases and ConfigMaps by their paths.
+    :ivar phase: of the namespace.
+    :ivar served: by versions of the API the kinds that it knows, such as C({"apps/v1": ["Deployment"]}).
+    :ivar denied: what the user may not, such as C(patch pods), or C(get deployments celery-worker-web) of one alone.
     :ivar most_bytes: the most that an object may have in it.
     :ivar later: what else happens, each with its time.
     :ivar before_patch: called before each change of a number.
@@ -103,10 +106,13 @@ class FakeCluster:
     hpas: list[dict[str, Any]] = field(default_factory=list)
     scaled_objects: list[dict[str, Any]] | None = None
     namespaces: set[str] = field(default_factory=lambda: {NAMESPACE})
+    phase: str = "Active"
+    served: dict[str, list[str]] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     logs: dict[str, str] = field(default_factory=dict)
     before_patch: Callable[[], None] | None = None
     calls: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     scaled: list[tuple[str, int]] = field(default_factory=list)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     most_bytes: int = 1024 * 1024
@@ -131,9 +137,13 @@ class FakeCluster:
     def get(self, path: str, **query: str) -> dict[str, Any]:
         attempt = self._note("GET", path)
         if attempt.resource == "namespaces":
-            return self._need(
-                {"metadata": {"name": self.namespace}} if self.namespace in self.namespaces else None, attempt
-            )
+            there = {"metadata": {"name": self.namespace}, "status": {"phase": self.phase}}
+            return self._need(there if self.namespace in self.namespaces else None, attempt)
+        if path.startswith("/apis/") and not attempt.resource:
+            kinds = self.served.get(path.removeprefix("/apis/"))
+            if kinds is None:
+                raise refused(attempt, 404, "Not Found", b"404 page not found", "the kubeconfig")
+            return {"resources": [{"kind": kind} for kind in kinds]}
         if attempt.resource in KEPT:
             return copy.deepcopy(self._need(self.objects.get(path), attempt))
         fleet = path.rpartition("/")[2].removeprefix(names.PREFIX)
@@ -205,7 +215,9 @@ class FakeCluster:
         assert attempt.resource == "selfsubjectaccessreviews"
         asked = body["spec"]["resourceAttributes"]
         resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
-        return {"status": {"allowed": f"{asked['verb']} {resource}" not in self.denied}}
+        right = " ".join(filter(None, (asked["verb"], resource, asked.get("name"))))
+        self.asked.append(right)
+        return {"status": {"allowed": right not in self.denied}}
 
     def put(self, path: str, body: Any, **query: str) -> dict[str, Any]:
         attempt = self._note("PUT", path)

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 TASKS = Path(__file__).parents[3] / "roles/worker/tasks/kubernetes"
+AUTOSCALER = TASKS.parents[2] / "autoscaler/tasks/kubernetes"
 K8S = "kubernetes.core.k8s"
 
 
@@ -29,6 +30,25 @@ def test_nobody_becomes_root() -> None:
     [fleets] = tasks_of("main.yml")
     assert fleets["become"] is False
     assert not [task for task in everything() if task.get("become")]
+
+
+def test_what_is_missing_is_asked_for_before_anything_else() -> None:
+    first, *others = tasks_of("look.yml")
+    assert (
+        first["muejam.celery.access_info"]["objects"]
+        == "{{ __celery_worker_outlines + __celery_worker_handovers.objects }}"
+    )
+    # What is to go is known only then, and is asked for too.
+    assert "removed" in others[-1]["muejam.celery.access_info"]
+    preflight = yaml.safe_load((AUTOSCALER / "preflight.yml").read_text(encoding="utf-8"))
+    [include] = preflight[-1]["block"]
+    assert include["ansible.builtin.include_tasks"]["file"] == "check.yml"
+    # A condition of the block would be one of each task of check.yml, and the first of these makes it false.
+    assert "when" in include
+    assert "when" not in preflight[-1]
+    checks = yaml.safe_load((AUTOSCALER / "check.yml").read_text(encoding="utf-8"))
+    assert "muejam.celery.access_info" in checks[0]
+    assert {task["check_mode"] for task in checks if K8S in task} == {True}
 
 
 def test_everything_is_checked_before_anything_is_put_there() -> None:

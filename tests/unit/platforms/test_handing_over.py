@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,6 +41,8 @@ class Cluster:
         self.calls: list[str] = []
         self.absent = [] if keda else ["scaledobjects", "triggerauthentications"]
         self.forbidden: list[str] = []
+        self.denied: list[str] = []
+        self.binds_any = True
         self.metrics = metrics
         self.ready = "True"
         self.lingers = 2  # seconds
@@ -122,6 +125,12 @@ class Cluster:
             return {}
         assert query["fieldManager"] == "muejam.celery"
         assert query["force"] == "true"
+        if resource == "rolebindings" and not self.binds_any:
+            role = body["roleRef"]["name"]
+            if ("roles", role) not in self.objects:
+                said = {"kind": "Status", "reason": "NotFound", "message": f'roles "{role}" not found'}
+                attempt = Attempt("PATCH", path, self.server)
+                raise refused(attempt, 404, "Not Found", json.dumps(said).encode(), "a test")
         if query.get("dryRun"):
             # KEDA's own check of what is about to be made.
             if resource == "scaledobjects" and any(key[0] == "horizontalpodautoscalers" for key in self.objects):
@@ -148,6 +157,11 @@ class Cluster:
             self.put(hpa, ownerReferences=[owner], labels=body["metadata"]["labels"])
         self.most_owners = max(self.most_owners, self._owners())
         return made
+
+    def post(self, path: str, body: Any, **query: str) -> dict[str, Any]:
+        assert body["kind"] == "SelfSubjectAccessReview"
+        asked = body["spec"]["resourceAttributes"]
+        return {"status": {"allowed": f"{asked['verb']} {asked['resource']}" not in self.denied}}
 
     def delete(self, path: str, body: Any = None, **query: str) -> dict[str, Any]:
         resource, name = self._taken("DELETE", path)
@@ -426,3 +440,37 @@ def test_keda_that_has_made_its_hpa_has_begun_whatever_else_it_says() -> None:
 
 def test_secrets_are_known_in_both_spellings() -> None:
     assert set(secrets_of(KEDA)) == {"bm90LXJlYWw=", "not-real"}
+
+
+def test_a_right_that_no_dry_run_asks_for_is_missed_before_the_old_owner_goes() -> None:
+    cluster = Cluster()
+    hand(cluster, "keda", [SECRET, LOGIN, scaled_object(advanced={"restoreToOriginalReplicaCount": True})])
+    cluster.calls = []
+    cluster.denied = ["delete scaledobjects", "patch scaledobjects", "patch deployments", "delete secrets"]
+    for check in (True, False):
+        with pytest.raises(OperationError) as caught:
+            hand(cluster, "hpa", [hpa()], check=check)
+        step = caught.value.next_step
+        assert '- {apiGroups: ["keda.sh"], resources: ["scaledobjects"], verbs: ["delete", "patch"]}' in step
+        assert '- {apiGroups: ["apps"], resources: ["deployments"], verbs: ["patch"]}' in step
+        assert '- {apiGroups: [""], resources: ["secrets"], verbs: ["delete"]}' in step
+    assert cluster.calls == []
+    cluster.denied = []
+    assert hand(cluster, "hpa", [hpa()]).changed
+
+
+def test_who_may_not_bind_any_role_makes_the_role_of_a_schedule_first() -> None:
+    """The API server looks into the Role, which a dry run has not made."""
+    cluster = Cluster()
+    cluster.binds_any = False
+    name = "celery-worker-web-schedule"
+    role = made("Role", name, rules=[])
+    binding = made("RoleBinding", name, roleRef={"kind": "Role", "name": name})
+    wanted = [role, binding, JOB]
+    assert f"RoleBinding {name}" in hand(cluster, "schedule", wanted, check=True).applied
+    cluster.denied = ["create rolebindings"]
+    with pytest.raises(OperationError, match="may not create rolebindings"):
+        hand(cluster, "schedule", wanted, check=True)
+    cluster.denied = []
+    hand(cluster, "schedule", wanted)
+    assert not hand(cluster, "schedule", wanted).changed

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.readings import CONSUMING, DRAINING, STARTING
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.access import require_namespace
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import (
     HASH_LABEL,
@@ -168,19 +169,11 @@ class Fleets:
 
         :raises OperationError: when it is not there.
         """
-        try:
-            self.api.get(f"/api/v1/namespaces/{self.namespace}")
-        except Refused as error:
-            if error.status == 404:
-                error = Refused(
-                    f"find the namespace {self.namespace} of {self.api.server}",
-                    "there is no such namespace",
-                    "Check the option namespace, or deploy a fleet there with the role muejam.celery.worker first.",
-                )
-                error.status = 404
-                raise error from None
-            if error.status != 403:
-                raise
+        require_namespace(
+            self.api,
+            self.namespace,
+            "Check the option namespace, or deploy a fleet there with the role muejam.celery.worker first.",
+        )
 
 
 def _fleet_of(deployment: Mapping[str, Any]) -> str | None:

@@ -18,6 +18,13 @@ from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CL
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.owners import NOBODY, POLICY
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names, ownership
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.access import KINDS as RESOURCES
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.access import (
+    Right,
+    not_served,
+    require_rights,
+    to_apply,
+)
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.names import SCALED_BY
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused
@@ -27,6 +34,8 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
     HPA,
     KINDS,
     OWNERS,
+    ROLE,
+    ROLE_BINDING,
     SCALED_OBJECT,
     Found,
     Kind,
@@ -116,6 +125,8 @@ def hand_over(
     changes = list(_changes(api, things, stale, before))
     noted = ownership.noted(api)
     outcome.noted = {fleet: owner for fleet, owner in owners.items() if noted.get(fleet, owner) != owner}
+    tried = f"hand the number of workers over in namespace {api.namespace} of {api.server}"
+    require_rights(api, api.namespace, _unasked(things, stale, before, outcome.noted), tried)
     outcome.removed = [thing.title for thing in stale]
     outcome.applied = [thing.title for thing, _after in changes]
     outcome.differences = [(thing.title, _shown(thing.value), None) for thing in stale] + [
@@ -188,15 +199,7 @@ def _require_apis(api: Api, found: Found, things: Iterable[Thing]) -> None:
         if kind in found.unread:
             raise found.unread[kind]
         if kind in found.missing:
-            keda = "keda.sh" in kind.version
-            who = "KEDA is not installed in this cluster" if keda else "this cluster has no such API"
-            step = "Install KEDA (https://keda.sh/docs/latest/deploy)" if keda else "Update the cluster"
-            raise OperationError(
-                f"make a {kind.kind} in namespace {api.namespace} of {api.server}",
-                f"{who}: it does not serve {kind.version}",
-                f"Nothing was changed. {step}, or use celery_worker_autoscaling: policy, which needs nothing of the "
-                "cluster.",
-            )
+            raise not_served(kind.version, f"make a {kind.kind} in namespace {api.namespace} of {api.server}")
     needy = [thing for thing in things if _needs_metrics(thing)]
     if not needy:
         return
@@ -211,6 +214,35 @@ def _require_apis(api: Api, found: Found, things: Iterable[Thing]) -> None:
             "Nothing was changed. Install metrics-server, or take cpu and memory out of the policy for KEDA, or use "
             "celery_worker_autoscaling: policy.",
         ) from None
+
+
+def _unasked(
+    things: Iterable[Thing],
+    stale: Iterable[Thing],
+    before: Mapping[tuple[Kind, str], Mapping[str, Any]],
+    noted: Mapping[str, str],
+) -> Iterator[Right]:
+    """Yield the rights that no dry run asks for. One that is missing would be found when the old owner is gone."""
+    for thing in stale:
+        yield Right(*RESOURCES[thing.kind.kind], "delete")
+        if _would_set_back(thing):
+            yield Right(*RESOURCES[thing.kind.kind], "patch")
+    if noted:
+        yield Right(*RESOURCES["Deployment"], "patch")
+    yield from to_apply(thing.value for thing in things if _binds_what_is_not_there(thing, before))
+
+
+def _binds_what_is_not_there(thing: Thing, before: Mapping[tuple[Kind, str], Mapping[str, Any]]) -> bool:
+    """Whether it is a RoleBinding before its Role, of which a dry run tells nothing.
+
+    The API server looks for the rights in the Role, and there is none yet. It does not look where the user may `bind`
+    any: who is an administrator does not see it.
+    """
+    return thing.kind == ROLE_BINDING and (ROLE, thing.value["roleRef"]["name"]) not in before
+
+
+def _would_set_back(thing: Thing) -> bool:
+    return bool(((thing.value.get("spec") or {}).get("advanced") or {}).get("restoreToOriginalReplicaCount"))
 
 
 def _needs_metrics(thing: Thing) -> bool:
@@ -230,6 +262,8 @@ def _changes(
             # KEDA refuses a second owner, and the first one is still there: it is asked for one that takes that over.
             _apply(api, _taking_over(thing, going[thing.fleet].name), dryRun="All")
             after: Mapping[str, Any] = thing.value
+        elif _binds_what_is_not_there(thing, before):
+            after = thing.value
         else:
             after = _apply(api, thing, dryRun="All")
         if old is None or _plain(old) != _plain(after):
@@ -264,7 +298,7 @@ def _remove(api: Api, stale: Sequence[Thing], clock: Clock) -> None:
     for thing in stale:
         path = thing.kind.path(api.namespace, thing.name)
         try:
-            if ((thing.value.get("spec") or {}).get("advanced") or {}).get("restoreToOriginalReplicaCount"):
+            if _would_set_back(thing):
                 # KEDA would set the number to what it was before it came, and workers would be killed or missing.
                 api.patch(path, {"spec": {"advanced": {"restoreToOriginalReplicaCount": False}}})
             api.delete(path, {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"})

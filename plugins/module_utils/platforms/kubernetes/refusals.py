@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,11 @@ _PATH = re.compile(
     r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<part>[^/]+).*)?)?"
 )
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_NO_RIGHT = re.compile(r"cannot (?P<verb>\w+) resource|User \"(?P<user>[^\"]*)\"")
+_NO_RIGHT = re.compile(
+    r"cannot (?P<verb>\w+) resource(?: \"(?P<resource>[^\"]+)\")?(?: in API group \"(?P<group>[^\"]*)\")?"
+)
+_USER = 'User "'
+_ESCALATES = "attempting to grant RBAC permissions not currently held"
 _KINDS = {
     "scaledobjects": "KEDA is not installed in this cluster",
     "horizontalpodautoscalers": "this cluster has no autoscaling/v2; it takes Kubernetes 1.23 or newer",
@@ -85,10 +90,20 @@ class Attempt:
         place = f" in namespace {self.namespace}" if self.namespace else ""
         return f"{self.verb} {self.resource}{' ' + name if name else ''}{place} of {self.server}"
 
-    @property
-    def rule(self) -> str:
-        """The rule of RBAC that allows it."""
-        return f'{{apiGroups: ["{self.group}"], resources: ["{self.resource}"], verbs: ["{self.verb}"]}}'
+    def rule_for(self, message: str) -> str:
+        """The rule of RBAC that allows it.
+
+        :param message: what the API server said, which knows better: an apply of what is not there yet is a C(create).
+        """
+        said = _NO_RIGHT.search(message)
+        verb, resource, group = said.groups() if said else (None, None, None)
+        return rule([self.group if group is None else group], [resource or self.resource], [verb or self.verb])
+
+
+def rule(groups: Sequence[str], resources: Sequence[str], verbs: Sequence[str]) -> str:
+    """Return a rule of RBAC as YAML in one line."""
+    parts = (("apiGroups", groups), ("resources", resources), ("verbs", verbs))
+    return f"{{{', '.join(f'{name}: {json.dumps(list(values))}' for name, values in parts)}}}"
 
 
 def refused(attempt: Attempt, status: int, phrase: str, body: bytes, origin: str) -> Refused:
@@ -163,9 +178,14 @@ def _next_step(attempt: Attempt, status: int, message: str, no_such_api: bool, o
         return (
             f"No login was sent: {origin} has none, or it failed. `kubectl get pods` uses the same one and says more."
         )
-    if status == 403 and _NO_RIGHT.search(message):
+    if status == 403 and _ESCALATES in message:
+        return (
+            "Who makes a Role has to have all the rights in it himself: add those that are named to a Role in "
+            f"namespace {attempt.namespace} that is bound to this user."
+        )
+    if status == 403 and (_NO_RIGHT.search(message) or _USER in message):
         where = f"a Role in namespace {attempt.namespace}" if attempt.namespace else "a ClusterRole"
-        return f"Add the rule {attempt.rule} to {where} that is bound to this user."
+        return f"Add the rule {attempt.rule_for(message)} to {where} that is bound to this user."
     if status == 403:
         return "A rule of the cluster forbids it. Change what it names, or the rule."
     if status == 404 and no_such_api:

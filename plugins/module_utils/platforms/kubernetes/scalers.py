@@ -33,6 +33,8 @@ class Kind:
 CRON_JOB = Kind("batch/v1", "CronJob", "cronjobs")
 SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 HPA = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+ROLE = Kind("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 
 KINDS = (
     CRON_JOB,
@@ -40,8 +42,8 @@ KINDS = (
     HPA,
     Kind("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications"),
     Kind("v1", "Secret", "secrets"),
-    Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
-    Kind("rbac.authorization.k8s.io/v1", "Role", "roles"),
+    ROLE_BINDING,
+    ROLE,
     Kind("v1", "ServiceAccount", "serviceaccounts"),
 )
 """Of all that we hand the number over with, in the order in which they go: who acts first, what it needs last."""

@@ -235,6 +235,30 @@ def test_what_is_no_object_is_cut_where_it_is_too_much(api: HttpApi, server: Ser
             'resources: ["pods/proxy"], verbs: ["get"]',
         ),
         (
+            lambda api: api.patch(DEPLOYMENT, {}, "apply"),
+            status(
+                403,
+                "Forbidden",
+                'deployments.apps "celery-worker-web" is forbidden: User "ci" cannot create resource "deployments" in '
+                'API group "apps" in the namespace "muejam"',
+            ),
+            "patch deployments celery-worker-web",
+            "cannot create",
+            'Add the rule {apiGroups: ["apps"], resources: ["deployments"], verbs: ["create"]} to a Role in namespace',
+        ),
+        (
+            lambda api: api.patch("/apis/rbac.authorization.k8s.io/v1/namespaces/muejam/roles/a", {}, "apply"),
+            status(
+                403,
+                "Forbidden",
+                'roles.rbac.authorization.k8s.io "a" is forbidden: user "ci" (groups=["ci"]) is attempting to grant '
+                'RBAC permissions not currently held:\n{APIGroups:[""], Resources:["pods"], Verbs:["list"]}',
+            ),
+            "patch roles a in namespace muejam",
+            "attempting to grant RBAC permissions",
+            "Who makes a Role has to have all the rights in it himself: add those that are named to a Role",
+        ),
+        (
             lambda api: api.list(PODS),
             status(403, "Forbidden", 'pods is forbidden: User "system:anonymous" cannot list resource "pods"'),
             "list pods",
