@@ -46,6 +46,42 @@ class Cluster:
         wanted = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "--namespace", namespace, "--filename=-", stdin=json.dumps(wanted))
 
+    def another_way(self, folder: Path, token: str = "", **changes: Any) -> Path:
+        """Write another kubeconfig of the cluster into a folder and return its path.
+
+        :param token: of somebody else, in place of the administrator's login.
+        :param changes: to how it is reached.
+        """
+        shown = self.kubectl("config", "view", "--raw", "--flatten", "--minify", "--output=json")
+        values = json.loads(shown.stdout)
+        values["clusters"][0]["cluster"].update(changes)
+        if token:
+            values["users"][0]["user"] = {"token": token}
+        path = folder / "kubeconfig"
+        path.write_text(json.dumps(values), encoding="utf-8")
+        return path
+
+    def token_of(self, namespace: str, account: str, rules: Iterable[Mapping[str, Any]]) -> str:
+        """Make a ServiceAccount that has the rights of these rules in its namespace, and return a token of it."""
+        group = "rbac.authorization.k8s.io"
+        metadata = {"name": account}
+        self.apply(
+            namespace,
+            [
+                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+                {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": list(rules)},
+                {
+                    "apiVersion": f"{group}/v1",
+                    "kind": "RoleBinding",
+                    "metadata": metadata,
+                    "roleRef": {"apiGroup": group, "kind": "Role", "name": account},
+                    "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+                },
+            ],
+        )
+        made = self.kubectl("--namespace", namespace, "create", "token", account, "--duration=1h")
+        return made.stdout.strip()
+
     def load_image(self, image: str) -> None:
         """Give it an image that the Docker engine has; a cluster of the user's is expected to have it."""
         if self.own:

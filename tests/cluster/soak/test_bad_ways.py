@@ -26,17 +26,11 @@ from muejam_cluster.deployed import Deployed
 from muejam_cluster.waiting import wait_until
 
 POLICY = {"limits": {"min_workers": 1, "max_workers": 2}}
+KINDS = (
+    "deployments,secrets,configmaps,serviceaccounts,poddisruptionbudgets,roles,rolebindings,scaledobjects,hpa,cronjobs"
+)
 
 pytestmark = pytest.mark.soak
-
-
-def kubeconfig(cluster: Cluster, folder: Path, **changes: Any) -> str:
-    """Return the path of another kubeconfig of the cluster, with changes to how it is reached."""
-    values = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "--output=json").stdout)
-    values["clusters"][0]["cluster"].update(changes)
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(values), encoding="utf-8")
-    return str(path)
 
 
 def authority(folder: Path) -> str:
@@ -51,10 +45,11 @@ def test_an_api_server_that_is_not_the_one_or_not_there(deployed: Deployed, tmp_
     deployed.deploy({"name": "web", "workers": 1})
     before = deployed.get("deployment", "celery-worker-web")["metadata"]["resourceVersion"]
     if wrong == "certificate":
-        path = kubeconfig(deployed.cluster, tmp_path, **{"certificate-authority-data": authority(tmp_path)})
+        wrong_authority = {"certificate-authority-data": authority(tmp_path)}
+        path = str(deployed.cluster.another_way(tmp_path, **wrong_authority))
         says, next_step = "its certificate is not accepted", "Check the certificate authority"
     else:
-        path = kubeconfig(deployed.cluster, tmp_path, server=f"https://127.0.0.1:{free_port()}")
+        path = str(deployed.cluster.another_way(tmp_path, server=f"https://127.0.0.1:{free_port()}"))
         says, next_step = "Connection refused", "Check that the API server runs and can be reached"
     platform = open_kubernetes(Place(path, namespace=deployed.namespace))
     reading = platform.read("web")
@@ -69,6 +64,69 @@ def test_an_api_server_that_is_not_the_one_or_not_there(deployed: Deployed, tmp_
     assert ("certificate verify failed" if wrong == "certificate" else "Connection refused") in refused.stdout
     assert "Traceback" not in refused.stdout + refused.stderr
     assert deployed.get("deployment", "celery-worker-web")["metadata"]["resourceVersion"] == before
+
+
+def as_put_there(deployed: Deployed) -> dict[str, Any]:
+    """Return all that a deployment puts into the namespace, without what the cluster notes of it."""
+    found = {}
+    for thing in deployed.get(KINDS)["items"]:
+        metadata = {key: thing["metadata"].get(key) for key in ("uid", "generation", "labels", "annotations")}
+        content = {key: value for key, value in thing.items() if key not in ("metadata", "status")}
+        found[thing["kind"], thing["metadata"]["name"]] = (metadata, content)
+    return found
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a deployment that was refused says, in one line: the program breaks it where it likes."""
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert "Traceback" not in text
+    assert "Nothing was changed." in text
+    return " ".join(text.replace("\\n", " ").replace('\\"', '"').split())
+
+
+def test_a_namespace_that_is_not_there(deployed: Deployed) -> None:
+    refused = deployed.deploy({"name": "web", "workers": 1}, check=False, celery_worker_namespace="nowhere-at-all")
+    says = told(refused)
+    assert "Could not find the namespace nowhere-at-all" in says
+    assert "there is no such namespace" in says
+    assert "`kubectl create namespace nowhere-at-all`" in says
+    assert "NotFound" in deployed.cluster.kubectl("get", "namespace", "nowhere-at-all", check=False).stderr
+
+
+def test_a_user_who_may_only_look_is_told_all_rights_that_are_missing(deployed: Deployed, tmp_path: Path) -> None:
+    deployed.deploy({"name": "web", "workers": 1})
+    looks = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]}]
+    token = deployed.cluster.token_of(deployed.namespace, "looks", looks)
+    path = str(deployed.cluster.another_way(tmp_path, token))
+    before = as_put_there(deployed)
+    fleet = {"name": "web", "workers": 2, "environment": {"CHANGED": "1"}}
+    says = told(deployed.deploy(fleet, check=False, celery_worker_kubeconfig=path))
+    assert f"Add to a Role in namespace {deployed.namespace} that is bound to this user:" in says
+    for group, resources in (
+        ("apps", '"deployments"'),
+        ("policy", '"poddisruptionbudgets"'),
+        ("", '"configmaps", "secrets", "serviceaccounts"'),
+    ):
+        assert f'- {{apiGroups: ["{group}"], resources: [{resources}], verbs: ["create", "patch"]}}' in says
+    # Also what comes last in a deployment is missed before anything: the removal of a fleet.
+    says = told(deployed.deploy({"name": "web", "state": "absent"}, check=False, celery_worker_kubeconfig=path))
+    assert '- {apiGroups: ["apps"], resources: ["deployments"], verbs: ["patch", "delete"]}' in says
+    # And of what is to size it.
+    more = {"celery_worker_kubeconfig": path, "celery_worker_autoscaling": "keda"}
+    says = told(deployed.deploy({**fleet, "policy": POLICY}, check=False, **more))
+    assert '- {apiGroups: ["keda.sh"], resources: ["scaledobjects"], verbs: ["create", "patch"]}' in says
+    assert as_put_there(deployed) == before
+    assert len(deployed.consuming("web")) == 1
+
+
+def test_a_user_without_any_right_is_told_that_the_namespace_may_be_another_one(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    path = str(deployed.cluster.another_way(tmp_path, deployed.cluster.token_of(deployed.namespace, "nobody", [])))
+    says = told(deployed.deploy({"name": "web", "workers": 1}, check=False, celery_worker_kubeconfig=path))
+    assert "Whether there is such a namespace this user may not see: check its name." in says
+    assert not deployed.get("deployments,secrets")["items"]
 
 
 @contextmanager

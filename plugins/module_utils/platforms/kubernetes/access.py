@@ -70,8 +70,8 @@ TO_TELL_MORE = (
 """Without these it goes on, and what they would tell is unknown."""
 
 # An apply of what is not there yet is a `create` too, which the API server asks for beside `patch`. Modules of
-# kubernetes.core read each object before. What sets the number of pods is listed in place of that, and a ScaledObject is
-# read again for what KEDA says of it.
+# kubernetes.core read each object before. What sets the number of pods is listed in place of that, and what KEDA
+# says of a ScaledObject is read afterwards.
 _APPLIED = ("get", "create", "patch")
 _HANDED_OVER = ("list", "create", "patch")
 _READ_AFTERWARDS = ("ScaledObject",)
@@ -230,13 +230,12 @@ def require_rights(
     missing = _missing(api, namespace, rights)
     if missing:
         what = ", ".join(f"{right.verb} {right.resource}" for right in missing)
-        doubt = "" if sure_of_namespace else " Whether there is such a namespace this user may not see: check its name."
+        doubt = "" if sure_of_namespace else "Whether there is such a namespace this user may not see: check its name. "
         raise OperationError(
             tried,
             f"this user may not {what} in namespace {namespace} of {api.server}",
-            f"Nothing was changed. Add to a Role in namespace {namespace} that is bound to this user:\n"
-            + "\n".join(f"- {rule(*each.values())}" for each in rules_of(missing))
-            + doubt,
+            f"Nothing was changed. {doubt}Add to a Role in namespace {namespace} that is bound to this user:\n"
+            + "\n".join(f"- {rule(*each.values())}" for each in rules_of(missing)),
         )
 
 

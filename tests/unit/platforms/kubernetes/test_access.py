@@ -184,7 +184,7 @@ def test_who_may_not_see_the_namespace(cluster: FakeCluster) -> None:
     access.require_access(cluster, TRIED, objects_of("none"))
     cluster.denied = {"list pods"}
     error = failure(cluster, rights=access.TO_READ)
-    assert error.next_step.endswith("Whether there is such a namespace this user may not see: check its name.")
+    assert "Whether there is such a namespace this user may not see: check its name. Add to a Role" in error.next_step
     cluster.refuses["get namespaces"] = (0, "Connection refused")
     assert "Connection refused" in failure(cluster).why
 
