@@ -37,6 +37,9 @@ _ON_ITS_WAY = frozenset({"", "ContainerCreating", "PodInitializing"})
 _MAY_PASS = frozenset({"ErrImagePull", "RunContainerError"})
 """Reasons that the kubelet gives at the first failure, before it waits longer and says so."""
 
+_OVER = frozenset({"Failed", "Succeeded"})
+"""Phases of a pod that has ended for good. One that is evicted has succeeded where its worker drained in time."""
+
 _WORDS = 300
 
 
@@ -117,8 +120,8 @@ def parse_pod(values: Mapping[str, Any]) -> Pod | None:
         fleet=fleet,
         life=f"{metadata.get('uid')}:{restarts}",
         phase=life.phase,
-        over=status.get("phase") in ("Failed", "Succeeded"),
-        lost=status.get("phase") == "Failed" and metadata.get("deletionTimestamp") is None,
+        over=status.get("phase") in _OVER,
+        lost=status.get("phase") in _OVER and metadata.get("deletionTimestamp") is None,
         state=life.state,
         hopeless=life.hopeless,
         not_ready=life.not_ready,
@@ -164,8 +167,8 @@ def _phase(
     ready: Mapping[str, Any],
 ) -> _Life:
     created = instant(metadata.get("creationTimestamp"))
-    if status.get("phase") in ("Failed", "Succeeded"):
-        return _Life(DOWN, created, _words(status.get("reason"), status.get("message")) or "it has ended")
+    if status.get("phase") in _OVER:
+        return _Life(DOWN, created, _why_over(status))
     deleted = instant(metadata.get("deletionTimestamp"))
     if deleted is not None:
         # It is the time at which the grace period is over.
@@ -193,6 +196,16 @@ def _phase(
         why = _words(ready.get("reason"), ready.get("message")) or "it is not ready any more"
         return _Life(CONSUMING, changed, not_ready=f"it is not ready any more ({why})")
     return _Life(STARTING, began or created, beside=beside)
+
+
+def _why_over(status: Mapping[str, Any]) -> str:
+    # The reason of a pod that was evicted may go when its worker has drained. This condition stays.
+    disrupted = _condition(status, "DisruptionTarget")
+    for found in (status, disrupted if disrupted.get("status") == "True" else {}):
+        words = _words(found.get("reason"), found.get("message"))
+        if words:
+            return words
+    return "it has ended"
 
 
 def _waiting(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -210,7 +210,7 @@ def test_a_pod_that_is_over_is_no_worker(cluster: FakeCluster, phase: str) -> No
     assert reading.workers is not None
     assert pod not in [worker.id for worker in reading.workers]
     assert len(reading.workers) == 1
-    assert list(reading.lost) == ([f"web@{pod}"] if phase == "Failed" else [])
+    assert reading.lost == {f"web@{pod}": "it has ended"}
 
 
 def test_how_a_pod_was_lost_is_told_unless_it_was_told_to_go() -> None:
@@ -222,6 +222,13 @@ def test_how_a_pod_was_lost_is_told_unless_it_was_told_to_go() -> None:
     assert pod is not None
     assert (pod.over, pod.lost, pod.current) == (True, True, False)
     assert pod.state == "Evicted: The node was low on resource: memory."
+    # Its worker has drained in time.
+    why = {"reason": "TerminationByKubelet", "message": "The node was low on resource: memory."}
+    evicted["status"] = {"phase": "Succeeded", "conditions": [{"type": "DisruptionTarget", "status": "True", **why}]}
+    drained = parse_pod(evicted)
+    assert drained is not None
+    assert (drained.over, drained.lost) == (True, True)
+    assert drained.state == "TerminationByKubelet: The node was low on resource: memory."
     evicted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     told = parse_pod(evicted)
     assert told is not None
