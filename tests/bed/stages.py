@@ -44,7 +44,9 @@ LANES = int(os.environ.get("LANES") or 2)
 # Tests need a moment to take their hosts down when the run is stopped.
 STOP_SECONDS = 60.0
 # Of each stage that failed, at the end of the run.
-TOLD_LINES, TOLD_OF_A_TEST, TOLD_WIDTH = 12, 3, 160
+TOLD_LINES, TOLD_OF_A_TEST, TOLD_WIDTH = 12, 3, 240
+PLAYBOOK_FAILED = ("fatal: ", "failed: ", "[ERROR]")
+"""How a line of ansible-playbook begins that tells of a task that failed."""
 # Where the kernel groups processes by sessions, niceness counts within one only, and the group has a niceness too.
 YIELDING = (
     *("sh", "-c", 'echo 19 2>/dev/null >/proc/self/autogroup; exec "$@"', "sh"),
@@ -176,16 +178,22 @@ class Stage:
     def why_it_failed(self) -> list[str]:
         """Return its failed tests with what pytest marked as the error; of other programs, the last lines."""
         if self.failures.exists():
-            tests: list[list[str]] = []
+            tests: list[tuple[str, list[str]]] = []
             for line in self.failures.read_text(encoding="utf-8", errors="replace").splitlines():
                 if line.startswith("FAILED "):
-                    tests.append([line])
-                elif line.startswith("E  ") and tests and len(tests[-1]) < TOLD_OF_A_TEST:
-                    tests[-1].append(line)
-            lines = [line for test in tests for line in test]
+                    tests.append((line, []))
+                elif line.startswith("E  ") and tests:
+                    tests[-1][1].append(line)
+            lines = [line for name, errors in tests for line in (name, *_most_telling(errors))]
             more = [f"and {len(lines) - TOLD_LINES} lines more"] if len(lines) > TOLD_LINES else []
             return lines[:TOLD_LINES] + more
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TOLD_LINES:]
+
+
+def _most_telling(errors: list[str]) -> list[str]:
+    """Return the lines that tell most: of the output of a playbook that is those of the task that failed."""
+    of_tasks = [line for line in errors if line.lstrip("E ").startswith(PLAYBOOK_FAILED)]
+    return (of_tasks or errors)[: TOLD_OF_A_TEST - 1]
 
 
 def _write(lines: list[bytes]) -> None:

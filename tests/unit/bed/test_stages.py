@@ -30,6 +30,7 @@ case "$2" in
   tells) # ends when its failure was told
     printf '%s\n' "FAILED test_one" "def test_one():" "E   assert 1 == 2" "E   a" "E   b" "E   c" >"$MUEJAM_FAILURES"
     printf '%s\n' "FAILED test_two" "E   no" >>"$MUEJAM_FAILURES"
+    printf '%s\n' "FAILED test_play" "E   PLAY" "E   ok: [h]" "E   fatal: [h]: no" "E   RECAP" >>"$MUEJAM_FAILURES"
     until grep -q test_one "$PLACE/output"; do sleep 0.05; done; exit 1 ;;
   turns-*) # the first two meet, and write when they end
     touch "$PLACE/$2"
@@ -104,9 +105,11 @@ def test_why_stages_failed_stands_just_before_the_last_words(command: list[str])
     code, lines = run(command, "--", "tells", "speaks", "--", "last")
     assert code == 1
     assert lines[-1] == "words of last"
-    told = "\n".join(lines[-20:])
+    told = "\n".join(lines[-22:])
     assert "tells FAILED" in told
     assert "    FAILED test_one\n    E   assert 1 == 2\n    E   a\n    FAILED test_two\n    E   no\n" in told
+    assert "    FAILED test_play\n    E   fatal: [h]: no\n" in told
+    assert "RECAP" not in told
     assert "def test_one" not in told
     assert "speaks FAILED" in told
     assert "    line 30\nwords of last" in told
