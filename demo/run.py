@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "bed"))
 
-from muejam_demo import board, host, panels, plan, playbooks, recording
+from muejam_demo import alerts, board, host, panels, plan, playbooks, recording
 from muejam_demo.ending import DemoError, calm, finished, until_calm
 from muejam_demo.report import OUT, Report
 from muejam_demo.steps import near, step
@@ -45,8 +45,13 @@ def watch(shown: board.Board, floor: int) -> tuple[list[dict[str, Any]], list[di
         return until_calm(shown, watched, sender, lambda seen, sent: finished(seen, sent) and calm(seen, floor))
 
 
-def faults(found: dict[str, Any], changes: Sequence[recording.Change], floor: int) -> str:
-    """Return what is wrong with the outcome, empty when nothing is."""
+def faults(
+    found: dict[str, Any], changes: Sequence[recording.Change], floor: int, alerted: alerts.Watched | None = None
+) -> str:
+    """Return what is wrong with the outcome, empty when nothing is.
+
+    :param alerted: None where no Prometheus watched.
+    """
     wrong = [f"{len(found[key])} {key}: {found[key][:5]}" for key in ("lost", "twice", "unknown") if found[key]]
     by_priority = found["waits_by_priority"]
     means = [by_priority[priority]["mean"] for priority in sorted(by_priority, key=int, reverse=True)]
@@ -56,6 +61,8 @@ def faults(found: dict[str, Any], changes: Sequence[recording.Change], floor: in
         wrong.append("the fleet was never grown")
     if not changes or changes[-1].after != floor:
         wrong.append(f"the fleet was not brought back to {floor}")
+    if alerted:
+        wrong.extend(alerted.faults())
     return "; ".join(wrong)
 
 
@@ -80,6 +87,7 @@ def demonstrate(console: Console, dashboards: bool) -> None:
         f"2. Redis, a fleet of {fleet.floor} workers and its autoscaler, by the playbook muejam.celery.deploy",
     )
     playbooks.play("deploy", progress, demo_dashboards=dashboards)
+    monitored_since = time.time()
     if dashboards:
         progress = step(console, "   and Prometheus and Alertmanager, by the playbook muejam.celery.monitoring")
         playbooks.play("monitoring", progress)
@@ -103,7 +111,10 @@ def demonstrate(console: Console, dashboards: bool) -> None:
     step(console, f"5. The outcome, after {time.monotonic() - begun:.0f} s in all")
     board.changes(console, recorded.changes)
     board.report(console, found, recorded.worker_seconds)
-    wrong = faults(found, recorded.changes, fleet.floor)
+    alerted = alerts.watch(host.get_from_prometheus, monitored_since, time.time()) if dashboards else None
+    if alerted:
+        console.print(str(alerted), style="bold", highlight=False, markup=False, soft_wrap=True)
+    wrong = faults(found, recorded.changes, fleet.floor, alerted)
     if wrong:
         raise DemoError(wrong)
     report = Report(recorded, fleet)
@@ -158,7 +169,7 @@ def main() -> int:
     commands.add_argument(
         "--dashboards",
         action="store_true",
-        help="have a Prometheus watch, and draw the dashboards of monitoring/ from it",
+        help="have a Prometheus watch, draw the dashboards of monitoring/ from it, and tell which of its alerts fired",
     )
     given = commands.parse_args()
     verb = given.verb

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,20 +106,28 @@ def unit_journal() -> list[str]:
     return container.execute(NAME, command).stdout.splitlines()
 
 
-_ASK = """
-import json, sys, urllib.parse, urllib.request
-asked = json.load(sys.stdin)
-url = "http://127.0.0.1:9090/api/v1/query_range?"
-urls = [url + urllib.parse.urlencode({**asked["period"], "query": query}) for query in asked["queries"]]
+_GET = """
+import json, sys, urllib.request
+urls = ["http://127.0.0.1:9090/api/v1/" + path for path in json.load(sys.stdin)]
 print(json.dumps([urllib.request.urlopen(url, timeout=30).read().decode() for url in urls]))
 """
 
 
+def get_from_prometheus(paths: Sequence[str]) -> list[str]:
+    """Ask the Prometheus of the host, which listens to nobody else.
+
+    :param paths: what follows C(/api/v1/), with the query.
+    """
+    done = container.docker("exec", "--interactive", NAME, "python3", "-c", _GET, stdin=json.dumps(list(paths)))
+    bodies: list[str] = json.loads(done.stdout)
+    return bodies
+
+
 def ask_prometheus(queries: Sequence[str], period: panels.Period) -> list[list[panels.Series]]:
-    """Ask the Prometheus of the host, which listens to nobody else."""
-    asked = {"queries": list(queries), "period": {"start": period.begin, "end": period.end, "step": period.step}}
-    done = container.docker("exec", "--interactive", NAME, "python3", "-c", _ASK, stdin=json.dumps(asked))
-    return [panels.answered(body) for body in json.loads(done.stdout)]
+    """Ask the Prometheus of the host for what answers each query over a period."""
+    given = {"start": period.begin, "end": period.end, "step": period.step}
+    paths = [f"query_range?{urllib.parse.urlencode({**given, 'query': query})}" for query in queries]
+    return [panels.answered(body) for body in get_from_prometheus(paths)]
 
 
 def summary(sent: Sequence[dict[str, Any]]) -> dict[str, Any]:

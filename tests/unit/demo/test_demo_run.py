@@ -11,7 +11,7 @@ import pytest
 import run
 from ansible.plugins.filter.core import FilterModule
 from jinja2 import Environment
-from muejam_demo import board, ending, host, plan, playbooks
+from muejam_demo import alerts, board, ending, host, plan, playbooks
 from muejam_demo.recording import Change
 
 CALM = {"done": 3, "waiting": {"0": 0, "9": 0}, "unacknowledged": 0, "workers": [{"state": "consuming", "active": 0}]}
@@ -150,6 +150,22 @@ def test_it_is_a_fault_when_higher_priorities_do_not_wait_less(means: dict):
 )
 def test_it_is_a_fault_when_the_fleet_does_not_grow_and_shrink(changes: list[Change], said: str):
     assert said in run.faults(outcome(), changes, 2)
+
+
+@pytest.mark.parametrize(
+    ("alerted", "said"),
+    [
+        (None, ""),
+        (alerts.Watched(20, (), (alerts.Alert("CeleryNoWorker", {}),), ()), ""),
+        (alerts.Watched(20, (alerts.Alert("CeleryNoWorker", {"fleet": "demo"}),), (), ()), "1 alerts fired"),
+        (alerts.Watched(20, (), (), ("CeleryNoWorker: err",)), "not evaluated"),
+        (alerts.Watched(0, (), (), ()), "no alerts loaded"),
+    ],
+)
+def test_it_is_a_fault_when_an_alert_fired_or_could_not_have(alerted: alerts.Watched | None, said: str):
+    wrong = run.faults(outcome(), [UP, DOWN], 2, alerted)
+    assert said in wrong
+    assert bool(wrong) == bool(said)
 
 
 def test_messages_are_found_in_a_playbooks_output():
