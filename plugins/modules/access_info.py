@@ -104,6 +104,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms import opt
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import access
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.secret_values import secrets_of
 
 
 def faults(given: Mapping[str, Any]) -> Iterator[str]:
@@ -140,8 +141,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    # Secrets may be among the objects. Nothing of what is in them is looked at, or told.
-    module.no_log_values = set()
+    # Of the objects, only what is in Secrets is secret.
+    module.no_log_values = set(secrets_of(given["objects"]))
     wrong = list(faults(given))
     if wrong:
         module.fail_json(msg=f"The options are wrong: {'; '.join(wrong)}.")

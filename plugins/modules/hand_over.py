@@ -105,11 +105,6 @@ others:
   sample: {web: HorizontalPodAutoscaler web-by-hand}
 """
 
-import base64
-import binascii
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
@@ -117,22 +112,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms import opt
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import HttpApi
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.connection import connect
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.handing_over import hand_over
-
-SHORTEST_SECRET = 3
-"""Characters; what is shorter would mask half of every message."""
-
-
-def secrets_of(objects: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what nobody may see of objects: what is in their Secrets, as it is and as it is written there."""
-    for thing in objects:
-        for value in (thing.get("data") or {}).values() if thing.get("kind") == "Secret" else ():
-            yield str(value)
-            try:
-                plain = base64.b64decode(str(value)).decode()
-            except (binascii.Error, UnicodeDecodeError):
-                continue
-            if len(plain) >= SHORTEST_SECRET:
-                yield plain
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.secret_values import secrets_of
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def _all(by_host: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[tuple[s
         for one in those:
             # What went by way of Ansible's variables has lists in place of tuples.
             app, broker, virtualenv = one["app"]
-            yield host, one["what"], App(app, [(name, database) for name, database in broker], virtualenv)
+            yield host, one["what"], App(app, [tuple(each) for each in broker], virtualenv)
 
 
 def _listed(those: Sequence[tuple[str, str]]) -> str:
