@@ -24,7 +24,7 @@ from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes
 )
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Attempt, refused
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.scalers import KINDS
-from ansible_collections.muejam.celery.plugins.modules.hand_over import secrets_of
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.secret_values import secrets_of
 
 PATH = re.compile(r"(?P<root>.*/namespaces/shop/(?P<resource>\w+))(?:/(?P<name>.+))?")
 NO_API = b"404 page not found\n"

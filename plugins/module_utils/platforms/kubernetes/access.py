@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names
+from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names, scalers
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.api import Api
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.refusals import Refused, rule
 
@@ -21,18 +21,11 @@ _KEDA = "keda.sh"
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "ConfigMap": ("", "configmaps"),
-    "CronJob": ("batch", "cronjobs"),
     "Deployment": ("apps", "deployments"),
-    "HorizontalPodAutoscaler": ("autoscaling", "horizontalpodautoscalers"),
     "Lease": ("coordination.k8s.io", "leases"),
     "NetworkPolicy": ("networking.k8s.io", "networkpolicies"),
     "PodDisruptionBudget": ("policy", "poddisruptionbudgets"),
-    "Role": (_RBAC, "roles"),
-    "RoleBinding": (_RBAC, "rolebindings"),
-    "ScaledObject": (_KEDA, "scaledobjects"),
-    "Secret": ("", "secrets"),
-    "ServiceAccount": ("", "serviceaccounts"),
-    "TriggerAuthentication": (_KEDA, "triggerauthentications"),
+    **{each.kind: (each.group, each.resource) for each in scalers.KINDS},
 }
 """The kinds of objects that are applied and removed, each with its group of the API and its plural there."""
 

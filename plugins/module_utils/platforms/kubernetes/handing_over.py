@@ -18,7 +18,6 @@ from ansible_collections.muejam.celery.plugins.module_utils.clock import REAL_CL
 from ansible_collections.muejam.celery.plugins.module_utils.errors import OperationError
 from ansible_collections.muejam.celery.plugins.module_utils.fleet.owners import NOBODY, POLICY
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes import names, ownership
-from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.access import KINDS as RESOURCES
 from ansible_collections.muejam.celery.plugins.module_utils.platforms.kubernetes.access import (
     Right,
     not_served,
@@ -224,11 +223,11 @@ def _unasked(
 ) -> Iterator[Right]:
     """Yield the rights that no dry run asks for. One that is missing would be found when the old owner is gone."""
     for thing in stale:
-        yield Right(*RESOURCES[thing.kind.kind], "delete")
+        yield Right(thing.kind.group, thing.kind.resource, "delete")
         if _would_set_back(thing):
-            yield Right(*RESOURCES[thing.kind.kind], "patch")
+            yield Right(thing.kind.group, thing.kind.resource, "patch")
     if noted:
-        yield Right(*RESOURCES["Deployment"], "patch")
+        yield Right("apps", "deployments", "patch")
     yield from to_apply(thing.value for thing in things if _binds_what_is_not_there(thing, before))
 
 

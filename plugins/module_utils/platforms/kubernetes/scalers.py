@@ -24,6 +24,11 @@ class Kind:
     kind: str
     resource: str
 
+    @property
+    def group(self) -> str:
+        """Its group of the API, empty for the one that came first."""
+        return self.version.rpartition("/")[0]
+
     def path(self, namespace: str, name: str = "") -> str:
         """The path of a namespace's objects of this kind, or of one of them."""
         root = f"/apis/{self.version}" if "/" in self.version else f"/api/{self.version}"
